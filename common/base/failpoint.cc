@@ -1,0 +1,103 @@
+#include "common/base/failpoint.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+
+namespace pgconvoy {
+namespace {
+
+struct Failpoint {
+  std::string action;
+  // 0: every hit.
+  int64_t at_hit = 1;
+  int64_t hits = 0;
+};
+
+std::map<std::string, Failpoint> ParseFailpoints(std::string_view config) {
+  std::map<std::string, Failpoint> points;
+  while (!config.empty()) {
+    const size_t end = config.find(';');
+    const std::string_view item = config.substr(0, end);
+    config.remove_prefix(end == std::string_view::npos ? config.size() : end + 1);
+    const size_t equals = item.find('=');
+    if (equals == std::string_view::npos) {
+      continue;
+    }
+    Failpoint point;
+    std::string_view action = item.substr(equals + 1);
+    if (const size_t at = action.find('@'); at != std::string_view::npos) {
+      const std::string_view hit = action.substr(at + 1);
+      point.at_hit = hit == "*" ? 0 : ParseDecimal(hit).value_or(1);
+      action = action.substr(0, at);
+    }
+    point.action = std::string(action);
+    points[std::string(item.substr(0, equals))] = point;
+  }
+  return points;
+}
+
+// Creates the once-file; false when it was there already, so that of two racing processes one fires.
+bool ClaimOnce() {
+  const char* const path = std::getenv("PGCONVOY_FAILPOINTS_ONCE");
+  if (path == nullptr) {
+    return true;
+  }
+  const int fd = ::open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+  if (fd < 0) {
+    return false;
+  }
+  ::close(fd);
+  return true;
+}
+
+absl::Status RunAction(std::string_view name, std::string_view action) {
+  if (action == "kill") {
+    std::raise(SIGKILL);
+  } else if (action == "stop") {
+    std::raise(SIGSTOP);
+  } else if (action.starts_with("sleep(") && action.ends_with(")")) {
+    const auto ms = ParseDecimal(action.substr(6, action.size() - 7)).value_or(0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+  } else if (action == "error") {
+    return MakeError(Verdict::kTransient, "PGC-TEST-FAILPOINT", "failpoint " + std::string(name));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status HitFailpoint(std::string_view name) {
+  static std::mutex* const mutex = new std::mutex;
+  static auto* const points = new std::map<std::string, Failpoint>([] {
+    const char* const config = std::getenv("PGCONVOY_FAILPOINTS");
+    return ParseFailpoints(config == nullptr ? "" : config);
+  }());
+  std::string action;
+  {
+    const std::lock_guard<std::mutex> lock(*mutex);
+    const auto it = points->find(std::string(name));
+    if (it == points->end()) {
+      return absl::OkStatus();
+    }
+    ++it->second.hits;
+    if (it->second.at_hit != 0 && it->second.hits != it->second.at_hit) {
+      return absl::OkStatus();
+    }
+    action = it->second.action;
+  }
+  return ClaimOnce() ? RunAction(name, action) : absl::OkStatus();
+}
+
+}  // namespace pgconvoy
