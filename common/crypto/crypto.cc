@@ -45,7 +45,7 @@ bool DecodeExactly(std::string_view text, uint8_t* out, size_t size) {
 
 absl::Status BadKey(std::string_view which) {
   return InputError("PGC-KEY-BAD", "the " + std::string(which) + " key is not base64 of 32 bytes",
-                    "make a pair with `pgconvoy keygen` and use it unchanged");
+                    "make a pair with `pgconvoy credentials keygen` and use it unchanged");
 }
 
 absl::StatusOr<PublicKey> ParsePublicKey(std::string_view text) {
@@ -131,7 +131,8 @@ absl::StatusOr<Secret> OpenSealed(const Secret& private_key, std::string_view se
     return InputError("PGC-KEY-WRONG", "the sealed secret is cut short");
   }
   std::string plaintext(sealed.size() - crypto_box_SEALBYTES, '\0');
-  if (crypto_box_seal_open(Bytes(plaintext), Bytes(sealed), sealed.size(), public_key.data(), key.bytes.data()) != 0) {
+  if (crypto_box_seal_open(Bytes(plaintext), Bytes(sealed), sealed.size(), public_key.data(), key.bytes.data()) !=
+      0) {
     return InputError("PGC-KEY-WRONG", "the private key does not open this secret",
                       "use the private key that belongs to the plan's recipient");
   }

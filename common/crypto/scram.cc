@@ -22,8 +22,9 @@ const uint8_t* Bytes(std::string_view text) { return reinterpret_cast<const uint
 
 Key SaltedPassword(std::string_view password, std::string_view salt, int iterations) {
   Key key{};
-  if (PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()), Bytes(salt), static_cast<int>(salt.size()),
-                        iterations, EVP_sha256(), static_cast<int>(key.size()), key.data()) != 1) {
+  if (PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()), Bytes(salt),
+                        static_cast<int>(salt.size()), iterations, EVP_sha256(), static_cast<int>(key.size()),
+                        key.data()) != 1) {
     std::abort();
   }
   return key;

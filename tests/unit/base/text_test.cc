@@ -32,9 +32,9 @@ TEST(IsUtf8, TakesEveryLength) {
 }
 
 TEST(IsUtf8, RefusesWhatRfc3629Forbids) {
-  for (const std::string& text : {std::string("a\0b", 3), std::string("\x80"), std::string("\xC3"), std::string("\xC0\xAF"),
-                                  std::string("\xE0\x80\xAF"), std::string("\xED\xA0\x80"), std::string("\xF4\x90\x80\x80"),
-                                  std::string("\xFF"), std::string("\xC3(")}) {
+  for (const std::string& text : {std::string("a\0b", 3), std::string("\x80"), std::string("\xC3"),
+                                  std::string("\xC0\xAF"), std::string("\xE0\x80\xAF"), std::string("\xED\xA0\x80"),
+                                  std::string("\xF4\x90\x80\x80"), std::string("\xFF"), std::string("\xC3(")}) {
     EXPECT_FALSE(IsUtf8(text)) << Printable(text);
   }
 }

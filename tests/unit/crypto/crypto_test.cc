@@ -69,7 +69,8 @@ TEST(RandomHex, HasTwoDigitsAByte) {
 }
 
 TEST(RandomUuid, IsOfVersionFour) {
-  EXPECT_TRUE(std::regex_match(RandomUuid(), std::regex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")));
+  EXPECT_TRUE(std::regex_match(RandomUuid(),
+                               std::regex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")));
   EXPECT_NE(RandomUuid(), RandomUuid());
 }
 
@@ -118,7 +119,8 @@ TEST(SealedBox, RefusesEveryTruncation) {
 TEST(SealedBox, RefusesMalformedKeys) {
   const std::string good = GenerateKeyPair().public_key;
   const std::string small_order = Base64Encode(std::string(32, '\0'));
-  for (const std::string& key : {std::string(), std::string("pencil"), good.substr(1), good + "A", " " + good, small_order}) {
+  for (const std::string& key :
+       {std::string(), std::string("pencil"), good.substr(1), good + "A", " " + good, small_order}) {
     EXPECT_EQ(CodeOf(SealTo(key, Secret("x")).status()), "PGC-KEY-BAD") << key;
   }
   EXPECT_EQ(CodeOf(OpenSealed(Secret("pencil"), "x").status()), "PGC-KEY-BAD");
@@ -135,9 +137,14 @@ TEST(PublicKeyOf, FindsThePublicKeyOfAPair) {
 }
 
 TEST(Base64, RoundTripsTheVectorsOfRfc4648) {
-  const std::pair<std::string, std::string> vectors[] = {{"", ""},           {"f", "Zg=="},         {"fo", "Zm8="},
-                                                         {"foo", "Zm9v"},    {"foob", "Zm9vYg=="},  {"fooba", "Zm9vYmE="},
-                                                         {"foobar", "Zm9vYmFy"}, {std::string("\0\xFF", 2), "AP8="}};
+  const std::pair<std::string, std::string> vectors[] = {{"", ""},
+                                                         {"f", "Zg=="},
+                                                         {"fo", "Zm8="},
+                                                         {"foo", "Zm9v"},
+                                                         {"foob", "Zm9vYg=="},
+                                                         {"fooba", "Zm9vYmE="},
+                                                         {"foobar", "Zm9vYmFy"},
+                                                         {std::string("\0\xFF", 2), "AP8="}};
   for (const auto& [bytes, text] : vectors) {
     EXPECT_EQ(Base64Encode(bytes), text);
     EXPECT_EQ(*Base64Decode(text), bytes);

@@ -37,8 +37,8 @@ Verifier Split(const std::string& text) {
 
 std::string HmacOf(const std::string& key, const std::string& text) {
   std::string out(SHA256_DIGEST_LENGTH, '\0');
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const uint8_t*>(text.data()), text.size(),
-       reinterpret_cast<uint8_t*>(out.data()), nullptr);
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const uint8_t*>(text.data()),
+       text.size(), reinterpret_cast<uint8_t*>(out.data()), nullptr);
   return out;
 }
 

@@ -52,7 +52,8 @@ TEST(Counts, CoverEveryValueOfTheWire) {
 TEST(IsEnded, TellsEndedProjectsFromOthers) {
   for (int i = 1; i <= kProjectStateCount; ++i) {
     const auto state = static_cast<ProjectState>(i);
-    const bool open = state == ProjectState::kPending || state == ProjectState::kWaiting || state == ProjectState::kRunning;
+    const bool open =
+        state == ProjectState::kPending || state == ProjectState::kWaiting || state == ProjectState::kRunning;
     EXPECT_EQ(IsEnded(state), !open) << Name(state);
   }
 }
@@ -75,7 +76,8 @@ TEST(Id, ComparesByValue) {
 }
 
 TEST(IsValidRef, TakesWhatTheRuleAllows) {
-  for (const std::string& ref : {std::string("a"), std::string("0"), std::string("my-project_1"), std::string(40, 'x')}) {
+  for (const std::string& ref :
+       {std::string("a"), std::string("0"), std::string("my-project_1"), std::string(40, 'x')}) {
     EXPECT_TRUE(IsValidRef(ref)) << ref;
   }
 }

@@ -1,0 +1,465 @@
+#include <map>
+
+#include "common/base/text.h"
+#include "common/crypto/crypto.h"
+#include "common/plan/conninfo.h"
+#include "common/plan/field_checks.h"
+#include "common/plan/plan.h"
+#include "common/plan/secret_ref.h"
+#include "common/plan/template.h"
+
+namespace pgconvoy::plan {
+namespace {
+
+// One attempt per connection that a default PostgreSQL allows (max_connections = 100) is far below this.
+constexpr int64_t kMaxProjectsPerServer = 10'000;
+constexpr int64_t kMaxBatchBytes = int64_t{1} << 50;
+constexpr int64_t kDayMs = 86'400'000;
+constexpr size_t kRecipientBytes = 32;
+
+enum class LoginKind { kReader, kProvisioner, kRegistrar };
+
+std::string Item(std::string_view list, int index) { return std::string(list) + "[" + std::to_string(index) + "]"; }
+
+// schema and table as a key that does not depend on how they were quoted.
+std::string Key(std::string_view name, size_t parts, size_t used) {
+  const auto split = SplitQualified(name, parts);
+  std::string key;
+  for (size_t i = 0; split.ok() && i < used; ++i) {
+    key += (*split)[i] + '\0';
+  }
+  return key;
+}
+
+class Validator {
+ public:
+  explicit Validator(const v1::Plan& plan)
+      : plan_(plan),
+        checks_({plan.registry().attribute_columns().begin(), plan.registry().attribute_columns().end()}) {}
+
+  std::vector<Problem> Run() &&;
+
+ private:
+  void Head();
+  void Servers();
+  void ServerLogin(const std::string& field, const v1::Login& login);
+  void Needs(const std::string& field, const std::string& server, LoginKind kind, std::string_view why);
+  void Source();
+  void Registry();
+  void Attributes();
+  void Target();
+  void SameDatabase();
+  void FreezeSection();
+  void CredentialsSection();
+  void Recipient();
+  void Tables();
+  void TableWhere(const std::string& field, const v1::Table& table);
+  void TableSchema(const std::string& field, const v1::Table& table);
+  void Links();
+  void LinkEnd(const std::string& field, const std::string& end);
+  void BackupSection();
+  void CutoverSection();
+  void Checks();
+  void CheckPlace(const std::string& field, const v1::Check& check);
+  void ExecutionSection();
+
+  const v1::Plan& plan_;
+  FieldChecks checks_;
+  // Key of a listed table -> its path.
+  std::map<std::string, std::string> tables_;
+  // False when a table's name is broken: then nobody can say which tables are missing.
+  bool tables_known_ = true;
+};
+
+void Validator::Head() {
+  if (plan_.version() != 1) {
+    checks_.Error("version", plan_.version() == 0 ? "PGC-PLAN-REQUIRED" : "PGC-PLAN-VERSION",
+                  plan_.version() == 0 ? "the key is required" : "this version of the format is unknown",
+                  "write version: 1");
+  }
+  if (checks_.Required("name", plan_.name())) {
+    checks_.Word("name", plan_.name(), false);
+  }
+  if (plan_.servers().empty()) {
+    checks_.Error("servers", "PGC-PLAN-REQUIRED", "the plan names no server");
+  }
+}
+
+void Validator::ServerLogin(const std::string& field, const v1::Login& login) {
+  if (checks_.Required(field + ".user", login.user())) {
+    checks_.PlainName(field + ".user", login.user());
+  }
+  checks_.SecretRef(field + ".password", login.password());
+}
+
+void Validator::Servers() {
+  const std::map<std::string, v1::Server> servers(plan_.servers().begin(), plan_.servers().end());
+  for (const auto& [name, server] : servers) {
+    const std::string field = "servers." + name;
+    checks_.Word(field, name, true);
+    if (checks_.Required(field + ".conninfo", server.conninfo()) && !IsSecretRef(server.conninfo())) {
+      checks_.Take(field + ".conninfo", CheckConninfo(server.conninfo()));
+    }
+    if (server.has_reader()) {
+      ServerLogin(field + ".reader", server.reader());
+    }
+    if (server.has_provisioner()) {
+      ServerLogin(field + ".provisioner", server.provisioner());
+    }
+    if (server.has_registrar()) {
+      ServerLogin(field + ".registrar", server.registrar());
+    }
+    checks_.Range(field + ".max_projects", server.max_projects(), 1, kMaxProjectsPerServer);
+    checks_.PlainName(field + ".control_database",
+                      server.control_database().empty() ? "x" : server.control_database());
+  }
+}
+
+// `field` is what names the server; the login is missing in the server's own section.
+void Validator::Needs(const std::string& field, const std::string& server, LoginKind kind, std::string_view why) {
+  if (!checks_.Required(field, server)) {
+    return;
+  }
+  const auto it = plan_.servers().find(server);
+  if (it == plan_.servers().end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, unused] : std::map(plan_.servers().begin(), plan_.servers().end())) {
+      names.push_back(name);
+    }
+    const auto near = Nearest(server, names);
+    checks_.Error(field, "PGC-PLAN-SERVER", "there is no server \"" + Printable(server) + "\" in servers",
+                  near.has_value() ? "did you mean \"" + *near + "\"?" : "known: " + Join(names, ", "));
+    return;
+  }
+  const auto missing = [&](bool has, const char* login) {
+    if (!has) {
+      checks_.Error("servers." + server + "." + login, "PGC-PLAN-LOGIN",
+                    "the server needs a " + std::string(login) + ", which " + std::string(why));
+    }
+  };
+  switch (kind) {
+    case LoginKind::kReader: return missing(it->second.has_reader(), "reader");
+    case LoginKind::kProvisioner: return missing(it->second.has_provisioner(), "provisioner");
+    case LoginKind::kRegistrar: return missing(it->second.has_registrar(), "registrar");
+  }
+}
+
+void Validator::Source() {
+  if (!plan_.has_source()) {
+    checks_.Error("source", "PGC-PLAN-REQUIRED", "the key is required");
+    return;
+  }
+  Needs("source.server", plan_.source().server(), LoginKind::kReader, "reads the source");
+  if (checks_.Required("source.database", plan_.source().database())) {
+    checks_.NameTemplate("source.database", plan_.source().database(), false);
+  }
+}
+
+void Validator::Attributes() {
+  std::set<std::string> seen;
+  for (int i = 0; i < plan_.registry().attribute_columns_size(); ++i) {
+    const std::string& column = plan_.registry().attribute_columns(i);
+    const std::string field = Item("registry.attribute_columns", i);
+    if (!IsPlaceholderName(column)) {
+      checks_.Error(field, "PGC-PLAN-NAME", "an attribute's name must be [a-z][a-z0-9_]*");
+    } else if (column == "ref" || column == "database" || column == "user" || column == "verifier") {
+      checks_.Error(field, "PGC-PLAN-NAME", "{" + column + "} has a meaning of its own; no attribute may take it");
+    } else if (!seen.insert(column).second) {
+      checks_.Error(field, "PGC-PLAN-DUPLICATE", "the column is listed twice");
+    }
+  }
+}
+
+void Validator::Registry() {
+  if (!plan_.has_registry()) {
+    return;
+  }
+  const v1::Registry& registry = plan_.registry();
+  Needs("registry.server", registry.server(), LoginKind::kRegistrar, "reads and updates the registry");
+  if (checks_.Required("registry.database", registry.database())) {
+    checks_.PlainName("registry.database", registry.database());
+  }
+  if (checks_.Required("registry.table", registry.table())) {
+    checks_.Qualified("registry.table", registry.table(), 2);
+  }
+  if (checks_.Required("registry.ref_column", registry.ref_column())) {
+    checks_.PlainName("registry.ref_column", registry.ref_column());
+  }
+  Attributes();
+  checks_.Take("registry.where", CheckSqlExpression(registry.where()));
+  checks_.Take("registry.estimated_bytes", CheckSqlExpression(registry.estimated_bytes()));
+}
+
+void Validator::SameDatabase() {
+  const v1::Source& source = plan_.source();
+  const v1::Target& target = plan_.target();
+  const auto conninfo = [&](const std::string& server) {
+    const auto it = plan_.servers().find(server);
+    return it == plan_.servers().end() ? "" : it->second.conninfo();
+  };
+  const bool same_server =
+      source.server() == target.server() ||
+      (!conninfo(source.server()).empty() && conninfo(source.server()) == conninfo(target.server()));
+  if (same_server && source.database() == target.database()) {
+    checks_.Error("target.database", "PGC-PLAN-SAME-DATABASE", "source and target are the same database");
+  }
+}
+
+void Validator::Target() {
+  if (!plan_.has_target()) {
+    return;
+  }
+  const v1::Target& target = plan_.target();
+  Needs("target.server", target.server(), LoginKind::kProvisioner, "creates roles and databases");
+  if (checks_.Required("target.database", target.database())) {
+    checks_.NameTemplate("target.database", target.database(), true);
+    SameDatabase();
+  }
+  if (target.schemas().empty()) {
+    checks_.Error("target.schemas", "PGC-PLAN-REQUIRED", "the target would have no schema",
+                  "list the schemas that move");
+  }
+  std::set<std::string> seen;
+  for (int i = 0; i < target.schemas_size(); ++i) {
+    const std::string field = Item("target.schemas", i);
+    if (checks_.Required(field, target.schemas(i))) {
+      checks_.PlainName(field, target.schemas(i));
+    }
+    if (!seen.insert(target.schemas(i)).second) {
+      checks_.Error(field, "PGC-PLAN-DUPLICATE", "the schema is listed twice");
+    }
+  }
+  if (!plan_.has_credentials()) {
+    checks_.Error("credentials", "PGC-PLAN-REQUIRED",
+                  "a target needs the project's own login, which owns the database");
+  }
+}
+
+void Validator::FreezeSection() {
+  if (!plan_.has_freeze()) {
+    checks_.Warning("freeze", "PGC-PLAN-NO-FREEZE", "the plan does not stop the project's writes",
+                    "a project that writes during its migration will fail at CUTOVER; name statements, or set "
+                    "freeze.confirmed_by_operator once you have stopped the writes yourself");
+    return;
+  }
+  const v1::Freeze& freeze = plan_.freeze();
+  for (int i = 0; i < freeze.apply_size(); ++i) {
+    checks_.SqlTemplate(Item("freeze.apply", i), freeze.apply(i));
+  }
+  for (int i = 0; i < freeze.undo_size(); ++i) {
+    checks_.SqlTemplate(Item("freeze.undo", i), freeze.undo(i));
+  }
+  if (freeze.apply().empty() && !freeze.confirmed_by_operator()) {
+    checks_.Error("freeze.apply", "PGC-PLAN-REQUIRED", "the freeze does nothing",
+                  "name statements or set freeze.confirmed_by_operator");
+  }
+  if (freeze.apply().empty() != freeze.undo().empty()) {
+    checks_.Error(freeze.undo().empty() ? "freeze.undo" : "freeze.apply", "PGC-PLAN-REQUIRED",
+                  "apply and undo belong together");
+  }
+  if (!freeze.apply().empty() && !plan_.has_registry()) {
+    checks_.Error("registry", "PGC-PLAN-REQUIRED", "freeze.apply runs in the registry's database");
+  }
+}
+
+void Validator::Recipient() {
+  const std::string& recipient = plan_.credentials().recipient();
+  if (!checks_.Required("credentials.recipient", recipient) || IsSecretRef(recipient)) {
+    return;
+  }
+  const auto key = Base64Decode(recipient);
+  if (!key.ok() || key->size() != kRecipientBytes) {
+    checks_.Error("credentials.recipient", "PGC-PLAN-RECIPIENT", "not a public key: base64 of 32 bytes",
+                  "make a pair with `pgconvoy credentials keygen`");
+  }
+}
+
+void Validator::CredentialsSection() {
+  if (!plan_.has_credentials()) {
+    return;
+  }
+  if (checks_.Required("credentials.user", plan_.credentials().user())) {
+    checks_.NameTemplate("credentials.user", plan_.credentials().user(), true);
+  }
+  Recipient();
+  // Without a target, the login is made where the data stays.
+  if (!plan_.has_target() && plan_.servers().contains(plan_.source().server())) {
+    Needs("source.server", plan_.source().server(), LoginKind::kProvisioner, "creates roles");
+  }
+}
+
+void Validator::TableWhere(const std::string& field, const v1::Table& table) {
+  if (!table.where().empty()) {
+    checks_.ConditionTemplate(field + ".where", table.where());
+  }
+  if (FieldChecks::HasPlaceholder(plan_.source().database()) || FieldChecks::HasPlaceholder(table.where())) {
+    return;
+  }
+  if (table.where().empty()) {
+    checks_.Error(field + ".where", "PGC-PLAN-REQUIRED", "every project would get the rows of all projects",
+                  "write a condition such as project_ref = {ref}");
+  } else if (CheckSqlTemplate(table.where()).ok()) {
+    checks_.Warning(field + ".where", "PGC-PLAN-PLACEHOLDER", "every project will get the same rows of this table",
+                    "right for reference data; else write a condition such as project_ref = {ref}");
+  }
+}
+
+void Validator::TableSchema(const std::string& field, const v1::Table& table) {
+  const auto name = SplitQualified(table.table(), 2);
+  const auto& schemas = plan_.target().schemas();
+  if (plan_.has_target() && !schemas.empty() &&
+      std::find(schemas.begin(), schemas.end(), (*name)[0]) == schemas.end()) {
+    checks_.Error(field, "PGC-PLAN-TABLE", "the schema " + Printable((*name)[0]) + " is not in target.schemas");
+  }
+  const auto [it, inserted] = tables_.emplace(Key(table.table(), 2, 2), field);
+  if (!inserted) {
+    checks_.Error(field, "PGC-PLAN-DUPLICATE", "the table is listed already, as " + it->second);
+  }
+}
+
+void Validator::Tables() {
+  for (int i = 0; i < plan_.tables_size(); ++i) {
+    const v1::Table& table = plan_.tables(i);
+    const std::string field = Item("tables", i);
+    if (checks_.Required(field + ".table", table.table()) && checks_.Qualified(field + ".table", table.table(), 2)) {
+      TableSchema(field + ".table", table);
+    } else {
+      tables_known_ = false;
+    }
+    TableWhere(field, table);
+    for (int c = 0; c < table.exclude_columns_size(); ++c) {
+      const std::string column = Item(field + ".exclude_columns", c);
+      if (checks_.Required(column, table.exclude_columns(c))) {
+        checks_.PlainName(column, table.exclude_columns(c));
+      }
+    }
+  }
+  if (!plan_.tables().empty() && !plan_.has_backup()) {
+    checks_.Error("backup", "PGC-PLAN-REQUIRED", "tables move only through a backup");
+  }
+}
+
+void Validator::LinkEnd(const std::string& field, const std::string& end) {
+  if (!checks_.Required(field, end) || !checks_.Qualified(field, end, 3)) {
+    return;
+  }
+  if (tables_known_ && !tables_.contains(Key(end, 3, 2))) {
+    checks_.Error(field, "PGC-PLAN-LINK", "the table of " + Printable(end) + " is not in tables");
+  }
+}
+
+void Validator::Links() {
+  for (int i = 0; i < plan_.links_size(); ++i) {
+    LinkEnd(Item("links", i) + ".from", plan_.links(i).from());
+    LinkEnd(Item("links", i) + ".to", plan_.links(i).to());
+  }
+}
+
+void Validator::BackupSection() {
+  if (!plan_.has_backup()) {
+    return;
+  }
+  const std::string& directory = plan_.backup().directory();
+  if (checks_.Required("backup.directory", directory) && !IsSecretRef(directory)) {
+    const bool climbs = directory.ends_with("/..") || directory.find("/../") != std::string::npos;
+    if (!directory.starts_with('/') || climbs || !IsUtf8(directory)) {
+      checks_.Error("backup.directory", "PGC-PLAN-DIRECTORY", "not an absolute path without \"..\"",
+                    "name a folder that every worker sees under the same path");
+    }
+  }
+  checks_.Range("backup.compression_level", plan_.backup().compression_level(), 1, 19);
+  checks_.Range("backup.chunk_bytes", plan_.backup().chunk_bytes(), 65'536, 268'435'456);
+}
+
+void Validator::CutoverSection() {
+  if (!plan_.has_cutover()) {
+    return;
+  }
+  if (!plan_.has_registry()) {
+    checks_.Error("registry", "PGC-PLAN-REQUIRED", "CUTOVER updates the registry");
+  }
+  if (plan_.cutover().set().empty()) {
+    checks_.Error("cutover.set", "PGC-PLAN-REQUIRED", "the cutover changes no column");
+  }
+  const std::map<std::string, std::string> set(plan_.cutover().set().begin(), plan_.cutover().set().end());
+  for (const auto& [column, value] : set) {
+    const std::string field = "cutover.set." + column;
+    if (checks_.Required(field, column)) {
+      checks_.PlainName(field, column);
+    }
+    if (column == plan_.registry().ref_column()) {
+      checks_.Error(field, "PGC-PLAN-TABLE", "the column that names the project may not be changed");
+    }
+    checks_.BoundTemplate(field, value, plan_.has_target(), plan_.has_credentials());
+  }
+}
+
+void Validator::CheckPlace(const std::string& field, const v1::Check& check) {
+  if (check.place() == v1::Check::PLACE_UNSPECIFIED) {
+    checks_.Error(field + ".place", "PGC-PLAN-REQUIRED", "the key is required", "allowed: SOURCE, TARGET, REGISTRY");
+  } else if (check.place() == v1::Check::REGISTRY && !plan_.has_registry()) {
+    checks_.Error(field + ".place", "PGC-PLAN-CHECK", "the plan has no registry");
+  } else if (check.place() == v1::Check::TARGET && !plan_.has_target()) {
+    checks_.Error(field + ".place", "PGC-PLAN-CHECK", "the plan has no target");
+  } else if (check.place() == v1::Check::TARGET && check.stage() == v1::Check::PRE) {
+    checks_.Error(field + ".place", "PGC-PLAN-CHECK", "the target does not exist before the migration",
+                  "use stage: POST");
+  }
+}
+
+void Validator::Checks() {
+  std::set<std::string> names;
+  for (int i = 0; i < plan_.checks_size(); ++i) {
+    const v1::Check& check = plan_.checks(i);
+    const std::string field = Item("checks", i);
+    if (checks_.Required(field + ".name", check.name())) {
+      checks_.Word(field + ".name", check.name(), true);
+      if (!names.insert(check.name()).second) {
+        checks_.Error(field + ".name", "PGC-PLAN-DUPLICATE", "another check has this name");
+      }
+    }
+    if (check.stage() == v1::Check::STAGE_UNSPECIFIED) {
+      checks_.Error(field + ".stage", "PGC-PLAN-REQUIRED", "the key is required", "allowed: PRE, POST");
+    }
+    CheckPlace(field, check);
+    if (checks_.Required(field + ".sql", check.sql())) {
+      checks_.SqlTemplate(field + ".sql", check.sql());
+    }
+  }
+}
+
+void Validator::ExecutionSection() {
+  const v1::Execution& execution = plan_.execution();
+  checks_.Range("execution.batch_size", execution.batch_size(), 1, 10'000);
+  checks_.Range("execution.batch_bytes", execution.batch_bytes(), 1, kMaxBatchBytes);
+  checks_.Range("execution.max_attempts", execution.max_attempts(), 1, 100);
+  checks_.Range("execution.initial_backoff_ms", execution.initial_backoff_ms(), 1, kDayMs);
+  checks_.Range("execution.max_backoff_ms", execution.max_backoff_ms(), 1, kDayMs);
+  checks_.Range("execution.phase_timeout_ms", execution.phase_timeout_ms(), 1, kDayMs);
+  if (execution.max_backoff_ms() != 0 && execution.initial_backoff_ms() > execution.max_backoff_ms()) {
+    checks_.Error("execution.initial_backoff_ms", "PGC-PLAN-RANGE", "larger than max_backoff_ms");
+  }
+}
+
+std::vector<Problem> Validator::Run() && {
+  Head();
+  Servers();
+  Source();
+  Registry();
+  Target();
+  FreezeSection();
+  CredentialsSection();
+  Tables();
+  Links();
+  BackupSection();
+  CutoverSection();
+  Checks();
+  ExecutionSection();
+  return checks_.TakeProblems();
+}
+
+}  // namespace
+
+std::vector<Problem> ValidatePlan(const v1::Plan& plan) { return Validator(plan).Run(); }
+
+}  // namespace pgconvoy::plan
