@@ -1,0 +1,96 @@
+#include "common/pg/pg_error.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace pgconvoy::pg {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(PgError, TellsWhatMayBeTriedAgainFromWhatMayNot) {
+  for (const char* const state : {"08006", "57P01", "57P02", "57P03", "57P05", "53300", "53100", "53400", "40001",
+                                  "40P01", "55P03", "55006", "57014", "25P03"}) {
+    EXPECT_EQ(VerdictOf(FromSqlState(state, "x")), Verdict::kTransient) << state;
+  }
+  for (const char* const state :
+       {"28P01", "28000", "42501", "3D000", "42P01", "23505", "22P02", "XX000", "XX001", "0A000", "42601"}) {
+    EXPECT_EQ(VerdictOf(FromSqlState(state, "x")), Verdict::kPermanent) << state;
+  }
+  EXPECT_EQ(VerdictOf(FromSqlState("40003", "x")), Verdict::kInDoubt);
+  EXPECT_EQ(VerdictOf(FromSqlState("08007", "x")), Verdict::kInDoubt);
+}
+
+TEST(PgError, NamesTheStateInTheCodeWhereItHasNoNameOfItsOwn) {
+  EXPECT_EQ(CodeOf(FromSqlState("23505", "x")), "PGC-PG-23505");
+  EXPECT_EQ(CodeOf(FromSqlState("28000", "x")), "PGC-PG-AUTH");
+  EXPECT_EQ(CodeOf(FromSqlState("53100", "x")), "PGC-PG-DISK-FULL");
+  EXPECT_EQ(CodeOf(FromSqlState("42501", "x")), "PGC-PG-DENIED");
+  EXPECT_EQ(CodeOf(FromSqlState("3D000", "x")), "PGC-PG-NO-DATABASE");
+  EXPECT_EQ(CodeOf(FromSqlState("42P01", "x")), "PGC-PG-NO-TABLE");
+}
+
+TEST(PgError, KeepsTheStateThroughAnAnnotation) {
+  EXPECT_EQ(SqlStateOf(Annotate(FromSqlState("23505", "x"), "load")), "23505");
+  EXPECT_EQ(SqlStateOf(absl::OkStatus()), "");
+  EXPECT_EQ(SqlStateOf(MakeError(Verdict::kTransient, "PGC-X-Y", "z")), "");
+}
+
+TEST(PgError, TakesARaceInTheCatalogForTransient) {
+  EXPECT_EQ(VerdictOf(FromSqlState("XX000", "tuple concurrently updated")), Verdict::kTransient);
+  EXPECT_EQ(VerdictOf(FromSqlState("XX000", "cache lookup failed")), Verdict::kPermanent);
+}
+
+TEST(PgError, DropsTheValuesThatDataExceptionsQuote) {
+  const auto value = FromSqlState("22P02", "invalid input syntax for type integer: \"s3cret\"");
+  EXPECT_EQ(MessageOf(value), "invalid input syntax for type integer");
+  EXPECT_THAT(Describe(FromSqlState("P0001", "row s3cret is bad")), Not(HasSubstr("s3cret")));
+}
+
+TEST(PgError, WritesNamesOfTenantsPrintably) {
+  const auto status = FromSqlState("42P01", "relation \"a\x1b[31m\nb\" does not exist");
+  EXPECT_THAT(MessageOf(status), Not(HasSubstr("\x1b")));
+  EXPECT_THAT(MessageOf(status), Not(HasSubstr("\n")));
+}
+
+TEST(PgError, BoundsTheMessage) {
+  EXPECT_LT(MessageOf(FromSqlState("42601", std::string(1 << 20, 'x'))).size(), 1000U);
+}
+
+TEST(ConnectFailure, ReadsTheStateOfTheLastRefusalInAnyLanguage) {
+  const auto status = FromConnectFailure(
+      "connection to server at \"db\" (::1), port 5432 failed: Connection refused\n"
+      "\tIs the server running on that host and accepting TCP/IP connections?\n"
+      "connection to server at \"db\" (127.0.0.1), port 5432 failed: "
+      "FATAL:  28P01: Passwort-Authentifizierung für Benutzer »a« fehlgeschlagen\n"
+      "ORT:  auth_failed, auth.c:338\n");
+  EXPECT_EQ(CodeOf(status), "PGC-PG-AUTH");
+  EXPECT_EQ(VerdictOf(status), Verdict::kPermanent);
+  EXPECT_EQ(SqlStateOf(status), "28P01");
+  EXPECT_THAT(MessageOf(status), Not(HasSubstr("ORT")));
+}
+
+TEST(ConnectFailure, GoesByTheTextWhereThereIsNoState) {
+  const auto password = FromConnectFailure("FATAL:  password authentication failed for user \"a\"\n");
+  EXPECT_EQ(CodeOf(password), "PGC-PG-AUTH");
+  EXPECT_EQ(VerdictOf(password), Verdict::kPermanent);
+  const auto refused = FromConnectFailure(
+      "connection to server at \"127.0.0.1\", port 1 failed: Connection refused\n"
+      "\tIs the server running on that host and accepting TCP/IP connections?\n");
+  EXPECT_EQ(CodeOf(refused), "PGC-PG-UNREACHABLE");
+  EXPECT_EQ(VerdictOf(refused), Verdict::kTransient);
+  EXPECT_THAT(MessageOf(refused), HasSubstr("Connection refused"));
+  EXPECT_EQ(VerdictOf(FromConnectFailure("connection failed: timeout expired\n")), Verdict::kTransient);
+  EXPECT_EQ(CodeOf(FromConnectFailure("SSL error: certificate verify failed\n")), "PGC-PG-TLS");
+  EXPECT_EQ(VerdictOf(FromConnectFailure("SSL SYSCALL error: EOF detected\n")), Verdict::kTransient);
+}
+
+TEST(ConnectFailure, NamesTheVersionWhereAPinnedSettingIsUnknown) {
+  const auto status = FromConnectFailure(
+      "FATAL:  42704: unrecognized configuration parameter \"client_connection_check_interval\"\n");
+  EXPECT_EQ(CodeOf(status), "PGC-PG-VERSION");
+}
+
+}  // namespace
+}  // namespace pgconvoy::pg

@@ -1,0 +1,142 @@
+// Backups: a folder per project and fence with one zstd file per chunk of COPY text, and a manifest that is written
+// last. A folder without a manifest does not exist as a backup.
+//
+// Layout:  <root>/<ref>/<fence>/<table>.<chunk>.copy.zst     "auth.users.00001.copy.zst"
+//          <root>/<ref>/<fence>/manifest.json
+// Table names in file names: every byte outside [A-Za-z0-9_.-] is written as %XX; at most 200 bytes, else a hash.
+// Folders are 0700, files 0600. Every file is written, fsynced, then the manifest is written under a temporary name,
+// fsynced, renamed, and the folder fsynced. A write or fsync error ends the backup; it is never retried in place.
+//
+// Manifest: JSON with format version, store id, project ref, fence, migration id, plan hash, source server version,
+// snapshot time, per table (name, columns in order, rows, bytes, digest, chunks: file, rows, raw bytes, stored bytes,
+// SHA-256 of the stored bytes, row digest) and sequences. Its own SHA-256 goes into the store.
+//
+// Thread safety: one thread per writer or reader.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "worker/copy/digest.h"
+
+namespace pgconvoy::backup {
+
+struct ChunkEntry {
+  std::string file;
+  int64_t rows = 0;
+  int64_t raw_bytes = 0;
+  int64_t stored_bytes = 0;
+  std::string sha256;
+  // Row digest, 32 hex digits.
+  std::string digest;
+};
+
+struct TableEntry {
+  // schema.table
+  std::string table;
+  std::vector<std::string> columns;
+  int64_t rows = 0;
+  int64_t bytes = 0;
+  std::string digest;
+  std::vector<ChunkEntry> chunks;
+};
+
+struct SequenceEntry {
+  std::string sequence;
+  int64_t last_value = 0;
+  bool is_called = false;
+};
+
+struct Manifest {
+  int format = 1;
+  std::string store_id;
+  std::string project_ref;
+  int64_t fence = 0;
+  std::string migration_id;
+  std::string plan_hash;
+  std::string source;
+  int server_version = 0;
+  // RFC 3339 UTC.
+  std::string snapshot_time;
+  std::vector<TableEntry> tables;
+  std::vector<SequenceEntry> sequences;
+
+  int64_t rows() const;
+  int64_t stored_bytes() const;
+};
+
+// Canonical JSON text and back. PGC-BACKUP-MANIFEST for anything malformed, unknown or inconsistent (another text than
+// ToJson would write, sums of chunks that do not make the table's figures, a file name that is not the one of its
+// table and place, a duplicate table).
+std::string ToJson(const Manifest& manifest);
+absl::StatusOr<Manifest> FromJson(std::string_view json);
+
+// "<ref>/<fence>"
+std::string BackupId(std::string_view ref, int64_t fence);
+
+struct WriterOptions {
+  std::string root;
+  int compression_level = 1;
+  int64_t chunk_bytes = 8 << 20;
+};
+
+class BackupWriter {
+ public:
+  // Creates the folder. An unfinished one of the same fence is emptied first; a sealed one is PGC-BACKUP-EXISTS.
+  // `header` carries everything but tables and sequences. PGC-BACKUP-ID for a ref or fence that names no backup,
+  // PGC-BACKUP-DIR when the root is missing, not a folder or not writable; ENOSPC is TRANSIENT PGC-BACKUP-DISK-FULL,
+  // other errors of the storage TRANSIENT PGC-BACKUP-IO. After one, every call returns it again.
+  static absl::StatusOr<std::unique_ptr<BackupWriter>> Create(const WriterOptions& options, Manifest header);
+  ~BackupWriter();
+
+  absl::Status BeginTable(const std::string& table, const std::vector<std::string>& columns);
+  // One COPY text row with its newline. Closes a chunk whenever it is full. PGC-BACKUP-USE for anything else.
+  absl::Status AddRow(std::string_view row);
+  absl::Status EndTable();
+  void SetSequences(std::vector<SequenceEntry> sequences);
+
+  // Writes the manifest; returns its SHA-256 in hex. Nothing can be added after it.
+  absl::StatusOr<std::string> Seal();
+  // Valid after Seal().
+  const Manifest& manifest() const;
+
+ private:
+  struct State;
+  explicit BackupWriter(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+class BackupReader {
+ public:
+  // Reads the manifest and compares its SHA-256 with `manifest_digest` (from the store), its store id, ref and fence
+  // with the arguments. PGC-BACKUP-MISSING, PGC-BACKUP-CORRUPT (PERMANENT).
+  static absl::StatusOr<std::unique_ptr<BackupReader>> Open(const std::string& root,
+                                                            const std::string& store_id,
+                                                            const std::string& ref,
+                                                            int64_t fence,
+                                                            const std::string& manifest_digest);
+  const Manifest& manifest() const { return manifest_; }
+
+  // The COPY text of one chunk, decompressed whole (bounded by chunk_bytes plus one row). Checks SHA-256, sizes, row
+  // count and row digest before it returns a byte: PGC-BACKUP-CORRUPT names the file.
+  absl::StatusOr<std::string> ReadChunk(const TableEntry& table, const ChunkEntry& chunk) const;
+
+  // Reads every chunk; the first damaged one is the error.
+  absl::Status VerifyAll() const;
+
+ private:
+  BackupReader(std::string folder, Manifest manifest);
+  std::string folder_;
+  Manifest manifest_;
+};
+
+// Removes what an unsealed backup left (a folder without manifest). A sealed backup is kept and OK is returned.
+absl::Status RemoveUnsealed(const std::string& root, const std::string& ref, int64_t fence);
+
+}  // namespace pgconvoy::backup

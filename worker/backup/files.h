@@ -1,0 +1,35 @@
+// Durable files of a backup: the one place where errno becomes our errors. Private to worker/backup.
+//
+// Errors: ENOSPC and EDQUOT are TRANSIENT PGC-BACKUP-DISK-FULL, EIO and the like TRANSIENT PGC-BACKUP-IO, what only an
+// operator can change (permissions, a read-only or missing root) PERMANENT PGC-BACKUP-DIR.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace pgconvoy::backup {
+
+// `what` says what was tried: "write", "fsync", …
+absl::Status FileError(std::string_view what, const std::string& path, int error);
+
+// A new file, mode 0600, with its contents on disk; its folder is not synced. An existing file is an error.
+absl::Status WriteNewFile(const std::string& path, std::string_view contents);
+
+// The whole of a regular file. NotFound when there is none; PGC-BACKUP-CORRUPT when it is no regular file (a link, say)
+// or larger than `max_bytes`.
+absl::StatusOr<std::string> ReadWholeFile(const std::string& path, int64_t max_bytes);
+
+absl::Status SyncFolder(const std::string& path);
+// Mode 0700; an existing folder is fine.
+absl::Status MakeFolder(const std::string& path);
+// PGC-BACKUP-DIR unless `path` is a folder in which files can be made.
+absl::Status RequireWritableFolder(const std::string& path);
+absl::StatusOr<bool> Exists(const std::string& path);
+// Removes the folder with everything in it; fine when there is none.
+absl::Status RemoveFolder(const std::string& path);
+
+}  // namespace pgconvoy::backup

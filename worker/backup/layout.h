@@ -1,0 +1,22 @@
+// Names of a backup's folders and files. Private to worker/backup.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace pgconvoy::backup {
+
+inline constexpr char kManifestFile[] = "manifest.json";
+inline constexpr char kManifestTemporary[] = "manifest.json.new";
+
+// "<table>.<number>.copy.zst"; `number` counts from 1.
+std::string ChunkFileName(std::string_view table, size_t number);
+
+// "<root>/<ref>/<fence>". PGC-BACKUP-ID for a ref that is no ref or a fence that no grant has given.
+absl::StatusOr<std::string> BackupFolder(const std::string& root, std::string_view ref, int64_t fence);
+
+}  // namespace pgconvoy::backup

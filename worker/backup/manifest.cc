@@ -1,0 +1,131 @@
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "worker/backup/backup.h"
+#include "worker/backup/layout.h"
+
+namespace pgconvoy::backup {
+
+// Each name is the member's and the key in the JSON text.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ChunkEntry, file, rows, raw_bytes, stored_bytes, sha256, digest)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TableEntry, table, columns, rows, bytes, digest, chunks)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SequenceEntry, sequence, last_value, is_called)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Manifest,
+                                   format,
+                                   store_id,
+                                   project_ref,
+                                   fence,
+                                   migration_id,
+                                   plan_hash,
+                                   source,
+                                   server_version,
+                                   snapshot_time,
+                                   tables,
+                                   sequences)
+
+namespace {
+
+constexpr int kFormat = 1;
+constexpr size_t kSha256Digits = 64;
+
+absl::Status Malformed(const std::string& why) {
+  return MakeError(Verdict::kPermanent, "PGC-BACKUP-MANIFEST", "the manifest is refused: " + why);
+}
+
+bool IsHex(std::string_view text, size_t digits) {
+  return text.size() == digits && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+absl::Status CheckChunk(const TableEntry& table, size_t index) {
+  const ChunkEntry& chunk = table.chunks[index];
+  const bool sane = chunk.rows > 0 && chunk.raw_bytes >= chunk.rows && chunk.stored_bytes > 0 &&
+                    IsHex(chunk.sha256, kSha256Digits) && chunk.file == ChunkFileName(table.table, index + 1);
+  return sane ? absl::OkStatus() : Malformed("chunk " + std::to_string(index + 1) + " of " + Printable(table.table));
+}
+
+absl::Status CheckTable(const TableEntry& table) {
+  RowDigest sum;
+  for (size_t i = 0; i < table.chunks.size(); ++i) {
+    PGC_RETURN_IF_ERROR(CheckChunk(table, i));
+    const ChunkEntry& chunk = table.chunks[i];
+    const auto digest = RowDigest::FromParts(chunk.rows, chunk.raw_bytes, chunk.digest);
+    if (!digest) {
+      return Malformed("digest of " + chunk.file);
+    }
+    sum.Add(*digest);
+  }
+  const std::set<std::string> columns(table.columns.begin(), table.columns.end());
+  if (columns.size() != table.columns.size()) {
+    return Malformed("a column of " + Printable(table.table) + " occurs twice");
+  }
+  if (table.table.empty() || sum != RowDigest::FromParts(table.rows, table.bytes, table.digest)) {
+    return Malformed("the chunks of " + Printable(table.table) + " do not add up to it");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckManifest(const Manifest& manifest) {
+  if (manifest.format != kFormat) {
+    return Malformed("format " + std::to_string(manifest.format) + " is not known to this version");
+  }
+  if (auto folder = BackupFolder("", manifest.project_ref, manifest.fence); !folder.ok()) {
+    return Malformed(MessageOf(folder.status()));
+  }
+  std::set<std::string> names;
+  for (const TableEntry& table : manifest.tables) {
+    PGC_RETURN_IF_ERROR(CheckTable(table));
+    if (!names.insert(table.table).second) {
+      return Malformed("table " + Printable(table.table) + " occurs twice");
+    }
+  }
+  names.clear();
+  for (const SequenceEntry& sequence : manifest.sequences) {
+    if (sequence.sequence.empty() || !names.insert(sequence.sequence).second) {
+      return Malformed("sequence " + Printable(sequence.sequence) + " occurs twice or has no name");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int64_t Manifest::rows() const {
+  int64_t sum = 0;
+  for (const TableEntry& table : tables) {
+    sum += table.rows;
+  }
+  return sum;
+}
+
+int64_t Manifest::stored_bytes() const {
+  int64_t sum = 0;
+  for (const TableEntry& table : tables) {
+    for (const ChunkEntry& chunk : table.chunks) {
+      sum += chunk.stored_bytes;
+    }
+  }
+  return sum;
+}
+
+std::string ToJson(const Manifest& manifest) {
+  return nlohmann::json(manifest).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+absl::StatusOr<Manifest> FromJson(std::string_view json) {
+  Manifest manifest;
+  try {
+    manifest = nlohmann::json::parse(json).get<Manifest>();
+  } catch (const nlohmann::json::exception& error) {
+    return Malformed(Printable(error.what()));
+  }
+  // One comparison finds unknown and doubled keys, numbers that were cut and values of a neighbouring type.
+  if (ToJson(manifest) != json) {
+    return Malformed("it is not in canonical form");
+  }
+  PGC_RETURN_IF_ERROR(CheckManifest(manifest));
+  return manifest;
+}
+
+}  // namespace pgconvoy::backup
