@@ -1,0 +1,130 @@
+# shellcheck shell=bash disable=SC2154  # work, bindir, bin, here and the ports are set by `demo`
+# The proof: asks both servers with psql, and nothing of pgconvoy but the key holder's `credentials reveal`.
+# Sourced by `demo`.
+
+proof_failures=0
+
+ok() { say "  ok      $1"; }
+failed() {
+  say "  FAILED  $1"
+  proof_failures=$((proof_failures + 1))
+}
+
+# same WHAT FILE FILE
+same() {
+  if cmp -s "$2" "$3"; then
+    ok "$1"
+  else
+    failed "$1"
+    diff "$2" "$3" | head -n 10 >&2 || true
+  fi
+}
+
+# empty WHAT FILE
+empty() {
+  if [[ -s $2 ]]; then
+    failed "$1"
+    head -n 10 "$2" >&2
+  else
+    ok "$1"
+  fi
+}
+
+# Row counts and digests of the shared tables, of the projects that were to move.
+source_rows() {
+  sql shared platform -f "$here/proof/rows.sql" | LC_ALL=C sort
+}
+
+# Asks every project's database; leaves target.rows, one objects file for each, and strays.
+ask_targets() {
+  local ref
+  : >"$work/target.rows.unsorted"
+  : >"$work/strays"
+  while read -r ref; do
+    sql isolated "project_$ref" \
+      -c "\\o $work/rows.1" -f "$here/proof/rows.sql" \
+      -c "\\o $work/objects.$ref" -f "$here/proof/objects.sql" \
+      -c "\\o $work/strays.1" -f "$here/proof/strays.sql" ||
+      { failed "project_$ref cannot be read" && continue; }
+    cat "$work/rows.1" >>"$work/target.rows.unsorted"
+    sed "s/^/$ref: /" "$work/strays.1" >>"$work/strays"
+  done <"$work/refs"
+  LC_ALL=C sort "$work/target.rows.unsorted" >"$work/target.rows"
+}
+
+prove_objects() {
+  local ref different=0
+  sql shared platform -f "$here/proof/objects.sql" >"$work/objects"
+  while read -r ref; do
+    if ! cmp -s "$work/objects" "$work/objects.$ref"; then
+      different=$((different + 1))
+      diff "$work/objects" "$work/objects.$ref" | head -n 5 >&2 || true
+    fi
+  done <"$work/refs"
+  if ((different == 0)); then
+    ok "tables, indexes, constraints, triggers, policies, functions, sequences: all $(wc -l <"$work/objects") equal"
+  else
+    failed "$different databases differ from the source in their objects"
+  fi
+}
+
+# The registry's row of each project, next to what the target server holds.
+prove_registry() {
+  local tab=$'\t'
+  sql shared platform -f "$here/proof/registry.sql" |
+    awk -F "$tab" -v OFS="$tab" '{print $3, $2, $4, $5, $6}' | LC_ALL=C sort >"$work/registry"
+  sql isolated postgres -f "$here/proof/roles.sql" |
+    awk -F "$tab" -v OFS="$tab" '$4 == "t" && $5 == "f" {print $1, $2, $3, "active", "f"}' |
+    LC_ALL=C sort >"$work/roles"
+  same "the registry names each project's database, role and verifier, and every freeze is lifted" \
+    "$work/registry" "$work/roles"
+}
+
+# can_login USER DATABASE: with PGPASSWORD, over TCP.
+can_login() {
+  [[ $(psql -X -A -t -h 127.0.0.1 -p "$isolated_port" -U "$1" -d "$2" \
+    -c 'SELECT current_user || current_database()' 2>"$work/login.error") == "$1$2" ]]
+}
+
+refused() {
+  ! can_login "$1" "$2" && grep -q 'permission denied for database' "$work/login.error"
+}
+
+# The revealed password opens the project's own database and no other one; nobody else gets in.
+prove_logins() {
+  local migration=$1 ref other secret
+  other=$(tail -n 1 "$work/refs")
+  for ref in $(head -n 3 "$work/refs"); do
+    secret=$("$bin/pgconvoy" -o json credentials reveal "$migration" "$ref" --key "$work/key" | json_field password)
+    if PGPASSWORD=$secret can_login "project_$ref" "project_$ref"; then
+      ok "project_$ref logs in with the revealed password"
+    else
+      failed "project_$ref cannot log in: $(cat "$work/login.error")"
+    fi
+    if [[ $ref != "$other" ]] && ! PGPASSWORD=$secret refused "project_$ref" "project_$other"; then
+      failed "project_$ref is not refused by project_$other"
+    fi
+    if ! PGPASSWORD=$PGCONVOY_DEMO_TENANT_PASSWORD refused app_fallback "project_$ref"; then
+      failed "app_fallback is not refused by project_$ref"
+    fi
+  done
+}
+
+prove_nothing_left() {
+  sql isolated postgres -f "$here/proof/strangers.sql" >"$work/strangers"
+  empty "nobody but its owner may connect to a project's database; no login or database is left over" \
+    "$work/strangers"
+  empty "no schema that the plan did not ask for" "$work/strays"
+}
+
+# prove MIGRATION: sets proof_failures.
+prove() {
+  source_rows >"$work/source.rows.after"
+  same "the shared tables still hold every row, unchanged" "$work/source.rows" "$work/source.rows.after"
+  ask_targets
+  same "each project's rows are in its own database, all of them and no others" "$work/source.rows" "$work/target.rows"
+  prove_objects
+  prove_registry
+  prove_nothing_left
+  prove_logins "$1"
+}
