@@ -1,0 +1,111 @@
+#include "worker/phases/attempt.h"
+
+#include <utility>
+
+#include "common/base/error.h"
+#include "worker/core/sql.h"
+#include "worker/phases/control.h"
+#include "worker/phases/roles.h"
+
+namespace pgconvoy::worker {
+
+absl::StatusOr<std::unique_ptr<Attempt>> Attempt::Create(const v1::Plan& plan,
+                                                         AttemptGrant grant,
+                                                         SessionPool& pool,
+                                                         SchemaCache& schemas,
+                                                         Reporter& reporter) {
+  std::unique_ptr<Attempt> attempt(new Attempt(plan, std::move(grant), pool, schemas, reporter));
+  PGC_RETURN_IF_ERROR(attempt->RenderNames());
+  return attempt;
+}
+
+Attempt::Attempt(const v1::Plan& plan,
+                 AttemptGrant grant,
+                 SessionPool& pool,
+                 SchemaCache& schemas,
+                 Reporter& reporter)
+    : plan_(plan),
+      grant_(std::move(grant)),
+      names_(grant_.store_id, grant_.ref, grant_.fence),
+      pool_(pool),
+      schemas_(schemas),
+      reporter_(reporter) {}
+
+absl::Status Attempt::RenderNames() {
+  values_ = grant_.attributes;
+  values_["ref"] = grant_.ref;
+  if (plan_.has_source()) {
+    PGC_ASSIGN_OR_RETURN(project_.source_database, plan::RenderName(plan_.source().database(), values_));
+  }
+  if (plan_.has_target()) {
+    PGC_ASSIGN_OR_RETURN(project_.database, plan::RenderName(plan_.target().database(), values_));
+  }
+  if (plan_.has_credentials()) {
+    PGC_ASSIGN_OR_RETURN(project_.user, plan::RenderName(plan_.credentials().user(), values_));
+  }
+  values_["database"] = project_.database;
+  values_["user"] = project_.user;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PooledSession> Attempt::Reader() {
+  return pool_.Acquire(source_server(), LoginKind::kReader, project_.source_database, names_.application_name);
+}
+
+absl::StatusOr<PooledSession> Attempt::Provisioner() {
+  return AcquireControl(pool_, target_server(), names_.application_name);
+}
+
+absl::StatusOr<PooledSession> Attempt::Registrar() {
+  return pool_.Acquire(registry_server(), LoginKind::kRegistrar, plan_.registry().database(), names_.application_name);
+}
+
+absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin(const std::string& database) {
+  PGC_RETURN_IF_ERROR(EnsureAttemptLogin(*this));
+  pg::SessionOptions options;
+  // What is loaded before the last commit can be loaded again from the backup; that commit is synchronous.
+  options.idle_in_transaction_timeout_ms = 300'000;
+  return SessionPool::Open(
+      target_server(), names_.login, *login_password, database, names_.application_name, options);
+}
+
+absl::StatusOr<pg::Connection*> Attempt::Target() {
+  if (target_ == nullptr || target_->broken()) {
+    PGC_ASSIGN_OR_RETURN(target_, OpenAsLogin(project_.database));
+    PGC_RETURN_IF_ERROR(target_->ExecScript("SET ROLE " + Ident(project_.user)));
+  }
+  return target_.get();
+}
+
+void Attempt::CloseTarget() { target_.reset(); }
+
+const v1::PhaseResult* Attempt::Result(Phase phase, Direction direction) const {
+  const v1::PhaseResult* found = nullptr;
+  for (const v1::PhaseResult& result : grant_.done) {
+    const bool same = static_cast<int>(result.phase()) == static_cast<int>(phase) &&
+                      static_cast<int>(result.direction()) == static_cast<int>(direction);
+    if (same && (found == nullptr || result.fence() >= found->fence())) {
+      found = &result;
+    }
+  }
+  return found;
+}
+
+void Attempt::AddResult(v1::PhaseResult result) { grant_.done.push_back(std::move(result)); }
+
+absl::Status Attempt::ReportIntent(v1::Intent intent) {
+  intent.set_fence(grant_.fence);
+  PGC_RETURN_IF_ERROR(reporter_.Intent(intent));
+  grant_.intents.push_back(std::move(intent));
+  return absl::OkStatus();
+}
+
+std::string Attempt::OwnerComment() const {
+  return worker::OwnerComment(grant_.store_id, grant_.ref, grant_.fence);
+}
+
+bool Attempt::IsOwnComment(std::string_view comment) const {
+  return worker::IsOwnComment(comment, grant_.store_id, grant_.ref);
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,137 @@
+// One attempt of one project on this worker: what was granted, what it holds in memory, and how it tells the
+// coordinator. Every phase gets it and nothing else.
+//
+// Thread safety: one thread runs an attempt; Reporter::Checkpoint is the only window to the others.
+// Ownership: refers to the plan, the pool, the cache and the reporter, which outlive it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/crypto/crypto.h"
+#include "common/model/model.h"
+#include "common/pg/connection.h"
+#include "common/plan/template.h"
+#include "pgconvoy/v1/migration.pb.h"
+#include "pgconvoy/v1/plan.pb.h"
+#include "worker/core/names.h"
+#include "worker/phases/sessions.h"
+
+namespace pgconvoy::worker {
+
+class SchemaCache;
+
+// The attempt's line to the coordinator.
+class Reporter {
+ public:
+  virtual ~Reporter() = default;
+  // Returns once the intent is durable. FENCED or ABANDONED when the attempt must stop instead.
+  virtual absl::Status Intent(const v1::Intent& intent) = 0;
+  // Best effort, rate limited.
+  virtual void Progress(int64_t rows, int64_t bytes) = 0;
+  // OK while the attempt may go on; FENCED after its lease is lost, ABANDONED when it was asked to stop. Called at
+  // every safe point; cheap.
+  virtual absl::Status Checkpoint() = 0;
+};
+
+struct AttemptGrant {
+  std::string store_id;
+  std::string migration_id;
+  std::string plan_hash;
+  std::string ref;
+  std::map<std::string, std::string> attributes;
+  int64_t fence = 0;
+  Direction direction = Direction::kForward;
+  bool discard_writes = false;
+  // Results of earlier attempts and of this one.
+  std::vector<v1::PhaseResult> done;
+  std::vector<v1::Intent> intents;
+};
+
+// A name of a role or database that a statement needs, from the plan's templates.
+struct ProjectNames {
+  // Empty when the plan has no such section.
+  std::string database;
+  std::string user;
+  std::string source_database;
+};
+
+class Attempt {
+ public:
+  // PGC-PLAN-… when a template of the plan cannot be rendered for this project.
+  static absl::StatusOr<std::unique_ptr<Attempt>> Create(const v1::Plan& plan,
+                                                         AttemptGrant grant,
+                                                         SessionPool& pool,
+                                                         SchemaCache& schemas,
+                                                         Reporter& reporter);
+
+  const v1::Plan& plan() const { return plan_; }
+  const AttemptGrant& grant() const { return grant_; }
+  const AttemptNames& names() const { return names_; }
+  const ProjectNames& project() const { return project_; }
+  // ref, attributes, database and user, for templates.
+  const plan::Values& values() const { return values_; }
+  Reporter& reporter() { return reporter_; }
+  SchemaCache& schemas() { return schemas_; }
+
+  bool has_target() const { return plan_.has_target(); }
+  bool has_registry() const { return plan_.has_registry(); }
+  const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }
+  const v1::Server& target_server() const { return plan_.servers().at(plan_.target().server()); }
+  const v1::Server& registry_server() const { return plan_.servers().at(plan_.registry().server()); }
+
+  // Sessions of the shared logins, named after this attempt.
+  absl::StatusOr<PooledSession> Reader();
+  // In the target server's control database, where the fence rows are.
+  absl::StatusOr<PooledSession> Provisioner();
+  // In the registry's database.
+  absl::StatusOr<PooledSession> Registrar();
+
+  // The attempt's own session in the project's target database, as the attempt's login acting as the project's role.
+  // Makes the login first when this attempt has none yet.
+  absl::StatusOr<pg::Connection*> Target();
+  // The same in a database that does not have its final name yet.
+  absl::StatusOr<std::unique_ptr<pg::Connection>> OpenAsLogin(const std::string& database);
+  // Closes what Target() opened, so that the database can be renamed or dropped.
+  void CloseTarget();
+
+  // The latest result of a phase, this attempt's included; null when there is none.
+  const v1::PhaseResult* Result(Phase phase, Direction direction = Direction::kForward) const;
+  void AddResult(v1::PhaseResult result);
+  const std::vector<v1::Intent>& intents() const { return grant_.intents; }
+  // Reports it and keeps it.
+  absl::Status ReportIntent(v1::Intent intent);
+
+  // COMMENT for what this attempt makes.
+  std::string OwnerComment() const;
+  bool IsOwnComment(std::string_view comment) const;
+
+  // The project's password, while the attempt that made it still runs.
+  std::optional<Secret> password;
+  // The password of the attempt's login; set by EnsureAttemptLogin.
+  std::optional<Secret> login_password;
+  std::vector<std::string> warnings;
+
+ private:
+  Attempt(const v1::Plan& plan, AttemptGrant grant, SessionPool& pool, SchemaCache& schemas, Reporter& reporter);
+  absl::Status RenderNames();
+
+  const v1::Plan& plan_;
+  AttemptGrant grant_;
+  AttemptNames names_;
+  ProjectNames project_;
+  plan::Values values_;
+  SessionPool& pool_;
+  SchemaCache& schemas_;
+  Reporter& reporter_;
+  std::unique_ptr<pg::Connection> target_;
+};
+
+}  // namespace pgconvoy::worker

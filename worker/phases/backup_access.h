@@ -1,0 +1,19 @@
+// Where an attempt's backups are.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "worker/backup/backup.h"
+#include "worker/phases/attempt.h"
+
+namespace pgconvoy::worker {
+
+// plan.backup.directory, resolved.
+absl::StatusOr<std::string> BackupRoot(const v1::Plan& plan);
+
+// The backup that the store holds the digest of; checks the manifest against it.
+absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenBackup(const Attempt& attempt);
+
+}  // namespace pgconvoy::worker

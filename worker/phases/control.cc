@@ -1,0 +1,157 @@
+#include "worker/phases/control.h"
+
+#include "common/base/error.h"
+#include "common/pg/pg_error.h"
+#include "worker/core/sql.h"
+#include "worker/phases/attempt.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+// One arbitrary key: whoever makes our tables in a database holds it.
+constexpr char kLockSetup[] = "SELECT pg_catalog.pg_advisory_xact_lock(7239840112)";
+
+constexpr char kFenceTable[] = R"sql(
+CREATE SCHEMA IF NOT EXISTS pgconvoy;
+CREATE TABLE IF NOT EXISTS pgconvoy.fence (
+  store_id text NOT NULL,
+  project text NOT NULL,
+  fence bigint NOT NULL,
+  raised_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  PRIMARY KEY (store_id, project)
+);
+)sql";
+
+// freeze: present while the project's writes are stopped by us. cutover: one row per switch of a registry row.
+constexpr char kRegistryTables[] = R"sql(
+CREATE TABLE IF NOT EXISTS pgconvoy.freeze (
+  store_id text NOT NULL,
+  project text NOT NULL,
+  fence bigint NOT NULL,
+  frozen_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  PRIMARY KEY (store_id, project)
+);
+CREATE TABLE IF NOT EXISTS pgconvoy.cutover (
+  store_id text NOT NULL,
+  project text NOT NULL,
+  migration text NOT NULL,
+  fence bigint NOT NULL,
+  credentials_fence bigint NOT NULL,
+  before jsonb NOT NULL,
+  after jsonb NOT NULL,
+  switched_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  undone_fence bigint,
+  PRIMARY KEY (store_id, project, fence)
+);
+)sql";
+
+constexpr char kHasTables[] = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+
+constexpr char kRaise[] = R"sql(
+INSERT INTO pgconvoy.fence AS f (store_id, project, fence) VALUES ($1, $2, $3::bigint)
+ON CONFLICT (store_id, project) DO UPDATE SET fence = excluded.fence, raised_at = pg_catalog.now()
+WHERE f.fence <= excluded.fence
+RETURNING f.fence
+)sql";
+
+constexpr char kLock[] =
+    "SELECT fence FROM pgconvoy.fence WHERE store_id = $1 AND project = $2 AND fence = $3::bigint FOR UPDATE";
+
+absl::Status Stale(const Attempt& attempt) {
+  return MakeError(Verdict::kFenced,
+                   "PGC-FENCE-STALE",
+                   "project " + attempt.grant().ref + ": a newer attempt than fence " +
+                       std::to_string(attempt.grant().fence) + " has taken over",
+                   "nothing to do: the newer attempt goes on");
+}
+
+absl::StatusOr<bool> HasTable(pg::Connection& connection, const std::string& table) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result result, connection.Exec(kHasTables, {table}));
+  return result.Bool(0, 0);
+}
+
+absl::Status MakeTables(pg::Connection& connection, const std::string& ddl) {
+  PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(connection));
+  PGC_ASSIGN_OR_RETURN(const pg::Result locked, connection.Exec(kLockSetup));
+  PGC_RETURN_IF_ERROR(connection.ExecScript(ddl));
+  return transaction->Commit();
+}
+
+std::string ControlDatabase(const v1::Server& server) {
+  return server.control_database().empty() ? "pgconvoy" : server.control_database();
+}
+
+// Two workers may get here at once; the loser finds the database made (42P04, or 23505 from the catalog's index).
+absl::Status CreateControlDatabase(SessionPool& pool, const v1::Server& server, const std::string& application_name) {
+  PGC_ASSIGN_OR_RETURN(PooledSession session,
+                       pool.Acquire(server, LoginKind::kProvisioner, "postgres", application_name));
+  const std::string database = ControlDatabase(server);
+  const auto created = session->Exec("CREATE DATABASE " + Ident(database));
+  const std::string state = pg::SqlStateOf(created.status());
+  if (!created.ok() && state != "42P04" && state != "23505") {
+    return Annotate(created.status(), "making the control database \"" + database + "\"");
+  }
+  return session->ExecScript("REVOKE ALL ON DATABASE " + Ident(database) + " FROM PUBLIC");
+}
+
+std::vector<pg::Param> FenceParams(const Attempt& attempt) {
+  return {attempt.grant().store_id, attempt.grant().ref, std::to_string(attempt.grant().fence)};
+}
+
+}  // namespace
+
+absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
+                                             const v1::Server& server,
+                                             const std::string& application_name) {
+  const std::string database = ControlDatabase(server);
+  auto session = pool.Acquire(server, LoginKind::kProvisioner, database, application_name);
+  if (!session.ok() && pg::SqlStateOf(session.status()) == "3D000") {
+    PGC_RETURN_IF_ERROR(CreateControlDatabase(pool, server, application_name));
+    session = pool.Acquire(server, LoginKind::kProvisioner, database, application_name);
+  }
+  return session;
+}
+
+absl::Status EnsureControlTables(pg::Connection& connection) {
+  PGC_ASSIGN_OR_RETURN(const bool exists, HasTable(connection, "pgconvoy.fence"));
+  return exists ? absl::OkStatus() : MakeTables(connection, kFenceTable);
+}
+
+absl::Status EnsureRegistryTables(pg::Connection& connection) {
+  PGC_ASSIGN_OR_RETURN(const bool exists, HasTable(connection, "pgconvoy.cutover"));
+  if (exists) {
+    return absl::OkStatus();
+  }
+  const absl::Status made = MakeTables(connection, std::string(kFenceTable) + kRegistryTables);
+  if (pg::SqlStateOf(made) == "42501") {
+    return MakeError(Verdict::kPermanent,
+                     "PGC-REGISTRY-SCHEMA",
+                     "the registrar may not make schema pgconvoy in the registry's database",
+                     "run: GRANT CREATE ON DATABASE <registry database> TO <registrar>");
+  }
+  return made;
+}
+
+absl::Status RaiseFence(pg::Connection& connection, const Attempt& attempt) {
+  auto raised = connection.Exec(kRaise, FenceParams(attempt));
+  if (!raised.ok()) {
+    return raised.status();
+  }
+  return raised->rows() == 1 ? absl::OkStatus() : Stale(attempt);
+}
+
+absl::Status LockFence(pg::Connection& connection, const Attempt& attempt) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result locked, connection.Exec(kLock, FenceParams(attempt)));
+  return locked.rows() == 1 ? absl::OkStatus() : Stale(attempt);
+}
+
+absl::Status InFencedTransaction(pg::Connection& connection,
+                                 const Attempt& attempt,
+                                 const std::function<absl::Status(pg::Connection&)>& body) {
+  PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(connection));
+  PGC_RETURN_IF_ERROR(LockFence(connection, attempt));
+  PGC_RETURN_IF_ERROR(body(connection));
+  return transaction->Commit();
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,41 @@
+// Where servers remember fences: the control database of a target server and the schema `pgconvoy` of the registry's
+// database. Whatever the shared logins change happens in a transaction that holds the project's fence row.
+//
+// Errors: FENCED PGC-FENCE-STALE when the row carries a higher fence than this attempt's.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "worker/phases/sessions.h"
+
+namespace pgconvoy::worker {
+
+class Attempt;
+
+// A provisioner session in the server's control database; makes the database and its tables when they do not exist.
+absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
+                                             const v1::Server& server,
+                                             const std::string& application_name);
+
+// Makes schema `pgconvoy` with the table fence in the control database when it does not exist.
+absl::Status EnsureControlTables(pg::Connection& connection);
+
+// Makes schema `pgconvoy` with the tables fence, freeze and cutover in the registry's database when they do not exist.
+// PGC-REGISTRY-SCHEMA with the GRANT to run when the registrar may not.
+absl::Status EnsureRegistryTables(pg::Connection& connection);
+
+// Raises the project's fence row to this attempt's fence; the transaction of `connection` holds the row afterwards.
+absl::Status RaiseFence(pg::Connection& connection, const Attempt& attempt);
+// Locks the row and compares; the first statement of every later transaction of a shared login.
+absl::Status LockFence(pg::Connection& connection, const Attempt& attempt);
+
+// Runs `body` in a transaction that holds the project's fence row, and commits. Deadlocks and "tuple concurrently
+// updated" come back as TRANSIENT for the caller's attempt to be repeated.
+absl::Status InFencedTransaction(pg::Connection& connection,
+                                 const Attempt& attempt,
+                                 const std::function<absl::Status(pg::Connection&)>& body);
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,75 @@
+#include "worker/phases/databases.h"
+
+#include "common/base/error.h"
+#include "common/base/failpoint.h"
+#include "common/pg/pg_error.h"
+#include "worker/core/sql.h"
+#include "worker/phases/control.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+// datconnlimit -2 marks what an interrupted DROP DATABASE left.
+constexpr char kProjectDatabases[] = R"sql(
+SELECT d.datname, r.rolname, pg_catalog.shobj_description(d.oid, 'pg_database'), d.datconnlimit = -2
+FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba
+WHERE d.datname = $1 OR pg_catalog.starts_with(d.datname, $2) OR pg_catalog.starts_with(d.datname, $3)
+ORDER BY d.datname
+)sql";
+
+// usename tells client sessions from autovacuum workers; backend_type is hidden from a provisioner that is not a
+// member of the session's role.
+constexpr char kEndSessionsIn[] = R"sql(
+SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, 5000)) FROM pg_catalog.pg_stat_activity
+WHERE datname = $1 AND usename IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
+)sql";
+
+absl::Status EndSessionsIn(pg::Connection& connection, const std::string& database) {
+  return connection.Exec(kEndSessionsIn, {database}).status();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<DatabaseInfo>> ProjectDatabases(pg::Connection& provisioner, const Attempt& attempt) {
+  const AttemptNames& names = attempt.names();
+  PGC_ASSIGN_OR_RETURN(
+      const pg::Result found,
+      provisioner.Exec(kProjectDatabases, {attempt.project().database, names.temporary_prefix, names.doomed_prefix}));
+  std::vector<DatabaseInfo> databases;
+  for (int row = 0; row < found.rows(); ++row) {
+    DatabaseInfo info;
+    info.name = found.Text(row, 0);
+    info.owner = found.Text(row, 1);
+    info.own = info.name != attempt.project().database || attempt.IsOwnComment(found.Text(row, 2));
+    info.invalid = found.Bool(row, 3);
+    databases.push_back(std::move(info));
+  }
+  return databases;
+}
+
+absl::Status RenameDatabase(pg::Connection& provisioner,
+                            const Attempt& attempt,
+                            const std::string& from,
+                            const std::string& to) {
+  PGC_RETURN_IF_ERROR(EndSessionsIn(provisioner, from));
+  return InFencedTransaction(provisioner, attempt, [&](pg::Connection& connection) {
+    return connection.ExecScript("ALTER DATABASE " + Ident(from) + " RENAME TO " + Ident(to));
+  });
+}
+
+absl::Status DoomAndDrop(pg::Connection& provisioner, const Attempt& attempt, const DatabaseInfo& database, int n) {
+  const std::string doomed = attempt.names().DoomedDatabase(n);
+  std::string name = database.name;
+  if (!database.invalid && name != doomed) {
+    // No login may come between the end of the sessions and the drop.
+    PGC_RETURN_IF_ERROR(InFencedTransaction(provisioner, attempt, [&](pg::Connection& connection) {
+      return connection.ExecScript("ALTER DATABASE " + Ident(name) + " ALLOW_CONNECTIONS false");
+    }));
+    PGC_RETURN_IF_ERROR(RenameDatabase(provisioner, attempt, name, doomed));
+    name = doomed;
+  }
+  PGC_FAILPOINT("worker.database.before_drop");
+  return provisioner.ExecScript("DROP DATABASE IF EXISTS " + Ident(name));
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,208 @@
+#include "worker/phases/describe.h"
+
+#include "common/base/error.h"
+#include "worker/core/sql.h"
+#include "worker/phases/registry.h"
+#include "worker/phases/schema.h"
+#include "worker/phases/tables.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+class Describer {
+ public:
+  explicit Describer(Attempt& attempt) : attempt_(attempt), plan_(attempt.plan()) {}
+
+  absl::StatusOr<std::vector<v1::PhaseDescription>> Run() {
+    PGC_ASSIGN_OR_RETURN(schema_, attempt_.schemas().Get(attempt_));
+    Fence();
+    PreValidation();
+    PGC_RETURN_IF_ERROR(Freeze());
+    Credentials();
+    Provision();
+    PGC_RETURN_IF_ERROR(Backup());
+    CopyAndVerify();
+    PGC_RETURN_IF_ERROR(Cutover());
+    PostValidation();
+    PGC_RETURN_IF_ERROR(Cleanup());
+    return std::move(phases_);
+  }
+
+ private:
+  void Begin(v1::Phase phase) {
+    phases_.emplace_back();
+    phases_.back().set_ref(attempt_.grant().ref);
+    phases_.back().set_phase(phase);
+  }
+  void Step(const std::string& where, const std::string& what) {
+    phases_.back().add_steps(where.empty() ? what : where + ": " + what);
+  }
+  std::string Provisioner() const {
+    return plan_.servers().at(plan_.target().server()).provisioner().user() + "@" + plan_.target().server();
+  }
+  std::string Registrar() const {
+    return attempt_.registry_server().registrar().user() + "@" + plan_.registry().server() + "/" +
+           plan_.registry().database();
+  }
+  std::string Reader() const {
+    return attempt_.source_server().reader().user() + "@" + plan_.source().server() + "/" +
+           attempt_.project().source_database;
+  }
+  std::string Login() const {
+    return "(attempt's login)@" + plan_.target().server() + "/" + attempt_.project().database;
+  }
+
+  void Fence() {
+    Begin(v1::FENCE);
+    if (attempt_.has_registry()) {
+      Step(Registrar(), "raise the project's row in pgconvoy.fence; end sessions of older attempts");
+    }
+    if (attempt_.has_target()) {
+      Step(Provisioner(), "raise the project's row in pgconvoy.fence; NOLOGIN, end and drop logins of older attempts");
+    }
+  }
+
+  void PreValidation() {
+    Begin(v1::PRE_VALIDATION);
+    Step(Reader(), "privileges on " + std::to_string(schema_->tables.size()) + " table(s), row-level security");
+    if (attempt_.has_target()) {
+      Step(Provisioner(), "privileges; role and database names are free");
+    }
+    for (const v1::Check& check : plan_.checks()) {
+      if (check.stage() == v1::Check::PRE) {
+        Step("check " + check.name(), Rendered(check.sql()));
+      }
+    }
+  }
+
+  std::string Rendered(const std::string& sql) const {
+    const auto text = plan::RenderSql(sql, attempt_.values());
+    return text.ok() ? *text : pgconvoy::Describe(text.status());
+  }
+
+  absl::Status Freeze() {
+    if (!plan_.has_freeze()) {
+      return absl::OkStatus();
+    }
+    Begin(v1::FREEZE);
+    for (const std::string& statement : plan_.freeze().apply()) {
+      PGC_ASSIGN_OR_RETURN(const std::string sql, plan::RenderSql(statement, attempt_.values()));
+      Step(Registrar(), sql);
+    }
+    if (plan_.freeze().confirmed_by_operator()) {
+      Step("", "nothing: the operator says that writes are stopped");
+    }
+    return absl::OkStatus();
+  }
+
+  void Credentials() {
+    if (!plan_.has_credentials()) {
+      return;
+    }
+    Begin(v1::CREDENTIALS);
+    Step("", "make a password, seal it to the operator's public key, store it");
+    Step(Provisioner(), "CREATE ROLE " + Ident(attempt_.project().user) + " LOGIN PASSWORD ***");
+    Step("", "log in once as " + attempt_.project().user);
+  }
+
+  void Provision() {
+    if (!attempt_.has_target()) {
+      return;
+    }
+    Begin(v1::PROVISION);
+    const std::string from = "pgc_tmpl_" + schema_->hash;
+    Step(Provisioner(), "lay template database " + from + " from the source's schema, unless it is there");
+    Step(Provisioner(),
+         "CREATE DATABASE (temporary name) TEMPLATE " + Ident(from) + " OWNER " + Ident(attempt_.project().user) +
+             "; REVOKE ALL FROM PUBLIC");
+    Step(Login(), "REASSIGN OWNED to " + Ident(attempt_.project().user) + "; make the ledger");
+    Step(Provisioner(), "ALTER DATABASE (temporary name) RENAME TO " + Ident(attempt_.project().database));
+  }
+
+  absl::Status Backup() {
+    Begin(v1::BACKUP);
+    for (size_t i = 0; i < schema_->tables.size(); ++i) {
+      PGC_ASSIGN_OR_RETURN(const std::string sql,
+                           SourceCopySql(attempt_, plan_.tables(static_cast<int>(i)), schema_->tables[i]));
+      Step(Reader(), sql);
+    }
+    Step("", "write chunk files and a manifest to " + plan_.backup().directory() + "/" + attempt_.grant().ref + "/");
+    return absl::OkStatus();
+  }
+
+  void CopyAndVerify() {
+    if (!attempt_.has_target()) {
+      return;
+    }
+    Begin(v1::COPY);
+    for (const TableInfo& table : schema_->tables) {
+      Step(Login(), "COPY " + SplitTable(table.name).Quoted() + " (" + IdentList(table.columns) + ") FROM STDIN");
+    }
+    Begin(v1::VERIFY);
+    for (const TableInfo& table : schema_->tables) {
+      Step(Login(), TargetCopySql(table.name, table.columns) + " and compare its digest with the backup's");
+    }
+    Step(Login(), "add foreign keys, triggers, policies and row-level security; compare all objects with the source");
+  }
+
+  absl::Status Cutover() {
+    if (!plan_.has_cutover()) {
+      return absl::OkStatus();
+    }
+    Begin(v1::CUTOVER);
+    Step(Reader(), "read every table again and compare its digest with the backup's");
+    PGC_ASSIGN_OR_RETURN(const RegistryValues values, NewRegistryValues(attempt_, "***"));
+    std::string assignments;
+    for (const auto& [column, value] : values) {
+      assignments += (assignments.empty() ? "" : ", ") + Ident(column) + " = " + Literal(value.value_or("NULL"));
+    }
+    Step(Registrar(),
+         "UPDATE " + SplitTable(plan_.registry().table()).Quoted() + " SET " + assignments + " WHERE " +
+             Ident(plan_.registry().ref_column()) + " = " + Literal(attempt_.grant().ref) +
+             " AND the row is as it was read");
+    return absl::OkStatus();
+  }
+
+  void PostValidation() {
+    Begin(v1::POST_VALIDATION);
+    if (attempt_.has_target()) {
+      Step("", "log in as " + attempt_.project().user + " to " + attempt_.project().database);
+      Step(Provisioner(), "no other login may connect to " + attempt_.project().database);
+      Step(Login(), "no row of another project in " + std::to_string(schema_->tables.size()) + " table(s)");
+    }
+    for (const v1::Link& link : plan_.links()) {
+      Step(Login(), "every " + link.from() + " refers to a " + link.to());
+    }
+    for (const v1::Check& check : plan_.checks()) {
+      if (check.stage() == v1::Check::POST) {
+        Step("check " + check.name(), Rendered(check.sql()));
+      }
+    }
+  }
+
+  absl::Status Cleanup() {
+    Begin(v1::CLEANUP);
+    if (attempt_.has_target()) {
+      Step(Login(), "DROP SCHEMA pgconvoy CASCADE");
+      Step(Provisioner(), "DROP ROLE (attempt's login)");
+    }
+    for (const std::string& statement : plan_.freeze().undo()) {
+      PGC_ASSIGN_OR_RETURN(const std::string sql, plan::RenderSql(statement, attempt_.values()));
+      Step(Registrar(), sql);
+    }
+    return absl::OkStatus();
+  }
+
+  Attempt& attempt_;
+  const v1::Plan& plan_;
+  std::shared_ptr<const SourceSchema> schema_;
+  std::vector<v1::PhaseDescription> phases_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<v1::PhaseDescription>> DescribeProject(Attempt& attempt) {
+  return Describer(attempt).Run();
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,219 @@
+#include "worker/phases/dump.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "common/pg/local_cluster.h"
+#include "common/plan/secret_ref.h"
+#include "worker/core/sql.h"
+#include "worker/core/toc.h"
+
+extern char** environ;
+
+namespace pgconvoy::worker {
+namespace {
+
+constexpr size_t kMaxComplaint = 500;
+
+class ScratchFolder {
+ public:
+  static absl::StatusOr<ScratchFolder> Create() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "pgconvoy-dump-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) {
+      return MakeError(Verdict::kTransient, "PGC-WORKER-TMP", std::string("temporary folder: ") + strerror(errno));
+    }
+    return ScratchFolder(pattern);
+  }
+  explicit ScratchFolder(std::string path) : path_(std::move(path)) {}
+  ScratchFolder(ScratchFolder&& other) noexcept : path_(std::exchange(other.path_, "")) {}
+  ScratchFolder& operator=(ScratchFolder&&) = delete;
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  ~ScratchFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) {
+      std::filesystem::remove_all(path_, ignored);
+    }
+  }
+  std::string File(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  if (!in.good()) {
+    return MakeError(Verdict::kTransient, "PGC-WORKER-TMP", "cannot read " + path);
+  }
+  return text.str();
+}
+
+// The folder is 0700, so that the file is private from its first byte.
+absl::Status WriteFile(const std::string& path, const std::string& text) {
+  std::ofstream out(path, std::ios::binary);
+  out << text;
+  out.close();
+  if (!out) {
+    return MakeError(Verdict::kTransient, "PGC-WORKER-TMP", "cannot write " + path);
+  }
+  if (::chmod(path.c_str(), 0600) != 0) {
+    return MakeError(Verdict::kTransient, "PGC-WORKER-TMP", "cannot protect " + path);
+  }
+  return absl::OkStatus();
+}
+
+std::string FirstLine(const std::string& text) {
+  return Printable(text.substr(0, std::min(text.find('\n'), kMaxComplaint)));
+}
+
+// Runs to the end; stdout goes to `out_path`, stderr to `err_path`.
+absl::Status Run(const std::vector<std::string>& args,
+                 const std::vector<std::string>& extra_env,
+                 const std::string& out_path,
+                 const std::string& err_path) {
+  std::vector<char*> argv;
+  for (const std::string& arg : args) {
+    argv.push_back(const_cast<char*>(arg.c_str()));
+  }
+  argv.push_back(nullptr);
+  std::vector<char*> env;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    // libpq's own variables would bend the connection.
+    if (std::strncmp(*variable, "PG", 2) != 0 || std::strncmp(*variable, "PGCONVOY_", 9) == 0) {
+      env.push_back(*variable);
+    }
+  }
+  for (const std::string& variable : extra_env) {
+    env.push_back(const_cast<char*>(variable.c_str()));
+  }
+  env.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 1, out_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_addopen(&actions, 2, err_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  pid_t pid = 0;
+  const int spawned = ::posix_spawn(&pid, args[0].c_str(), &actions, nullptr, argv.data(), env.data());
+  posix_spawn_file_actions_destroy(&actions);
+  if (spawned != 0) {
+    return MakeError(Verdict::kPermanent, "PGC-SCHEMA-DUMP", "cannot start " + args[0] + ": " + strerror(spawned));
+  }
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    return absl::OkStatus();
+  }
+  const auto complaint = ReadFile(err_path);
+  return MakeError(WIFSIGNALED(status) ? Verdict::kTransient : Verdict::kPermanent,
+                   "PGC-SCHEMA-DUMP",
+                   std::filesystem::path(args[0]).filename().string() + " failed: " +
+                       (complaint.ok() ? FirstLine(*complaint) : "no message"),
+                   "run `pgconvoy plan validate` and see that the reader may read the schema");
+}
+
+// A line of a password file: host, port, database and user are wildcards, as the file serves one connection.
+std::string PassfileLine(const std::string& password) {
+  std::string escaped;
+  for (const char c : password) {
+    escaped += c == ':' || c == '\\' ? std::string("\\") + c : std::string(1, c);
+  }
+  return "*:*:*:*:" + escaped + "\n";
+}
+
+// 'a''s' in a libpq connection string.
+std::string ConninfoValue(const std::string& value) {
+  std::string out = "'";
+  for (const char c : value) {
+    out += c == '\'' || c == '\\' ? std::string("\\") + c : std::string(1, c);
+  }
+  return out + "'";
+}
+
+absl::Status RunDump(Attempt& attempt, const ScratchFolder& scratch) {
+  const v1::Server& server = attempt.source_server();
+  PGC_ASSIGN_OR_RETURN(const std::string conninfo, ResolveConninfo(server));
+  std::vector<std::string> env = {"PGOPTIONS=-c row_security=off -c lock_timeout=10000",
+                                  "PGAPPNAME=" + attempt.names().application_name};
+  if (!server.reader().password().empty()) {
+    PGC_ASSIGN_OR_RETURN(const Secret password,
+                         plan::ResolveSecret(server.reader().password(), /*allow_literal=*/false));
+    PGC_RETURN_IF_ERROR(WriteFile(scratch.File("pass"), PassfileLine(password.Reveal())));
+    env.push_back("PGPASSFILE=" + scratch.File("pass"));
+  }
+  PGC_ASSIGN_OR_RETURN(const std::string pg_dump, pg::PostgresBinary("pg_dump"));
+  std::vector<std::string> args = {pg_dump,
+                                   "--format=custom",
+                                   "--schema-only",
+                                   "--no-owner",
+                                   "--no-privileges",
+                                   "--no-publications",
+                                   "--no-subscriptions",
+                                   "--no-security-labels",
+                                   "--no-tablespaces",
+                                   "--no-password",
+                                   "--strict-names",
+                                   "--file=" + scratch.File("schema.dump")};
+  for (const std::string& schema : attempt.plan().target().schemas()) {
+    args.push_back("--schema=" + Ident(schema));
+  }
+  args.push_back("--dbname=" + conninfo + " user=" + ConninfoValue(server.reader().user()) +
+                 " dbname=" + ConninfoValue(attempt.project().source_database));
+  return Run(args, env, "/dev/null", scratch.File("dump.err"));
+}
+
+absl::StatusOr<std::string> Extract(const ScratchFolder& scratch,
+                                    const std::string& pg_restore,
+                                    const std::string& list,
+                                    const std::string& name) {
+  const std::string key = "pgconvoy" + RandomHex(16);
+  PGC_RETURN_IF_ERROR(WriteFile(scratch.File(name + ".list"), list));
+  PGC_RETURN_IF_ERROR(Run({pg_restore,
+                           "--no-owner",
+                           "--no-privileges",
+                           "--restrict-key=" + key,
+                           "--use-list=" + scratch.File(name + ".list"),
+                           "--file=" + scratch.File(name + ".sql"),
+                           scratch.File("schema.dump")},
+                          {},
+                          "/dev/null",
+                          scratch.File(name + ".err")));
+  PGC_ASSIGN_OR_RETURN(const std::string script, ReadFile(scratch.File(name + ".sql")));
+  return BodyOfScript(script, key);
+}
+
+}  // namespace
+
+absl::StatusOr<SchemaScripts> DumpSchema(Attempt& attempt, const std::set<int64_t>& skipped_triggers) {
+  PGC_ASSIGN_OR_RETURN(const ScratchFolder scratch, ScratchFolder::Create());
+  PGC_RETURN_IF_ERROR(RunDump(attempt, scratch));
+  PGC_ASSIGN_OR_RETURN(const std::string pg_restore, pg::PostgresBinary("pg_restore"));
+  PGC_RETURN_IF_ERROR(
+      Run({pg_restore, "--list", scratch.File("schema.dump")}, {}, scratch.File("toc"), scratch.File("toc.err")));
+  PGC_ASSIGN_OR_RETURN(const std::string listing, ReadFile(scratch.File("toc")));
+  PGC_ASSIGN_OR_RETURN(const std::vector<TocEntry> entries, ParseToc(listing));
+  const SplitToc split = Split(entries, skipped_triggers);
+  SchemaScripts scripts;
+  PGC_ASSIGN_OR_RETURN(scripts.laid_first, Extract(scratch, pg_restore, split.laid_first, "first"));
+  PGC_ASSIGN_OR_RETURN(scripts.added_last, Extract(scratch, pg_restore, split.added_last, "last"));
+  return scripts;
+}
+
+}  // namespace pgconvoy::worker

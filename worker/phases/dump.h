@@ -1,0 +1,21 @@
+// pg_dump and pg_restore as child processes: schema only, custom format, never a plain dump into psql.
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "worker/phases/attempt.h"
+
+namespace pgconvoy::worker {
+
+struct SchemaScripts {
+  std::string laid_first;
+  std::string added_last;
+};
+
+// Dumps the definition of target.schemas as the reader. The password travels in a 0600 file that lives as long as the
+// child (PGPASSFILE), not in arguments or environment. PGC-SCHEMA-DUMP with the tool's first line of complaint.
+absl::StatusOr<SchemaScripts> DumpSchema(Attempt& attempt, const std::set<int64_t>& skipped_triggers);
+
+}  // namespace pgconvoy::worker

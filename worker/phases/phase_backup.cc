@@ -1,0 +1,151 @@
+#include <ctime>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/failpoint.h"
+#include "common/plan/secret_ref.h"
+#include "worker/backup/backup.h"
+#include "worker/phases/backup_access.h"
+#include "worker/phases/phases.h"
+#include "worker/phases/tables.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+std::string Rfc3339(WallMs wall_ms) {
+  const std::time_t seconds = wall_ms / 1000;
+  std::tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  char text[32];
+  const size_t length = std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return {text, length};
+}
+
+backup::Manifest Header(const Attempt& attempt, const pg::Connection& reader) {
+  backup::Manifest header;
+  header.store_id = attempt.grant().store_id;
+  header.project_ref = attempt.grant().ref;
+  header.fence = attempt.grant().fence;
+  header.migration_id = attempt.grant().migration_id;
+  header.plan_hash = attempt.grant().plan_hash;
+  header.source = attempt.plan().source().server() + "/" + attempt.project().source_database;
+  header.server_version = reader.server_version();
+  header.snapshot_time = Rfc3339(Clock::System().NowWall());
+  return header;
+}
+
+absl::Status BackUpTable(Attempt& attempt,
+                         pg::Connection& reader,
+                         const v1::Table& table,
+                         const TableInfo& info,
+                         backup::BackupWriter& writer) {
+  PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, table, info));
+  PGC_RETURN_IF_ERROR(writer.BeginTable(info.name, info.columns));
+  const auto digest =
+      ReadDigest(attempt, reader, sql, [&writer](std::string_view row) { return writer.AddRow(row); });
+  if (!digest.ok()) {
+    return Annotate(digest.status(), "reading " + info.name);
+  }
+  PGC_FAILPOINT("worker.backup.table");
+  return writer.EndTable();
+}
+
+void Describe(const backup::Manifest& manifest, const std::string& manifest_digest, v1::BackupResult& result) {
+  result.set_backup_id(backup::BackupId(manifest.project_ref, manifest.fence));
+  result.set_manifest_digest(manifest_digest);
+  result.set_stored_bytes(manifest.stored_bytes());
+  int chunks = 0;
+  for (const backup::TableEntry& table : manifest.tables) {
+    v1::TableDigest* const digest = result.add_tables();
+    digest->set_table(table.table);
+    digest->set_rows(table.rows);
+    digest->set_bytes(table.bytes);
+    digest->set_digest(table.digest);
+    chunks += static_cast<int>(table.chunks.size());
+  }
+  result.set_chunks(chunks);
+  for (const backup::SequenceEntry& sequence : manifest.sequences) {
+    v1::SequenceValue* const value = result.add_sequences();
+    value->set_sequence(sequence.sequence);
+    value->set_last_value(sequence.last_value);
+    value->set_is_called(sequence.is_called);
+  }
+}
+
+absl::Status ReadEverything(Attempt& attempt,
+                            pg::Connection& reader,
+                            const SourceSchema& schema,
+                            backup::BackupWriter& writer) {
+  PGC_ASSIGN_OR_RETURN(const auto snapshot, BeginSourceSnapshot(attempt, reader, schema));
+  for (size_t i = 0; i < schema.tables.size(); ++i) {
+    PGC_RETURN_IF_ERROR(
+        BackUpTable(attempt, reader, attempt.plan().tables(static_cast<int>(i)), schema.tables[i], writer));
+  }
+  PGC_ASSIGN_OR_RETURN(const auto values, ReadSequences(reader, schema));
+  std::vector<backup::SequenceEntry> sequences;
+  for (const v1::SequenceValue& value : values) {
+    sequences.push_back({value.sequence(), value.last_value(), value.is_called()});
+  }
+  writer.SetSequences(std::move(sequences));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> BackupRoot(const v1::Plan& plan) {
+  PGC_ASSIGN_OR_RETURN(const Secret root,
+                       plan::ResolveSecret(plan.backup().directory(), /*allow_literal=*/true));
+  return root.Reveal();
+}
+
+absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenBackup(const Attempt& attempt) {
+  const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
+  if (sealed == nullptr) {
+    return MakeError(Verdict::kPermanent, "PGC-BACKUP-MISSING", "the attempt has no sealed backup to load from");
+  }
+  PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(attempt.plan()));
+  return backup::BackupReader::Open(root,
+                                    attempt.grant().store_id,
+                                    attempt.grant().ref,
+                                    sealed->fence(),
+                                    sealed->backup().manifest_digest());
+}
+
+absl::StatusOr<v1::PhaseResult> RunBackup(Attempt& attempt) {
+  v1::PhaseResult result;
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  backup::WriterOptions options;
+  PGC_ASSIGN_OR_RETURN(options.root, BackupRoot(attempt.plan()));
+  options.compression_level = attempt.plan().backup().compression_level();
+  options.chunk_bytes = attempt.plan().backup().chunk_bytes();
+  v1::Intent intent;
+  intent.set_kind(v1::Intent::BACKUP);
+  intent.set_name(backup::BackupId(attempt.grant().ref, attempt.grant().fence));
+  PGC_RETURN_IF_ERROR(attempt.ReportIntent(intent));
+
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  PGC_ASSIGN_OR_RETURN(auto writer, backup::BackupWriter::Create(options, Header(attempt, *reader)));
+  PGC_RETURN_IF_ERROR(ReadEverything(attempt, *reader, *schema, *writer));
+  PGC_FAILPOINT("worker.backup.before_seal");
+  PGC_ASSIGN_OR_RETURN(const std::string manifest_digest, writer->Seal());
+  PGC_FAILPOINT("worker.backup.sealed");
+  Describe(writer->manifest(), manifest_digest, *result.mutable_backup());
+  return result;
+}
+
+absl::StatusOr<v1::PhaseResult> UndoBackup(Attempt& attempt) {
+  v1::PhaseResult result;
+  v1::UndoResult* const undo = result.mutable_undo();
+  PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(attempt.plan()));
+  const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
+  for (const v1::Intent& intent : attempt.intents()) {
+    const bool kept = sealed != nullptr && sealed->fence() == intent.fence();
+    if (intent.kind() == v1::Intent::BACKUP && !kept) {
+      PGC_RETURN_IF_ERROR(backup::RemoveUnsealed(root, attempt.grant().ref, intent.fence()));
+      undo->add_undone("removed what was left of backup " + intent.name());
+    }
+  }
+  return result;
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,178 @@
+#include <set>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/base/failpoint.h"
+#include "worker/backup/backup.h"
+#include "worker/core/sql.h"
+#include "worker/phases/backup_access.h"
+#include "worker/phases/phases.h"
+#include "worker/phases/tables.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+// Small chunks share a transaction up to so many bytes: one commit for a small project, bounded redo for a large one.
+constexpr int64_t kBytesPerCommit = 32 << 20;
+
+using ChunkKey = std::pair<std::string, int>;
+
+constexpr char kCurrentLoad[] = "SELECT backup_id FROM pgconvoy.load FOR UPDATE";
+constexpr char kStartLoad[] = R"sql(
+INSERT INTO pgconvoy.load (backup_id) VALUES ($1)
+ON CONFLICT (one) DO UPDATE SET backup_id = excluded.backup_id, finished = false
+)sql";
+constexpr char kLoaded[] = "SELECT relation, chunk FROM pgconvoy.ledger WHERE backup_id = $1";
+constexpr char kRecord[] = R"sql(
+INSERT INTO pgconvoy.ledger (backup_id, relation, chunk, rows, fence)
+VALUES ($1, $2, $3::int, $4::bigint, $5::bigint)
+)sql";
+
+class Loader {
+ public:
+  Loader(Attempt& attempt, pg::Connection& target, const backup::BackupReader& reader, v1::CopyResult& result)
+      : attempt_(attempt),
+        target_(target),
+        reader_(reader),
+        result_(result),
+        backup_id_(backup::BackupId(attempt.grant().ref, reader.manifest().fence)) {
+    result_.set_backup_id(backup_id_);
+  }
+
+  absl::Status Load() {
+    PGC_RETURN_IF_ERROR(BeginBackup());
+    PGC_RETURN_IF_ERROR(ReadLedger());
+    for (const backup::TableEntry& table : reader_.manifest().tables) {
+      for (size_t i = 0; i < table.chunks.size(); ++i) {
+        PGC_RETURN_IF_ERROR(LoadUnlessThere(table, static_cast<int>(i)));
+      }
+    }
+    PGC_RETURN_IF_ERROR(CommitOpen());
+    return SetSequences();
+  }
+
+ private:
+  // A ledger under another backup's id does not count: the target is emptied in the transaction that writes the new id.
+  absl::Status BeginBackup() {
+    PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target_));
+    PGC_ASSIGN_OR_RETURN(const pg::Result current, target_.Exec(kCurrentLoad));
+    if (current.rows() == 1 && current.Text(0, 0) == backup_id_) {
+      return transaction->Commit();
+    }
+    std::string tables;
+    for (const backup::TableEntry& table : reader_.manifest().tables) {
+      tables += (tables.empty() ? "" : ", ") + SplitTable(table.table).Quoted();
+    }
+    PGC_RETURN_IF_ERROR(target_.ExecScript("TRUNCATE " + tables + ", pgconvoy.ledger"));
+    PGC_RETURN_IF_ERROR(target_.Exec(kStartLoad, {backup_id_}).status());
+    return transaction->Commit();
+  }
+
+  absl::Status ReadLedger() {
+    PGC_ASSIGN_OR_RETURN(const pg::Result rows, target_.Exec(kLoaded, {backup_id_}));
+    for (int row = 0; row < rows.rows(); ++row) {
+      loaded_.emplace(rows.Text(row, 0), static_cast<int>(rows.Int(row, 1)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status LoadUnlessThere(const backup::TableEntry& table, int index) {
+    const backup::ChunkEntry& chunk = table.chunks[static_cast<size_t>(index)];
+    result_.set_rows(result_.rows() + chunk.rows);
+    result_.set_bytes(result_.bytes() + chunk.raw_bytes);
+    if (loaded_.contains({table.table, index})) {
+      result_.set_chunks_skipped(result_.chunks_skipped() + 1);
+      return absl::OkStatus();
+    }
+    PGC_RETURN_IF_ERROR(LoadChunk(table, chunk, index));
+    result_.set_chunks_loaded(result_.chunks_loaded() + 1);
+    open_bytes_ += chunk.raw_bytes;
+    if (open_bytes_ >= kBytesPerCommit) {
+      PGC_RETURN_IF_ERROR(CommitOpen());
+      attempt_.reporter().Progress(result_.rows(), result_.bytes());
+    }
+    return attempt_.reporter().Checkpoint();
+  }
+
+  // Rows and ledger row commit together: nothing is lost or doubled, whenever this process dies.
+  absl::Status LoadChunk(const backup::TableEntry& table, const backup::ChunkEntry& chunk, int index) {
+    PGC_ASSIGN_OR_RETURN(const std::string rows, reader_.ReadChunk(table, chunk));
+    if (open_ == nullptr) {
+      PGC_ASSIGN_OR_RETURN(open_, pg::Transaction::Begin(target_));
+    }
+    bool sent = false;
+    const auto taken = target_.CopyIn(
+        "COPY " + SplitTable(table.table).Quoted() + " (" + IdentList(table.columns) + ") FROM STDIN",
+        [&]() -> absl::StatusOr<std::string_view> {
+          return std::exchange(sent, true) ? std::string_view() : std::string_view(rows);
+        });
+    if (!taken.ok()) {
+      return Annotate(taken.status(), "loading " + table.table);
+    }
+    if (*taken != chunk.rows) {
+      return MakeError(Verdict::kPermanent,
+                       "PGC-COPY-ROWS",
+                       table.table + ": the server took " + std::to_string(*taken) + " rows of a chunk of " +
+                           std::to_string(chunk.rows));
+    }
+    PGC_FAILPOINT("worker.copy.chunk_sent");
+    return target_
+        .Exec(kRecord,
+              {backup_id_,
+               table.table,
+               std::to_string(index),
+               std::to_string(chunk.rows),
+               std::to_string(attempt_.grant().fence)})
+        .status();
+  }
+
+  absl::Status CommitOpen() {
+    if (open_ == nullptr) {
+      return absl::OkStatus();
+    }
+    PGC_FAILPOINT("worker.copy.before_commit");
+    const absl::Status committed = open_->Commit();
+    open_.reset();
+    open_bytes_ = 0;
+    if (!committed.ok()) {
+      // In doubt or not: the next attempt asks the ledger.
+      return committed;
+    }
+    PGC_FAILPOINT("worker.copy.after_commit");
+    return absl::OkStatus();
+  }
+
+  // setval is not transactional, so it comes after the last chunk and is repeated as often as needed.
+  absl::Status SetSequences() {
+    for (const backup::SequenceEntry& sequence : reader_.manifest().sequences) {
+      PGC_RETURN_IF_ERROR(target_
+                              .Exec("SELECT pg_catalog.setval($1::regclass, $2::bigint, $3::boolean)",
+                                    {SplitTable(sequence.sequence).Quoted(),
+                                     std::to_string(sequence.last_value),
+                                     sequence.is_called ? "t" : "f"})
+                              .status());
+    }
+    return absl::OkStatus();
+  }
+
+  Attempt& attempt_;
+  pg::Connection& target_;
+  const backup::BackupReader& reader_;
+  v1::CopyResult& result_;
+  const std::string backup_id_;
+  std::set<ChunkKey> loaded_;
+  std::unique_ptr<pg::Transaction> open_;
+  int64_t open_bytes_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<v1::PhaseResult> RunCopy(Attempt& attempt) {
+  v1::PhaseResult result;
+  PGC_ASSIGN_OR_RETURN(const auto reader, OpenBackup(attempt));
+  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
+  PGC_RETURN_IF_ERROR(Loader(attempt, *target, *reader, *result.mutable_copy()).Load());
+  return result;
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,116 @@
+#include <libpq-fe.h>
+
+#include <memory>
+
+#include "common/base/error.h"
+#include "common/base/failpoint.h"
+#include "common/pg/pg_error.h"
+#include "common/plan/secret_ref.h"
+#include "worker/core/sql.h"
+#include "worker/phases/control.h"
+#include "worker/phases/phases.h"
+#include "worker/phases/roles.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+absl::StatusOr<std::string> Recipient(const Attempt& attempt) {
+  PGC_ASSIGN_OR_RETURN(const Secret key,
+                       plan::ResolveSecret(attempt.plan().credentials().recipient(), /*allow_literal=*/true));
+  return key.Reveal();
+}
+
+// libpq computes the verifier here, so that the server never sees the password, not even in a statement.
+absl::StatusOr<std::string> Verifier(pg::Connection& connection, const std::string& user, const Secret& password) {
+  const std::unique_ptr<char, decltype(&PQfreemem)> verifier(
+      PQencryptPasswordConn(connection.raw(), password.Reveal().c_str(), user.c_str(), "scram-sha-256"), &PQfreemem);
+  if (verifier == nullptr) {
+    return MakeError(Verdict::kTransient, "PGC-CRED-VERIFIER", "libpq could not compute a SCRAM verifier");
+  }
+  return std::string(verifier.get());
+}
+
+absl::Status SetRole(pg::Connection& connection, const Attempt& attempt, const std::string& verifier) {
+  const std::string& user = attempt.project().user;
+  PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(connection, attempt, user));
+  if (role.exists && !role.own) {
+    return MakeError(Verdict::kOperator,
+                     "PGC-CRED-EXISTS",
+                     "role \"" + user + "\" exists already and is not ours",
+                     "drop or rename it, or choose another credentials.user in the plan; then retry");
+  }
+  const std::string verb = role.exists ? "ALTER ROLE " : "CREATE ROLE ";
+  return connection.ExecScript(verb + Ident(user) + " LOGIN PASSWORD " + Literal(verifier) + "; COMMENT ON ROLE " + Ident(user) + " IS " +
+                               Literal(attempt.OwnerComment()) + "; GRANT " + Ident(user) + " TO CURRENT_USER");
+}
+
+// The control database lets nobody in but the provisioner, so "permission denied for database", which the server says
+// only after the password was accepted, is the proof that is looked for.
+absl::Status TestLogin(const Attempt& attempt, const std::string& user, const Secret& password) {
+  const std::string& named = attempt.target_server().control_database();
+  const auto session = SessionPool::Open(attempt.target_server(),
+                                         user,
+                                         password,
+                                         named.empty() ? "pgconvoy" : named,
+                                         attempt.names().application_name,
+                                         {});
+  if (session.ok() || pg::SqlStateOf(session.status()) == "42501") {
+    return absl::OkStatus();
+  }
+  return Annotate(session.status(), "test login with the new credentials");
+}
+
+}  // namespace
+
+absl::StatusOr<v1::PhaseResult> RunCredentials(Attempt& attempt) {
+  v1::PhaseResult result;
+  v1::CredentialsResult* const credentials = result.mutable_credentials();
+  const std::string& user = attempt.project().user;
+  Secret password = RandomPassword();
+  PGC_ASSIGN_OR_RETURN(const std::string recipient, Recipient(attempt));
+  PGC_ASSIGN_OR_RETURN(const std::string sealed, SealTo(recipient, password));
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  PGC_ASSIGN_OR_RETURN(const std::string verifier, Verifier(*provisioner, user, password));
+  credentials->set_user(user);
+  credentials->set_verifier(verifier);
+  credentials->set_sealed_password(sealed);
+  credentials->set_recipient(recipient);
+
+  // Sealed and durable before the role exists: there is never a role whose password nobody can open.
+  v1::Intent intent;
+  intent.set_kind(v1::Intent::ROLE);
+  intent.set_server(attempt.plan().target().server());
+  intent.set_name(user);
+  *intent.mutable_credentials() = *credentials;
+  PGC_RETURN_IF_ERROR(attempt.ReportIntent(intent));
+  PGC_FAILPOINT("worker.credentials.sealed");
+
+  PGC_RETURN_IF_ERROR(InFencedTransaction(*provisioner, attempt, [&](pg::Connection& connection) {
+    return SetRole(connection, attempt, verifier);
+  }));
+  PGC_FAILPOINT("worker.credentials.created");
+  PGC_RETURN_IF_ERROR(TestLogin(attempt, user, password));
+  attempt.password = std::move(password);
+  return result;
+}
+
+absl::StatusOr<v1::PhaseResult> UndoCredentials(Attempt& attempt) {
+  v1::PhaseResult result;
+  v1::UndoResult* const undo = result.mutable_undo();
+  const std::string& user = attempt.project().user;
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, user));
+  if (!role.exists || !role.own) {
+    return result;
+  }
+  PGC_RETURN_IF_ERROR(InFencedTransaction(*provisioner, attempt, [&](pg::Connection& connection) {
+    return ShutLogins(connection, {user});
+  }));
+  PGC_ASSIGN_OR_RETURN(const int ended, EndSessions(*provisioner, attempt, {{user}, /*older_attempts=*/false, /*own_role_only=*/false}));
+  // A member of the role blocks nothing, but the login of this attempt is of no use without it.
+  PGC_RETURN_IF_ERROR(DropRoles(*provisioner, attempt, {attempt.names().login, user}));
+  undo->add_undone("dropped role " + user + ", " + std::to_string(ended) + " session(s) ended");
+  return result;
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,62 @@
+#include "common/base/error.h"
+#include "common/base/failpoint.h"
+#include "worker/phases/control.h"
+#include "worker/phases/phases.h"
+#include "worker/phases/roles.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+// Sessions of older attempts may hold the fence row in a transaction that nobody will end, so they go first; those
+// that came in meanwhile go again once the row is ours and their logins are shut.
+absl::Status FenceRegistry(Attempt& attempt, v1::FenceResult& result) {
+  PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
+  PGC_RETURN_IF_ERROR(EnsureRegistryTables(*registrar));
+  const SessionFilter older{{}, /*older_attempts=*/true, /*own_role_only=*/true};
+  PGC_ASSIGN_OR_RETURN(const int before, EndSessions(*registrar, attempt, older));
+  {
+    PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*registrar));
+    PGC_RETURN_IF_ERROR(RaiseFence(*registrar, attempt));
+    PGC_RETURN_IF_ERROR(transaction->Commit());
+  }
+  PGC_ASSIGN_OR_RETURN(const int after, EndSessions(*registrar, attempt, older));
+  result.set_sessions_ended(result.sessions_ended() + before + after);
+  return absl::OkStatus();
+}
+
+absl::Status FenceTarget(Attempt& attempt, v1::FenceResult& result) {
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  PGC_RETURN_IF_ERROR(EnsureControlTables(*provisioner));
+  PGC_ASSIGN_OR_RETURN(const int before, EndSessions(*provisioner, attempt, {{}, /*older_attempts=*/true, /*own_role_only=*/false}));
+  std::vector<std::string> logins;
+  {
+    PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*provisioner));
+    PGC_RETURN_IF_ERROR(RaiseFence(*provisioner, attempt));
+    PGC_ASSIGN_OR_RETURN(logins, AttemptLogins(*provisioner, attempt, attempt.grant().fence));
+    PGC_RETURN_IF_ERROR(ShutLogins(*provisioner, logins));
+    PGC_RETURN_IF_ERROR(transaction->Commit());
+  }
+  PGC_FAILPOINT("worker.fence.raised");
+  PGC_ASSIGN_OR_RETURN(const int after, EndSessions(*provisioner, attempt, {logins, /*older_attempts=*/true, /*own_role_only=*/false}));
+  PGC_RETURN_IF_ERROR(DropRoles(*provisioner, attempt, logins));
+  for (const std::string& login : logins) {
+    result.add_logins_dropped(login);
+  }
+  result.set_sessions_ended(result.sessions_ended() + before + after);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::PhaseResult> RunFence(Attempt& attempt) {
+  v1::PhaseResult result;
+  if (attempt.has_registry()) {
+    PGC_RETURN_IF_ERROR(FenceRegistry(attempt, *result.mutable_fence_result()));
+  }
+  if (attempt.has_target()) {
+    PGC_RETURN_IF_ERROR(FenceTarget(attempt, *result.mutable_fence_result()));
+  }
+  return result;
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,112 @@
+#include "common/base/error.h"
+#include "worker/core/sql.h"
+#include "worker/phases/checks.h"
+#include "worker/phases/phases.h"
+#include "worker/phases/tables.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+// $1: the database; $2: roles that may connect. Superusers cannot be kept out and are not counted.
+constexpr char kOthersWhoConnect[] = R"sql(
+SELECT pg_catalog.string_agg(r.rolname, ', ' ORDER BY r.rolname) FROM pg_catalog.pg_roles r
+WHERE r.rolcanlogin AND NOT r.rolsuper AND r.rolname <> ALL ($2::pg_catalog.name[])
+  AND pg_catalog.has_database_privilege(r.rolname, $1, 'CONNECT')
+)sql";
+
+struct Column {
+  TableName table;
+  std::string column;
+};
+
+Column SplitColumn(const std::string& path) {
+  const size_t dot = path.rfind('.');
+  return {SplitTable(path.substr(0, dot)), path.substr(dot + 1)};
+}
+
+absl::Status CheckLogin(Attempt& attempt, CheckList& checks) {
+  if (!attempt.password.has_value()) {
+    // An earlier attempt made the password and tested the login before it forgot it.
+    checks.Add("login-as-project", attempt.Result(Phase::kCredentials) != nullptr, "the credentials were never tested");
+    return absl::OkStatus();
+  }
+  auto session = SessionPool::Open(attempt.target_server(),
+                                   attempt.project().user,
+                                   *attempt.password,
+                                   attempt.project().database,
+                                   attempt.names().application_name,
+                                   {});
+  if (!session.ok() && VerdictOf(session.status()) != Verdict::kPermanent) {
+    return session.status();
+  }
+  checks.Add("login-as-project", session.ok(), session.ok() ? "" : Describe(session.status()));
+  return absl::OkStatus();
+}
+
+absl::Status CheckNobodyElse(Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  const std::string allowed =
+      IdentList({attempt.project().user, attempt.names().login, attempt.target_server().provisioner().user()});
+  PGC_ASSIGN_OR_RETURN(
+      const pg::Result others,
+      provisioner->Exec(kOthersWhoConnect, {attempt.project().database, "{" + allowed + "}"}));
+  checks.Add("nobody-else-connects",
+             !others.Get(0, 0).has_value(),
+             "these logins may connect to the project's database: " + others.Text(0, 0));
+  return absl::OkStatus();
+}
+
+absl::Status CheckOnlyOwnRows(Attempt& attempt, pg::Connection& target, CheckList& checks) {
+  for (const v1::Table& table : attempt.plan().tables()) {
+    if (table.where().empty()) {
+      continue;
+    }
+    PGC_ASSIGN_OR_RETURN(const std::string where, plan::RenderSql(table.where(), attempt.values()));
+    PGC_ASSIGN_OR_RETURN(const pg::Result foreign,
+                         target.Exec("SELECT pg_catalog.count(*) FROM " + SplitTable(table.table()).Quoted() +
+                                     " WHERE (" + where + ") IS NOT TRUE"));
+    checks.Add("only-own-rows:" + table.table(),
+               foreign.Int(0, 0) == 0,
+               foreign.Text(0, 0) + " row(s) of other projects are in the target");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLinks(Attempt& attempt, pg::Connection& target, CheckList& checks) {
+  for (const v1::Link& link : attempt.plan().links()) {
+    const Column from = SplitColumn(link.from());
+    const Column to = SplitColumn(link.to());
+    const std::string a = "a." + Ident(from.column);
+    PGC_ASSIGN_OR_RETURN(
+        const pg::Result orphans,
+        target.Exec("SELECT pg_catalog.count(*) FROM " + from.table.Quoted() + " a WHERE " + a +
+                    " IS NOT NULL AND NOT EXISTS (SELECT 1 FROM " + to.table.Quoted() + " b WHERE b." +
+                    Ident(to.column) + "::pg_catalog.text = " + a + "::pg_catalog.text)"));
+    checks.Add("link:" + link.from() + "->" + link.to(),
+               orphans.Int(0, 0) == 0,
+               orphans.Text(0, 0) + " value(s) refer to nothing");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::PhaseResult> RunPostValidation(Attempt& attempt) {
+  v1::PhaseResult result;
+  CheckList checks(attempt, *result.mutable_checks());
+  if (attempt.has_target()) {
+    PGC_RETURN_IF_ERROR(CheckLogin(attempt, checks));
+    PGC_RETURN_IF_ERROR(CheckNobodyElse(attempt, checks));
+    PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+    const absl::Status done = WithoutForce(attempt, *schema, [&](pg::Connection& target) -> absl::Status {
+      PGC_RETURN_IF_ERROR(CheckOnlyOwnRows(attempt, target, checks));
+      return CheckLinks(attempt, target, checks);
+    });
+    PGC_RETURN_IF_ERROR(done);
+  }
+  PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::POST));
+  PGC_RETURN_IF_ERROR(checks.Verdict());
+  return result;
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,168 @@
+#include <algorithm>
+
+#include "common/base/error.h"
+#include "common/base/failpoint.h"
+#include "common/pg/pg_error.h"
+#include "worker/core/sql.h"
+#include "worker/phases/control.h"
+#include "worker/phases/databases.h"
+#include "worker/phases/phases.h"
+#include "worker/phases/roles.h"
+#include "worker/phases/schema.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+// The ledger lives in the project's database until CLEANUP. load has one row: which backup is being loaded, and
+// whether what comes after VERIFY has been added.
+constexpr char kLedgerTables[] = R"sql(
+CREATE SCHEMA pgconvoy;
+CREATE TABLE pgconvoy.load (
+  one boolean PRIMARY KEY DEFAULT true CHECK (one),
+  backup_id text NOT NULL,
+  finished boolean NOT NULL DEFAULT false
+);
+CREATE TABLE pgconvoy.ledger (
+  backup_id text NOT NULL,
+  relation text NOT NULL,
+  chunk integer NOT NULL,
+  rows bigint NOT NULL,
+  fence bigint NOT NULL,
+  PRIMARY KEY (backup_id, relation, chunk)
+);
+)sql";
+
+constexpr char kOwnedByTemplateOwner[] = R"sql(
+SELECT pg_catalog.count(*) FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid
+WHERE d.deptype = 'o' AND r.rolname = $1
+  AND d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+)sql";
+
+// STRATEGY exists from 15 on; 14 copies files.
+std::string Strategy(const pg::Connection& connection) {
+  return connection.server_version() >= 150000 ? " STRATEGY wal_log" : "";
+}
+
+// Returns whether the final database is there already; everything else that earlier attempts left is dropped.
+absl::StatusOr<bool> TakeOverLeftovers(pg::Connection& provisioner, Attempt& attempt) {
+  PGC_ASSIGN_OR_RETURN(const std::vector<DatabaseInfo> databases, ProjectDatabases(provisioner, attempt));
+  bool finished = false;
+  int dropped = 0;
+  for (const DatabaseInfo& database : databases) {
+    if (database.name != attempt.project().database) {
+      PGC_RETURN_IF_ERROR(DoomAndDrop(provisioner, attempt, database, dropped++));
+    } else if (database.own) {
+      finished = true;
+    } else {
+      return MakeError(Verdict::kOperator,
+                       "PGC-DB-EXISTS",
+                       "database \"" + database.name + "\" exists already and is not ours",
+                       "drop or rename it, or choose another target.database in the plan; then retry");
+    }
+  }
+  return finished;
+}
+
+absl::Status Clone(pg::Connection& provisioner, Attempt& attempt, const SchemaCache::Template& from) {
+  const std::string database = Ident(attempt.names().temporary_database);
+  v1::Intent intent;
+  intent.set_kind(v1::Intent::DATABASE);
+  intent.set_server(attempt.plan().target().server());
+  intent.set_name(attempt.names().temporary_database);
+  PGC_RETURN_IF_ERROR(attempt.ReportIntent(intent));
+  PGC_FAILPOINT("worker.provision.before_create");
+  PGC_RETURN_IF_ERROR(provisioner.ExecScript("CREATE DATABASE " + database + " TEMPLATE " + Ident(from.database) +
+                                             " OWNER " + Ident(attempt.project().user) + Strategy(provisioner) +
+                                             " ALLOW_CONNECTIONS false"));
+  PGC_FAILPOINT("worker.provision.created");
+  // A clone lets PUBLIC connect whatever its template said; nobody may come in before that is taken away.
+  return InFencedTransaction(provisioner, attempt, [&](pg::Connection& connection) {
+    return connection.ExecScript("REVOKE ALL ON DATABASE " + database + " FROM PUBLIC; COMMENT ON DATABASE " + database +
+                                 " IS " + Literal(attempt.OwnerComment()) + "; ALTER DATABASE " + database +
+                                 " ALLOW_CONNECTIONS true");
+  });
+}
+
+// The clone belongs to the template's owner, of which the attempt's login is a member until this is done.
+absl::Status TakeOwnership(Attempt& attempt, const SchemaCache::Template& from) {
+  PGC_ASSIGN_OR_RETURN(auto session, attempt.OpenAsLogin(attempt.names().temporary_database));
+  PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*session));
+  const std::string user = Ident(attempt.project().user);
+  std::string script;
+  for (const std::string& schema : attempt.plan().target().schemas()) {
+    script += "ALTER SCHEMA " + Ident(schema) + " OWNER TO " + user + ";";
+  }
+  script += "REASSIGN OWNED BY " + Ident(from.owner) + " TO " + user + "; SET LOCAL ROLE " + user + ";" + kLedgerTables;
+  PGC_RETURN_IF_ERROR(session->ExecScript(script));
+  PGC_ASSIGN_OR_RETURN(const pg::Result left, session->Exec(kOwnedByTemplateOwner, {from.owner}));
+  if (left.Int(0, 0) != 0) {
+    return MakeError(Verdict::kPermanent,
+                     "PGC-PROVISION-OWNER",
+                     left.Text(0, 0) + " object(s) of the clone still belong to the template's owner",
+                     "the schema holds objects whose owner cannot be changed; leave them out of target.schemas");
+  }
+  return transaction->Commit();
+}
+
+absl::Status Publish(pg::Connection& provisioner, Attempt& attempt, const SchemaCache::Template& from) {
+  PGC_RETURN_IF_ERROR(InFencedTransaction(provisioner, attempt, [&](pg::Connection& connection) {
+    return connection.ExecScript("REVOKE " + Ident(from.owner) + " FROM " + Ident(attempt.names().login));
+  }));
+  PGC_FAILPOINT("worker.provision.before_rename");
+  return RenameDatabase(provisioner, attempt, attempt.names().temporary_database, attempt.project().database);
+}
+
+absl::Status Build(pg::Connection& provisioner, Attempt& attempt, v1::ProvisionResult& result) {
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  PGC_ASSIGN_OR_RETURN(const SchemaCache::Template from, attempt.schemas().EnsureTemplate(attempt, *schema));
+  result.set_template_database(from.database);
+  PGC_RETURN_IF_ERROR(EnsureAttemptLogin(attempt, from.owner));
+  if (const absl::Status cloned = Clone(provisioner, attempt, from); !cloned.ok()) {
+    if (pg::SqlStateOf(cloned) == "3D000") {
+      // Somebody dropped the template; the next attempt lays it again.
+      attempt.schemas().ForgetTemplate(from);
+      return MakeError(Verdict::kTransient, "PGC-TEMPLATE-GONE", "template database " + from.database + " is gone");
+    }
+    return cloned;
+  }
+  PGC_RETURN_IF_ERROR(TakeOwnership(attempt, from));
+  return Publish(provisioner, attempt, from);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::PhaseResult> RunProvision(Attempt& attempt) {
+  v1::PhaseResult result;
+  result.mutable_provision()->set_database(attempt.project().database);
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  PGC_ASSIGN_OR_RETURN(const bool finished, TakeOverLeftovers(*provisioner, attempt));
+  if (!finished) {
+    PGC_RETURN_IF_ERROR(Build(*provisioner, attempt, *result.mutable_provision()));
+  }
+  return result;
+}
+
+absl::StatusOr<v1::PhaseResult> UndoProvision(Attempt& attempt) {
+  v1::PhaseResult result;
+  v1::UndoResult* const undo = result.mutable_undo();
+  attempt.CloseTarget();
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
+  if (role.exists && role.own) {
+    // Only a member of the owner may rename or drop a database; CLEANUP has taken the membership away.
+    PGC_RETURN_IF_ERROR(InFencedTransaction(*provisioner, attempt, [&](pg::Connection& connection) {
+      return connection.ExecScript("GRANT " + Ident(attempt.project().user) + " TO CURRENT_USER");
+    }));
+  }
+  PGC_ASSIGN_OR_RETURN(const std::vector<DatabaseInfo> databases, ProjectDatabases(*provisioner, attempt));
+  int dropped = 0;
+  for (const DatabaseInfo& database : databases) {
+    if (database.own) {
+      PGC_RETURN_IF_ERROR(DoomAndDrop(*provisioner, attempt, database, dropped++));
+      undo->add_undone("dropped database " + database.name);
+    }
+  }
+  return result;
+}
+
+}  // namespace pgconvoy::worker

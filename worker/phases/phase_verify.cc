@@ -1,0 +1,171 @@
+#include <algorithm>
+#include <iterator>
+
+#include "common/base/error.h"
+#include "common/base/failpoint.h"
+#include "common/base/text.h"
+#include "worker/backup/backup.h"
+#include "worker/core/sql.h"
+#include "worker/phases/databases.h"
+#include "worker/phases/phases.h"
+#include "worker/phases/registry.h"
+#include "worker/phases/roles.h"
+#include "worker/phases/tables.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+// At most so many missing objects are named in one message.
+constexpr size_t kMaxNamed = 5;
+
+constexpr char kFinished[] = "SELECT finished FROM pgconvoy.load FOR UPDATE";
+constexpr char kSetFinished[] = "UPDATE pgconvoy.load SET finished = true";
+
+// Foreign keys, triggers, policies and row-level security, in one transaction with the mark that they are there.
+absl::Status Finish(pg::Connection& target, const SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));
+  PGC_ASSIGN_OR_RETURN(const pg::Result finished, target.Exec(kFinished));
+  if (finished.rows() == 1 && finished.Bool(0, 0)) {
+    return transaction->Commit();
+  }
+  if (!schema.finish_sql.empty()) {
+    PGC_RETURN_IF_ERROR(target.ExecScript("SET LOCAL search_path = ''; SET LOCAL check_function_bodies = off"));
+    if (const absl::Status added = target.ExecScript(schema.finish_sql); !added.ok()) {
+      return Annotate(added, "adding foreign keys, triggers and policies");
+    }
+  }
+  PGC_RETURN_IF_ERROR(target.Exec(kSetFinished).status());
+  PGC_FAILPOINT("worker.verify.before_finish");
+  return transaction->Commit();
+}
+
+absl::Status CompareObjects(const std::vector<std::string>& source, const std::vector<std::string>& target) {
+  std::vector<std::string> missing;
+  std::vector<std::string> extra;
+  std::set_difference(source.begin(), source.end(), target.begin(), target.end(), std::back_inserter(missing));
+  std::set_difference(target.begin(), target.end(), source.begin(), source.end(), std::back_inserter(extra));
+  if (missing.empty() && extra.empty()) {
+    return absl::OkStatus();
+  }
+  std::string named;
+  const auto name = [&named](const char* what, const std::vector<std::string>& objects) {
+    for (size_t i = 0; i < std::min(objects.size(), kMaxNamed); ++i) {
+      named += (named.empty() ? "" : "; ") + std::string(what) + Printable(objects[i]);
+    }
+  };
+  name("missing: ", missing);
+  name("not in the source: ", extra);
+  return MakeError(Verdict::kPermanent,
+                   "PGC-VERIFY-SCHEMA",
+                   std::to_string(missing.size()) + " object(s) missing and " + std::to_string(extra.size()) +
+                       " too many in the target (" + named + ")",
+                   "stop DDL on the source for the time of the migration, then retry");
+}
+
+std::vector<v1::TableDigest> Expected(const v1::PhaseResult& sealed) {
+  return {sealed.backup().tables().begin(), sealed.backup().tables().end()};
+}
+
+absl::Status CompareContent(Attempt& attempt, const SourceSchema& schema, v1::VerifyResult& verify) {
+  const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
+  if (sealed == nullptr) {
+    return MakeError(Verdict::kPermanent, "PGC-BACKUP-MISSING", "there is no sealed backup to compare with");
+  }
+  verify.set_backup_id(sealed->backup().backup_id());
+  PGC_ASSIGN_OR_RETURN(const auto found, TargetDigests(attempt, schema));
+  const std::string difference = FirstDifference(Expected(*sealed), found);
+  if (!difference.empty()) {
+    return MakeError(Verdict::kPermanent,
+                     "PGC-VERIFY-MISMATCH",
+                     "the target does not hold what the backup holds: " + difference,
+                     "look for writers on the target; the project is rolled back");
+  }
+  verify.mutable_tables()->Assign(found.begin(), found.end());
+  return absl::OkStatus();
+}
+
+absl::Status CompareSequences(Attempt& attempt, const SourceSchema& schema, v1::VerifyResult& verify) {
+  const auto& expected = attempt.Result(Phase::kBackup)->backup().sequences();
+  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
+  PGC_ASSIGN_OR_RETURN(const auto found, ReadSequences(*target, schema));
+  for (size_t i = 0; i < found.size(); ++i) {
+    const v1::SequenceValue& want = expected.at(static_cast<int>(i));
+    if (found[i].last_value() != want.last_value() || found[i].is_called() != want.is_called()) {
+      return MakeError(Verdict::kPermanent,
+                       "PGC-VERIFY-SEQUENCE",
+                       "sequence " + want.sequence() + " stands at " + std::to_string(found[i].last_value()) +
+                           " instead of " + std::to_string(want.last_value()));
+    }
+  }
+  verify.mutable_sequences()->Assign(found.begin(), found.end());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> IsFinished(Attempt& attempt) {
+  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
+  PGC_ASSIGN_OR_RETURN(const pg::Result finished, target->Exec("SELECT finished FROM pgconvoy.load"));
+  return finished.rows() == 1 && finished.Bool(0, 0);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
+  v1::PhaseResult result;
+  v1::VerifyResult* const verify = result.mutable_verify();
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  PGC_ASSIGN_OR_RETURN(const bool finished, IsFinished(attempt));
+  if (finished) {
+    // An earlier attempt died after the last DDL: FORCE is on and would hide rows from their owner.
+    PGC_RETURN_IF_ERROR(WithoutForce(attempt, *schema, [&](pg::Connection&) {
+      return CompareContent(attempt, *schema, *verify);
+    }));
+  } else {
+    PGC_RETURN_IF_ERROR(CompareContent(attempt, *schema, *verify));
+  }
+  PGC_RETURN_IF_ERROR(CompareSequences(attempt, *schema, *verify));
+  PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
+  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
+  PGC_RETURN_IF_ERROR(Finish(*target, *schema));
+  PGC_ASSIGN_OR_RETURN(const auto objects, ListObjects(*target, attempt.plan()));
+  PGC_RETURN_IF_ERROR(CompareObjects(schema->objects, objects));
+  verify->set_objects_compared(static_cast<int>(objects.size()));
+  return result;
+}
+
+absl::StatusOr<v1::PhaseResult> VerifyRollback(Attempt& attempt) {
+  v1::PhaseResult result;
+  v1::UndoResult* const undo = result.mutable_undo();
+  const auto left = [](const std::string& what) {
+    return MakeError(Verdict::kOperator, "PGC-ROLLBACK-LEFT", what + " is still there after the rollback", "retry");
+  };
+  if (attempt.has_target()) {
+    PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+    PGC_ASSIGN_OR_RETURN(const auto databases, ProjectDatabases(*provisioner, attempt));
+    for (const DatabaseInfo& database : databases) {
+      if (database.own) {
+        return left("database " + database.name);
+      }
+    }
+    PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
+    if (role.own) {
+      return left("role " + attempt.project().user);
+    }
+    undo->add_undone("role and database are gone");
+  }
+  const v1::PhaseResult* const before = attempt.Result(Phase::kPreValidation);
+  if (attempt.plan().has_cutover() && before != nullptr) {
+    PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
+    PGC_ASSIGN_OR_RETURN(const RegistryValues now, ReadRegistryRow(*registrar, attempt, /*lock=*/false));
+    for (const auto& [column, value] : now) {
+      const auto it = before->checks().registry_before().find(column);
+      const bool same = it == before->checks().registry_before().end() ? !value.has_value() : value == it->second;
+      if (!same) {
+        return left("another value than before in registry column " + column);
+      }
+    }
+    undo->add_undone("the registry row is as before");
+  }
+  return result;
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,165 @@
+#include "worker/phases/reconcile.h"
+
+#include <map>
+#include <optional>
+
+#include "common/base/error.h"
+#include "worker/core/names.h"
+#include "worker/core/sql.h"
+#include "worker/phases/control.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+constexpr char kApplicationName[] = "pgc:reconcile";
+
+constexpr char kProjects[] = "SELECT project FROM pgconvoy.fence WHERE store_id = $1";
+constexpr char kLockFence[] = "SELECT fence FROM pgconvoy.fence WHERE store_id = $1 AND project = $2 FOR UPDATE";
+constexpr char kLogins[] = "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.starts_with(rolname, 'pgc_a_')";
+constexpr char kDatabases[] = R"sql(
+SELECT datname, datconnlimit = -2 FROM pg_catalog.pg_database
+WHERE pg_catalog.starts_with(datname, 'pgc_t_') OR pg_catalog.starts_with(datname, 'pgc_d_')
+)sql";
+constexpr char kTemplates[] = R"sql(
+SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
+WHERE pg_catalog.starts_with(datname, 'pgc_tmpl_') AND datistemplate
+)sql";
+constexpr char kEndSessionsOf[] = R"sql(
+SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, 5000)) FROM pg_catalog.pg_stat_activity
+WHERE (usename = $1 OR datname = $1) AND usename IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
+)sql";
+
+constexpr size_t kPrefix = 6;
+constexpr size_t kHash = 16;
+
+// What a name of one of the forms pgc_x_<hash>_<fence> says.
+struct ParsedName {
+  std::string hash;
+  int64_t fence = 0;
+};
+std::optional<ParsedName> Parse(const std::string& name) {
+  if (name.size() < kPrefix + kHash + 2) {
+    return std::nullopt;
+  }
+  const auto fence = FenceInName(name, name.substr(0, kPrefix + kHash + 1));
+  if (!fence.has_value()) {
+    return std::nullopt;
+  }
+  return ParsedName{name.substr(kPrefix, kHash), *fence};
+}
+
+class Reconciler {
+ public:
+  Reconciler(pg::Connection& control, const std::string& store_id, const std::set<std::string>& live_refs)
+      : control_(control), store_id_(store_id), live_refs_(live_refs) {}
+
+  absl::StatusOr<std::vector<std::string>> Run() {
+    PGC_RETURN_IF_ERROR(EnsureControlTables(control_));
+    PGC_RETURN_IF_ERROR(ReadProjects());
+    PGC_RETURN_IF_ERROR(RemoveLogins());
+    PGC_RETURN_IF_ERROR(RemoveDatabases());
+    if (live_refs_.empty()) {
+      PGC_RETURN_IF_ERROR(RemoveTemplates());
+    }
+    return std::move(removed_);
+  }
+
+ private:
+  absl::Status ReadProjects() {
+    PGC_ASSIGN_OR_RETURN(const pg::Result rows, control_.Exec(kProjects, {store_id_}));
+    for (int row = 0; row < rows.rows(); ++row) {
+      const std::string project = rows.Text(row, 0);
+      projects_[ProjectHash(store_id_, project)] = project;
+    }
+    return absl::OkStatus();
+  }
+
+  // Begins a transaction that holds the project's fence row if the object is nobody's any more; null if it is not ours
+  // or still somebody's. While the row is held no attempt can begin.
+  absl::StatusOr<std::unique_ptr<pg::Transaction>> ClaimStale(const std::string& name) {
+    const auto parsed = Parse(name);
+    const auto project = parsed ? projects_.find(parsed->hash) : projects_.end();
+    if (project == projects_.end()) {
+      return std::unique_ptr<pg::Transaction>();
+    }
+    PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(control_));
+    PGC_ASSIGN_OR_RETURN(const pg::Result row, control_.Exec(kLockFence, {store_id_, project->second}));
+    const int64_t newest = row.rows() == 1 ? row.Int(0, 0) : 0;
+    const bool owned = parsed->fence > newest || (parsed->fence == newest && live_refs_.contains(project->second));
+    if (owned) {
+      transaction.reset();
+    }
+    return transaction;
+  }
+
+  absl::Status RemoveLogins() {
+    PGC_ASSIGN_OR_RETURN(const pg::Result logins, control_.Exec(kLogins));
+    for (int row = 0; row < logins.rows(); ++row) {
+      const std::string name = logins.Text(row, 0);
+      PGC_ASSIGN_OR_RETURN(const auto claimed, ClaimStale(name));
+      if (claimed != nullptr) {
+        PGC_RETURN_IF_ERROR(control_.ExecScript("ALTER ROLE " + Ident(name) + " NOLOGIN"));
+        PGC_RETURN_IF_ERROR(control_.Exec(kEndSessionsOf, {name}).status());
+        PGC_RETURN_IF_ERROR(control_.ExecScript("DROP ROLE " + Ident(name)));
+        PGC_RETURN_IF_ERROR(claimed->Commit());
+        removed_.push_back("login " + name);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Such a name belongs to one fence only, and that attempt is over: nobody else will ever use or look for it.
+  absl::Status RemoveDatabases() {
+    PGC_ASSIGN_OR_RETURN(const pg::Result databases, control_.Exec(kDatabases));
+    for (int row = 0; row < databases.rows(); ++row) {
+      const std::string name = databases.Text(row, 0);
+      PGC_ASSIGN_OR_RETURN(auto claimed, ClaimStale(name));
+      if (claimed == nullptr) {
+        continue;
+      }
+      if (!databases.Bool(row, 1)) {
+        PGC_RETURN_IF_ERROR(control_.ExecScript("ALTER DATABASE " + Ident(name) + " ALLOW_CONNECTIONS false"));
+      }
+      PGC_RETURN_IF_ERROR(claimed->Commit());
+      PGC_RETURN_IF_ERROR(control_.Exec(kEndSessionsOf, {name}).status());
+      PGC_RETURN_IF_ERROR(control_.ExecScript("DROP DATABASE IF EXISTS " + Ident(name)));
+      removed_.push_back("database " + name);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status RemoveTemplates() {
+    PGC_ASSIGN_OR_RETURN(const pg::Result templates, control_.Exec(kTemplates));
+    for (int row = 0; row < templates.rows(); ++row) {
+      const std::string name = templates.Text(row, 0);
+      if (!ProjectOfComment(templates.Text(row, 1), store_id_).has_value()) {
+        continue;
+      }
+      const std::string owner = "pgc_tmplo_" + name.substr(name.rfind('_') + 1);
+      PGC_RETURN_IF_ERROR(control_.ExecScript("ALTER DATABASE " + Ident(name) + " IS_TEMPLATE false"));
+      PGC_RETURN_IF_ERROR(control_.ExecScript("DROP DATABASE " + Ident(name)));
+      PGC_RETURN_IF_ERROR(control_.ExecScript("DROP ROLE IF EXISTS " + Ident(owner)));
+      removed_.push_back("template " + name);
+    }
+    return absl::OkStatus();
+  }
+
+  pg::Connection& control_;
+  const std::string& store_id_;
+  const std::set<std::string>& live_refs_;
+  // Hash -> project.
+  std::map<std::string, std::string> projects_;
+  std::vector<std::string> removed_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> Reconcile(SessionPool& pool,
+                                                   const v1::Server& server,
+                                                   const std::string& store_id,
+                                                   const std::set<std::string>& live_refs) {
+  PGC_ASSIGN_OR_RETURN(PooledSession control, AcquireControl(pool, server, kApplicationName));
+  return Reconciler(*control, store_id, live_refs).Run();
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,21 @@
+// Finds on a target server what carries a name or COMMENT of ours but no live attempt owns, and removes it.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "worker/phases/sessions.h"
+
+namespace pgconvoy::worker {
+
+// Removes logins and databases of attempts that are over, and, when no project of the store is live, the templates.
+// An object whose fence is the newest of its project is left alone while the project is in `live_refs`. What a project
+// owns under its final names is never touched. Returns one line for each thing removed.
+absl::StatusOr<std::vector<std::string>> Reconcile(SessionPool& pool,
+                                                   const v1::Server& server,
+                                                   const std::string& store_id,
+                                                   const std::set<std::string>& live_refs);
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,411 @@
+#include "worker/phases/schema.h"
+
+#include <algorithm>
+
+#include "common/base/error.h"
+#include "common/base/failpoint.h"
+#include "common/base/text.h"
+#include "common/pg/pg_error.h"
+#include "worker/core/sql.h"
+#include "worker/phases/control.h"
+#include "worker/phases/dump.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+// The COMMENT of a template names no project; "@" cannot begin a ref.
+constexpr char kTemplateProject[] = "@template";
+
+constexpr char kFindTable[] = R"sql(
+SELECT c.oid, c.relkind, c.relrowsecurity
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2
+)sql";
+
+constexpr char kTablesOfSchema[] = R"sql(
+SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') ORDER BY c.relname
+)sql";
+
+constexpr char kColumns[] = R"sql(
+SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attgenerated, a.attnotnull
+FROM pg_catalog.pg_attribute a
+WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+)sql";
+
+// 'a': owned by a serial column, 'i': by an identity column.
+constexpr char kSequences[] = R"sql(
+SELECT n.nspname || '.' || s.relname
+FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+  AND d.refobjid = $1::oid AND d.deptype IN ('a', 'i')
+ORDER BY 1
+)sql";
+
+// $1: the schemas. Triggers whose function lies elsewhere belong to the platform and are not carried.
+constexpr char kSkippedTriggers[] = R"sql(
+SELECT t.oid
+FROM pg_catalog.pg_trigger t
+JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+JOIN pg_catalog.pg_namespace f ON f.oid = p.pronamespace
+WHERE NOT t.tgisinternal AND n.nspname = ANY ($1::pg_catalog.name[])
+  AND f.nspname <> ALL ($1::pg_catalog.name[]) AND f.nspname <> 'pg_catalog'
+)sql";
+
+constexpr char kForcedTables[] = R"sql(
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relforcerowsecurity AND n.nspname = ANY ($1::pg_catalog.name[]) ORDER BY 1, 2
+)sql";
+
+constexpr char kLocale[] = R"sql(
+SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype
+FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
+)sql";
+
+// Every expression is printed with our pinned search_path, so the same object reads the same on both sides.
+constexpr char kObjects[] = R"sql(
+WITH rel AS (
+  SELECT c.oid, n.nspname || '.' || c.relname AS name, c.relkind, c.relrowsecurity, c.relforcerowsecurity
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = ANY ($1::pg_catalog.name[])
+)
+SELECT 'column ' || rel.name || '.' || a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod) ||
+       CASE WHEN a.attnotnull THEN ' not null' ELSE '' END || ' ' || a.attgenerated::pg_catalog.text || a.attidentity::pg_catalog.text || ' ' ||
+       COALESCE(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
+FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE rel.relkind IN ('r', 'p', 'v', 'm', 'c')
+UNION ALL
+SELECT 'constraint ' || rel.name || ' ' || c.conname || ' ' || pg_catalog.pg_get_constraintdef(c.oid)
+FROM rel JOIN pg_catalog.pg_constraint c ON c.conrelid = rel.oid
+UNION ALL
+SELECT 'index ' || pg_catalog.pg_get_indexdef(i.indexrelid)
+FROM rel JOIN pg_catalog.pg_index i ON i.indrelid = rel.oid
+UNION ALL
+SELECT 'trigger ' || t.tgenabled::pg_catalog.text || ' ' || pg_catalog.pg_get_triggerdef(t.oid)
+FROM rel JOIN pg_catalog.pg_trigger t ON t.tgrelid = rel.oid AND NOT t.tgisinternal
+JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+JOIN pg_catalog.pg_namespace f ON f.oid = p.pronamespace
+WHERE f.nspname = ANY ($1::pg_catalog.name[]) OR f.nspname = 'pg_catalog'
+UNION ALL
+SELECT 'policy ' || rel.name || ' ' || p.polname || ' ' || p.polcmd::pg_catalog.text || ' ' || p.polpermissive || ' ' ||
+       COALESCE(pg_catalog.pg_get_expr(p.polqual, p.polrelid), '') || ' ' ||
+       COALESCE(pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid), '')
+FROM rel JOIN pg_catalog.pg_policy p ON p.polrelid = rel.oid
+UNION ALL
+SELECT 'row security ' || rel.name || ' ' || rel.relrowsecurity || ' ' || rel.relforcerowsecurity
+FROM rel WHERE rel.relkind IN ('r', 'p')
+UNION ALL
+SELECT 'function ' || n.nspname || '.' || p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) ||
+       ') ' || pg_catalog.md5(p.prosrc)
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = ANY ($1::pg_catalog.name[])
+UNION ALL
+SELECT 'enum ' || n.nspname || '.' || t.typname || ' ' ||
+       pg_catalog.string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder)
+FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t ON t.oid = e.enumtypid
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE n.nspname = ANY ($1::pg_catalog.name[]) GROUP BY n.nspname, t.typname
+)sql";
+
+std::string SchemasArray(const v1::Plan& plan) {
+  std::vector<std::string> names;
+  for (const std::string& schema : plan.target().schemas()) {
+    names.push_back(schema);
+  }
+  return "{" + IdentList(names) + "}";
+}
+
+absl::Status NoSuchTable(pg::Connection& connection, const TableName& name) {
+  std::vector<std::string> present;
+  if (const auto tables = connection.Exec(kTablesOfSchema, {name.schema}); tables.ok()) {
+    for (int row = 0; row < tables->rows(); ++row) {
+      present.push_back(tables->Text(row, 0));
+    }
+  }
+  const auto nearest = Nearest(name.table, present);
+  return MakeError(Verdict::kPermanent,
+                   "PGC-SRC-TABLE",
+                   "the source has no table " + name.schema + "." + name.table,
+                   nearest ? "did you mean \"" + name.schema + "." + *nearest + "\"?" : "correct tables in the plan");
+}
+
+absl::Status CheckExcluded(const v1::Table& table, const std::vector<std::string>& all) {
+  for (const std::string& column : table.exclude_columns()) {
+    if (std::find(all.begin(), all.end(), column) == all.end()) {
+      const auto nearest = Nearest(column, all);
+      return MakeError(Verdict::kPermanent,
+                       "PGC-SRC-COLUMN",
+                       "table " + table.table() + " has no column \"" + column + "\"",
+                       nearest ? "did you mean \"" + *nearest + "\"?" : "correct exclude_columns in the plan");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadColumns(pg::Connection& connection, const std::string& oid, const v1::Table& table, TableInfo& info) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result columns, connection.Exec(kColumns, {oid}));
+  std::vector<std::string> all;
+  for (int row = 0; row < columns.rows(); ++row) {
+    const std::string name = columns.Text(row, 0);
+    const std::string generated = columns.Text(row, 2);
+    const auto& excluded = table.exclude_columns();
+    all.push_back(name);
+    info.fingerprint += name + " " + columns.Text(row, 1) + " " + generated + columns.Text(row, 3) + ";";
+    if (generated.empty() && std::find(excluded.begin(), excluded.end(), name) == excluded.end()) {
+      info.columns.push_back(name);
+    }
+  }
+  return CheckExcluded(table, all);
+}
+
+absl::StatusOr<std::set<int64_t>> SkippedTriggers(pg::Connection& connection, const v1::Plan& plan) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result triggers, connection.Exec(kSkippedTriggers, {SchemasArray(plan)}));
+  std::set<int64_t> oids;
+  for (int row = 0; row < triggers.rows(); ++row) {
+    oids.insert(triggers.Int(row, 0));
+  }
+  return oids;
+}
+
+absl::Status ReadLocale(pg::Connection& connection, SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result locale, connection.Exec(kLocale));
+  schema.encoding = locale.Text(0, 0);
+  schema.collate = locale.Text(0, 1);
+  schema.ctype = locale.Text(0, 2);
+  return absl::OkStatus();
+}
+
+absl::Status ReadForced(pg::Connection& connection, const v1::Plan& plan, SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result forced, connection.Exec(kForcedTables, {SchemasArray(plan)}));
+  for (int row = 0; row < forced.rows(); ++row) {
+    schema.forced_tables.push_back(Qualified(forced.Text(row, 0), forced.Text(row, 1)));
+  }
+  return absl::OkStatus();
+}
+
+// pg_dump writes FORCE beside CREATE TABLE; it has to wait, or the owner itself could not load the rows.
+void MoveForceToTheEnd(SourceSchema& schema) {
+  for (const std::string& table : schema.forced_tables) {
+    schema.template_sql += "\nALTER TABLE " + table + " NO FORCE ROW LEVEL SECURITY;";
+    schema.finish_sql += "\nALTER TABLE " + table + " FORCE ROW LEVEL SECURITY;";
+  }
+}
+
+absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt) {
+  auto schema = std::make_shared<SourceSchema>();
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  const v1::Plan& plan = attempt.plan();
+  for (const v1::Table& table : plan.tables()) {
+    PGC_ASSIGN_OR_RETURN(TableInfo info, DescribeTable(*reader, table));
+    schema->tables.push_back(std::move(info));
+  }
+  PGC_RETURN_IF_ERROR(ReadLocale(*reader, *schema));
+  PGC_RETURN_IF_ERROR(ReadForced(*reader, plan, *schema));
+  PGC_ASSIGN_OR_RETURN(schema->objects, ListObjects(*reader, plan));
+  PGC_ASSIGN_OR_RETURN(const std::set<int64_t> skipped, SkippedTriggers(*reader, plan));
+  PGC_ASSIGN_OR_RETURN(SchemaScripts scripts, DumpSchema(attempt, skipped));
+  schema->template_sql = std::move(scripts.laid_first);
+  schema->finish_sql = std::move(scripts.added_last);
+  MoveForceToTheEnd(*schema);
+  schema->hash = ShortHash(attempt.grant().store_id + "\n" + schema->encoding + "\n" + schema->collate + "\n" +
+                               schema->ctype + "\n" + schema->template_sql + "\n" + schema->finish_sql,
+                           16);
+  return std::shared_ptr<const SourceSchema>(std::move(schema));
+}
+
+// ---- laying a template -----------------------------------------------------------------------------------------
+
+constexpr char kTemplateExists[] = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1 AND datistemplate";
+constexpr char kHalfLaid[] = R"sql(
+SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname, $1)
+)sql";
+constexpr char kEndSessions[] = R"sql(
+SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, 5000)) FROM pg_catalog.pg_stat_activity
+WHERE datname = $1 AND usename IS NOT NULL
+)sql";
+constexpr char kLock[] = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 0))";
+constexpr char kUnlock[] = "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended($1, 0))";
+
+class TemplateLayer {
+ public:
+  TemplateLayer(Attempt& attempt, const SourceSchema& schema, const SchemaCache::Template& names, pg::Connection& control)
+      : attempt_(attempt),
+        schema_(schema),
+        names_(names),
+        control_(control),
+        half_laid_(names.database + "_" + std::to_string(attempt.grant().fence)) {}
+
+  absl::Status Lay() {
+    PGC_RETURN_IF_ERROR(DropHalfLaid());
+    PGC_RETURN_IF_ERROR(PrepareOwner());
+    PGC_RETURN_IF_ERROR(CreateDatabase());
+    PGC_FAILPOINT("worker.template.created");
+    PGC_RETURN_IF_ERROR(LaySchema());
+    PGC_FAILPOINT("worker.template.laid");
+    return Publish();
+  }
+
+ private:
+  // Whoever made one of these is gone: its session would hold the lock that we hold.
+  absl::Status DropHalfLaid() {
+    PGC_ASSIGN_OR_RETURN(const pg::Result found, control_.Exec(kHalfLaid, {names_.database + "_"}));
+    for (int row = 0; row < found.rows(); ++row) {
+      PGC_RETURN_IF_ERROR(control_.Exec(kEndSessions, {found.Text(row, 0)}).status());
+      PGC_RETURN_IF_ERROR(control_.ExecScript("DROP DATABASE " + Ident(found.Text(row, 0))));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status PrepareOwner() {
+    password_ = RandomPassword();
+    const std::string owner = Ident(names_.owner);
+    PGC_ASSIGN_OR_RETURN(const pg::Result found,
+                         control_.Exec("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", {names_.owner}));
+    const std::string verb = found.rows() == 0 ? "CREATE ROLE " : "ALTER ROLE ";
+    return control_.ExecScript(verb + owner + " LOGIN NOINHERIT PASSWORD " + Literal(ScramVerifier(password_, 1)) +
+                               "; COMMENT ON ROLE " + owner + " IS " + Literal(Comment()) + "; GRANT " + owner +
+                               " TO CURRENT_USER");
+  }
+
+  absl::Status CreateDatabase() {
+    PGC_RETURN_IF_ERROR(control_.ExecScript(
+        "CREATE DATABASE " + Ident(half_laid_) + " TEMPLATE template0 ENCODING " + Literal(schema_.encoding) +
+        " LC_COLLATE " + Literal(schema_.collate) + " LC_CTYPE " + Literal(schema_.ctype) +
+        " ALLOW_CONNECTIONS false"));
+    const std::string database = Ident(half_laid_);
+    return control_.ExecScript("REVOKE ALL ON DATABASE " + database + " FROM PUBLIC; GRANT CONNECT, CREATE ON DATABASE " +
+                               database + " TO " + Ident(names_.owner) + "; ALTER DATABASE " + database +
+                               " ALLOW_CONNECTIONS true");
+  }
+
+  // The definition comes from the source's owners, so it is run by a login that can do nothing else.
+  absl::Status LaySchema() {
+    PGC_ASSIGN_OR_RETURN(auto session,
+                         SessionPool::Open(attempt_.target_server(),
+                                           names_.owner,
+                                           password_,
+                                           half_laid_,
+                                           attempt_.names().application_name,
+                                           {}));
+    PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*session));
+    PGC_RETURN_IF_ERROR(session->ExecScript("SET LOCAL search_path = ''; SET LOCAL check_function_bodies = off"));
+    if (const absl::Status laid = session->ExecScript(schema_.template_sql); !laid.ok()) {
+      return Annotate(laid, "laying the source's schema in a template database");
+    }
+    return transaction->Commit();
+  }
+
+  absl::Status Publish() {
+    PGC_RETURN_IF_ERROR(control_.Exec(kEndSessions, {half_laid_}).status());
+    PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(control_));
+    const std::string database = Ident(half_laid_);
+    PGC_RETURN_IF_ERROR(control_.ExecScript(
+        "ALTER ROLE " + Ident(names_.owner) + " NOLOGIN; ALTER DATABASE " + database +
+        " ALLOW_CONNECTIONS false; ALTER DATABASE " + database + " IS_TEMPLATE true; COMMENT ON DATABASE " + database +
+        " IS " + Literal(Comment()) + "; ALTER DATABASE " + database + " RENAME TO " + Ident(names_.database)));
+    return transaction->Commit();
+  }
+
+  std::string Comment() const {
+    return OwnerComment(attempt_.grant().store_id, kTemplateProject, attempt_.grant().fence);
+  }
+
+  Attempt& attempt_;
+  const SourceSchema& schema_;
+  const SchemaCache::Template& names_;
+  pg::Connection& control_;
+  const std::string half_laid_;
+  Secret password_;
+};
+
+absl::Status LayUnlessThere(Attempt& attempt, const SourceSchema& schema, const SchemaCache::Template& names) {
+  PGC_ASSIGN_OR_RETURN(PooledSession control, attempt.Provisioner());
+  PGC_RETURN_IF_ERROR(control->Exec(kLock, {names.database}).status());
+  absl::Status laid = absl::OkStatus();
+  const auto present = control->Exec(kTemplateExists, {names.database});
+  if (!present.ok()) {
+    laid = present.status();
+  } else if (present->rows() == 0) {
+    laid = TemplateLayer(attempt, schema, names, *control).Lay();
+  }
+  // The session goes back to the pool; a lock that stayed on it would keep every other worker out.
+  const absl::Status unlocked = control->Exec(kUnlock, {names.database}).status();
+  return laid.ok() ? unlocked : laid;
+}
+
+}  // namespace
+
+absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Table& table) {
+  const TableName name = SplitTable(table.table());
+  PGC_ASSIGN_OR_RETURN(const pg::Result found, connection.Exec(kFindTable, {name.schema, name.table}));
+  if (found.rows() == 0) {
+    return NoSuchTable(connection, name);
+  }
+  TableInfo info;
+  info.name = table.table();
+  info.relkind = found.Text(0, 1);
+  info.row_security = found.Bool(0, 2);
+  if (info.relkind != "r" && info.relkind != "p") {
+    return MakeError(Verdict::kPermanent,
+                     "PGC-SRC-TABLE",
+                     table.table() + " is not a table (relkind " + info.relkind + ")",
+                     "views and foreign tables cannot be moved; list tables");
+  }
+  const std::string oid = found.Text(0, 0);
+  PGC_RETURN_IF_ERROR(ReadColumns(connection, oid, table, info));
+  PGC_ASSIGN_OR_RETURN(const pg::Result sequences, connection.Exec(kSequences, {oid}));
+  for (int row = 0; row < sequences.rows(); ++row) {
+    info.sequences.push_back(sequences.Text(row, 0));
+  }
+  return info;
+}
+
+absl::StatusOr<std::vector<std::string>> ListObjects(pg::Connection& connection, const v1::Plan& plan) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result listed, connection.Exec(kObjects, {SchemasArray(plan)}));
+  std::vector<std::string> objects;
+  for (int row = 0; row < listed.rows(); ++row) {
+    objects.push_back(listed.Text(row, 0));
+  }
+  std::sort(objects.begin(), objects.end());
+  return objects;
+}
+
+absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaCache::Get(Attempt& attempt) {
+  const std::string key = attempt.grant().plan_hash + "\n" + attempt.project().source_database;
+  // Held while the source is read: the other slots want the same thing and would only dump it again.
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (const auto it = schemas_.find(key); it != schemas_.end()) {
+    return it->second;
+  }
+  PGC_ASSIGN_OR_RETURN(auto schema, ReadSchema(attempt));
+  schemas_[key] = schema;
+  return schema;
+}
+
+void SchemaCache::Forget(const Attempt& attempt) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  schemas_.erase(attempt.grant().plan_hash + "\n" + attempt.project().source_database);
+}
+
+absl::StatusOr<SchemaCache::Template> SchemaCache::EnsureTemplate(Attempt& attempt, const SourceSchema& schema) {
+  const Template names{"pgc_tmpl_" + schema.hash, "pgc_tmplo_" + schema.hash};
+  const std::string key = attempt.target_server().conninfo() + "\n" + names.database;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!laid_.contains(key)) {
+    PGC_RETURN_IF_ERROR(LayUnlessThere(attempt, schema, names));
+    laid_.insert(key);
+  }
+  return names;
+}
+
+void SchemaCache::ForgetTemplate(const Template& laid) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::erase_if(laid_, [&laid](const std::string& key) { return key.ends_with("\n" + laid.database); });
+}
+
+}  // namespace pgconvoy::worker

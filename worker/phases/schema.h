@@ -1,0 +1,83 @@
+// The definition of what moves: read once from the source with pg_dump, laid once per target server as a template
+// database, cloned for every project.
+//
+// What runs while rows are loaded (touch triggers), what would refuse them (foreign keys) and what would hide them
+// (row-level security) is not in the template: it is `finish_sql`, run after VERIFY.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "worker/phases/attempt.h"
+
+namespace pgconvoy::worker {
+
+// A table of the plan as the source has it.
+struct TableInfo {
+  // schema.table, as the plan writes it.
+  std::string name;
+  // Columns that are copied, in order: not generated, not excluded by the plan.
+  std::vector<std::string> columns;
+  // Names, types and flags of all columns as one string; changes when the table's definition does.
+  std::string fingerprint;
+  // 'r' or 'p'.
+  std::string relkind;
+  bool row_security = false;
+  // Sequences that its columns own, schema.sequence.
+  std::vector<std::string> sequences;
+};
+
+// Describes one table. PGC-SRC-TABLE when it does not exist or is no table, with the nearest name.
+absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Table& table);
+
+struct SourceSchema {
+  // 16 hex digits over everything below and the locale.
+  std::string hash;
+  std::string template_sql;
+  // "" when nothing is left to add.
+  std::string finish_sql;
+  std::vector<TableInfo> tables;
+  // The schemas' constraints, indexes, triggers, policies and columns, one line each, sorted; what VERIFY compares.
+  std::vector<std::string> objects;
+  // Tables, quoted, on which FORCE ROW LEVEL SECURITY is set by finish_sql.
+  std::vector<std::string> forced_tables;
+  std::string encoding;
+  std::string collate;
+  std::string ctype;
+};
+
+// One line for each object of these schemas that a correct target must have. `skipped_triggers` as in toc.h.
+absl::StatusOr<std::vector<std::string>> ListObjects(pg::Connection& connection, const v1::Plan& plan);
+
+// What this worker knows about schemas and templates.
+// Thread safety: any thread; one at a time reads a given source or lays a given template.
+class SchemaCache {
+ public:
+  // The schema of the attempt's source; read on first use per source database and plan.
+  absl::StatusOr<std::shared_ptr<const SourceSchema>> Get(Attempt& attempt);
+  // Makes the next Get read again: the source's definition has changed.
+  void Forget(const Attempt& attempt);
+
+  struct Template {
+    std::string database;
+    std::string owner;
+  };
+  // The template database for this schema on the attempt's target server; laid on first use. Across workers a lock in
+  // the control database sees to it that one lays it and that a half-laid one is never used: it gets its name last.
+  absl::StatusOr<Template> EnsureTemplate(Attempt& attempt, const SourceSchema& schema);
+  void ForgetTemplate(const Template& laid);
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<const SourceSchema>> schemas_;
+  std::set<std::string> laid_;
+};
+
+}  // namespace pgconvoy::worker

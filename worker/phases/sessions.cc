@@ -1,0 +1,152 @@
+#include "worker/phases/sessions.h"
+
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/plan/secret_ref.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+const v1::Login& LoginOf(const v1::Server& server, LoginKind kind) {
+  switch (kind) {
+    case LoginKind::kReader:
+      return server.reader();
+    case LoginKind::kProvisioner:
+      return server.provisioner();
+    case LoginKind::kRegistrar:
+      return server.registrar();
+  }
+  return server.reader();
+}
+
+absl::StatusOr<Secret> ResolveOptional(const std::string& reference) {
+  if (reference.empty()) {
+    return Secret();
+  }
+  return plan::ResolveSecret(reference, /*allow_literal=*/false);
+}
+
+constexpr std::array<std::string_view, 6> kForbiddenKeys = {"user", "password", "dbname",
+                                                            "options", "passfile", "application_name"};
+
+// One round trip that both renames the session and shows that it is alive.
+constexpr char kRenameSql[] = "SELECT pg_catalog.set_config('application_name', $1, false)";
+
+}  // namespace
+
+PooledSession::PooledSession(SessionPool* pool, std::string key, std::unique_ptr<pg::Connection> connection)
+    : pool_(pool), key_(std::move(key)), connection_(std::move(connection)) {}
+
+PooledSession::~PooledSession() { GiveBack(); }
+
+PooledSession::PooledSession(PooledSession&& other) noexcept
+    : pool_(other.pool_), key_(std::move(other.key_)), connection_(std::move(other.connection_)) {}
+
+PooledSession& PooledSession::operator=(PooledSession&& other) noexcept {
+  if (this != &other) {
+    GiveBack();
+    pool_ = other.pool_;
+    key_ = std::move(other.key_);
+    connection_ = std::move(other.connection_);
+  }
+  return *this;
+}
+
+void PooledSession::GiveBack() {
+  if (connection_ != nullptr) {
+    pool_->GiveBack(key_, std::move(connection_));
+  }
+}
+
+absl::StatusOr<std::string> ResolveConninfo(const v1::Server& server) {
+  PGC_ASSIGN_OR_RETURN(const Secret conninfo, plan::ResolveSecret(server.conninfo(), /*allow_literal=*/true));
+  char* complaint = nullptr;
+  PQconninfoOption* const options = PQconninfoParse(conninfo.Reveal().c_str(), &complaint);
+  if (options == nullptr) {
+    // The parser's words quote the string, which may hold what should not be shown.
+    PQfreemem(complaint);
+    return InputError("PGC-PLAN-CONNINFO", "a server's conninfo is no list of keyword=value", "see the plan's servers");
+  }
+  std::string forbidden;
+  for (const PQconninfoOption* option = options; option->keyword != nullptr; ++option) {
+    const bool listed = std::find(kForbiddenKeys.begin(), kForbiddenKeys.end(), option->keyword) != kForbiddenKeys.end();
+    if (listed && option->val != nullptr) {
+      forbidden = option->keyword;
+    }
+  }
+  PQconninfoFree(options);
+  if (!forbidden.empty()) {
+    return InputError("PGC-PLAN-CONNINFO",
+                      "a server's conninfo holds \"" + forbidden + "\"",
+                      "logins, databases and passwords have fields of their own in the plan");
+  }
+  return conninfo.Reveal();
+}
+
+absl::StatusOr<PooledSession> SessionPool::Acquire(const v1::Server& server,
+                                                   LoginKind kind,
+                                                   const std::string& database,
+                                                   const std::string& application_name) {
+  const v1::Login& login = LoginOf(server, kind);
+  if (login.user().empty()) {
+    return InputError("PGC-PLAN-LOGIN", "the plan names no login for this step", "add it to the server in the plan");
+  }
+  const std::string key = server.conninfo() + '\n' + login.user() + '\n' + database;
+  if (auto idle = Take(key); idle != nullptr) {
+    if (idle->Exec(kRenameSql, {application_name}).ok()) {
+      return PooledSession(this, key, std::move(idle));
+    }
+  }
+  PGC_ASSIGN_OR_RETURN(const Secret password, ResolveOptional(login.password()));
+  PGC_ASSIGN_OR_RETURN(auto connection, Open(server, login.user(), password, database, application_name, {}));
+  return PooledSession(this, key, std::move(connection));
+}
+
+absl::StatusOr<std::unique_ptr<pg::Connection>> SessionPool::Open(const v1::Server& server,
+                                                                  const std::string& user,
+                                                                  const Secret& password,
+                                                                  const std::string& database,
+                                                                  const std::string& application_name,
+                                                                  const pg::SessionOptions& options) {
+  pg::Endpoint endpoint;
+  PGC_ASSIGN_OR_RETURN(endpoint.conninfo, ResolveConninfo(server));
+  endpoint.user = user;
+  endpoint.password = password.Clone();
+  endpoint.database = database;
+  endpoint.application_name = application_name;
+  auto connection = pg::Connection::Open(endpoint, options);
+  if (!connection.ok()) {
+    return Annotate(connection.status(), "login \"" + user + "\" to database \"" + database + "\"");
+  }
+  return connection;
+}
+
+void SessionPool::GiveBack(const std::string& key, std::unique_ptr<pg::Connection> connection) {
+  if (connection->broken() || PQtransactionStatus(connection->raw()) != PQTRANS_IDLE) {
+    return;
+  }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  auto& sessions = idle_[key];
+  if (sessions.size() < kMaxIdle) {
+    sessions.push_back(std::move(connection));
+  }
+}
+
+std::unique_ptr<pg::Connection> SessionPool::Take(const std::string& key) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  auto& sessions = idle_[key];
+  if (sessions.empty()) {
+    return nullptr;
+  }
+  auto connection = std::move(sessions.back());
+  sessions.pop_back();
+  return connection;
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,73 @@
+// Sessions of the shared logins (reader, provisioner, registrar), kept open between projects because a SCRAM login
+// costs more than most statements that run on it.
+//
+// Thread safety: any thread. A PooledSession belongs to the thread that acquired it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/pg/connection.h"
+#include "pgconvoy/v1/plan.pb.h"
+
+namespace pgconvoy::worker {
+
+class SessionPool;
+
+// A session on loan; goes back to its pool on destruction unless it broke or is in a transaction.
+class PooledSession {
+ public:
+  PooledSession() = default;
+  PooledSession(SessionPool* pool, std::string key, std::unique_ptr<pg::Connection> connection);
+  ~PooledSession();
+  PooledSession(PooledSession&& other) noexcept;
+  PooledSession& operator=(PooledSession&& other) noexcept;
+  pg::Connection* operator->() const { return connection_.get(); }
+  pg::Connection& operator*() const { return *connection_; }
+
+ private:
+  void GiveBack();
+  SessionPool* pool_ = nullptr;
+  std::string key_;
+  std::unique_ptr<pg::Connection> connection_;
+};
+
+enum class LoginKind { kReader, kProvisioner, kRegistrar };
+
+// The server's conninfo, resolved. PGC-PLAN-CONNINFO when it holds a user, password, database or options: those come
+// from the plan's logins, and a password there would end up in argument lists.
+absl::StatusOr<std::string> ResolveConninfo(const v1::Server& server);
+
+class SessionPool {
+ public:
+  // Opens or reuses a session of `kind` on `server` in `database`, named `application_name`. Secrets are resolved
+  // here and nowhere else. PGC-PLAN-LOGIN when the plan names no such login.
+  absl::StatusOr<PooledSession> Acquire(const v1::Server& server,
+                                        LoginKind kind,
+                                        const std::string& database,
+                                        const std::string& application_name);
+
+  // A session that is not pooled, for a login that the attempt itself has made.
+  static absl::StatusOr<std::unique_ptr<pg::Connection>> Open(const v1::Server& server,
+                                                              const std::string& user,
+                                                              const Secret& password,
+                                                              const std::string& database,
+                                                              const std::string& application_name,
+                                                              const pg::SessionOptions& options);
+
+ private:
+  friend class PooledSession;
+  void GiveBack(const std::string& key, std::unique_ptr<pg::Connection> connection);
+  std::unique_ptr<pg::Connection> Take(const std::string& key);
+
+  // Idle sessions kept per login and database; more are closed.
+  static constexpr size_t kMaxIdle = 32;
+  std::mutex mutex_;
+  std::map<std::string, std::vector<std::unique_ptr<pg::Connection>>> idle_;
+};
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,172 @@
+#include "worker/phases/tables.h"
+
+#include "common/base/error.h"
+#include "worker/core/sql.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+// Rows between two safe points of a long read.
+constexpr int64_t kRowsPerCheckpoint = 2'000;
+
+const v1::Table* FindTable(const v1::Plan& plan, const std::string& name) {
+  for (const v1::Table& table : plan.tables()) {
+    if (table.table() == name) {
+      return &table;
+    }
+  }
+  return nullptr;
+}
+
+absl::Status CheckUnchanged(pg::Connection& reader, const v1::Table& table, const TableInfo& expected) {
+  PGC_ASSIGN_OR_RETURN(const TableInfo found, DescribeTable(reader, table));
+  if (found.fingerprint != expected.fingerprint || found.relkind != expected.relkind) {
+    return MakeError(Verdict::kPermanent,
+                     "PGC-SRC-DDL",
+                     "the definition of " + table.table() + " has changed since the migration read it",
+                     "stop DDL on the source for the time of the migration, then retry");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> SourceCopySql(const Attempt& attempt, const v1::Table& table, const TableInfo& info) {
+  std::string condition;
+  if (!table.where().empty()) {
+    PGC_ASSIGN_OR_RETURN(const std::string where, plan::RenderSql(table.where(), attempt.values()));
+    condition = " WHERE " + where;
+  }
+  return "COPY (SELECT " + IdentList(info.columns) + " FROM " + SplitTable(table.table()).Quoted() + condition +
+         ") TO STDOUT";
+}
+
+std::string TargetCopySql(const std::string& table, const std::vector<std::string>& columns) {
+  return "COPY (SELECT " + IdentList(columns) + " FROM " + SplitTable(table).Quoted() + ") TO STDOUT";
+}
+
+absl::StatusOr<RowDigest> ReadDigest(Attempt& attempt,
+                                     pg::Connection& connection,
+                                     const std::string& copy_sql,
+                                     const std::function<absl::Status(std::string_view row)>& sink) {
+  RowDigest digest;
+  const absl::Status done = connection.CopyOut(copy_sql, [&](std::string_view row) -> absl::Status {
+    digest.Add(row);
+    if (digest.rows() % kRowsPerCheckpoint == 0) {
+      PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
+    }
+    return sink ? sink(row) : absl::OkStatus();
+  });
+  PGC_RETURN_IF_ERROR(done);
+  return digest;
+}
+
+absl::StatusOr<std::unique_ptr<pg::Transaction>> BeginSourceSnapshot(Attempt& attempt,
+                                                                     pg::Connection& reader,
+                                                                     const SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(auto transaction,
+                       pg::Transaction::Begin(reader, "ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+  std::string tables;
+  for (const TableInfo& table : schema.tables) {
+    tables += (tables.empty() ? "" : ", ") + SplitTable(table.name).Quoted();
+  }
+  if (!tables.empty()) {
+    PGC_RETURN_IF_ERROR(reader.ExecScript("LOCK TABLE " + tables + " IN ACCESS SHARE MODE"));
+  }
+  for (size_t i = 0; i < schema.tables.size(); ++i) {
+    const absl::Status unchanged = CheckUnchanged(reader, attempt.plan().tables(static_cast<int>(i)), schema.tables[i]);
+    if (!unchanged.ok()) {
+      attempt.schemas().Forget(attempt);
+      return unchanged;
+    }
+  }
+  return transaction;
+}
+
+v1::TableDigest ToProto(const std::string& table, const RowDigest& digest) {
+  v1::TableDigest out;
+  out.set_table(table);
+  out.set_rows(digest.rows());
+  out.set_bytes(digest.bytes());
+  out.set_digest(digest.Hex());
+  return out;
+}
+
+absl::StatusOr<std::vector<v1::TableDigest>> SourceDigests(Attempt& attempt) {
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  PGC_ASSIGN_OR_RETURN(const auto snapshot, BeginSourceSnapshot(attempt, *reader, *schema));
+  std::vector<v1::TableDigest> digests;
+  for (const TableInfo& info : schema->tables) {
+    PGC_ASSIGN_OR_RETURN(const std::string sql,
+                         SourceCopySql(attempt, *FindTable(attempt.plan(), info.name), info));
+    PGC_ASSIGN_OR_RETURN(const RowDigest digest, ReadDigest(attempt, *reader, sql, nullptr));
+    digests.push_back(ToProto(info.name, digest));
+  }
+  return digests;
+}
+
+absl::StatusOr<std::vector<v1::TableDigest>> TargetDigests(Attempt& attempt, const SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
+  std::vector<v1::TableDigest> digests;
+  for (const TableInfo& info : schema.tables) {
+    PGC_ASSIGN_OR_RETURN(const RowDigest digest,
+                         ReadDigest(attempt, *target, TargetCopySql(info.name, info.columns), nullptr));
+    digests.push_back(ToProto(info.name, digest));
+  }
+  return digests;
+}
+
+absl::Status WithoutForce(Attempt& attempt,
+                          const SourceSchema& schema,
+                          const std::function<absl::Status(pg::Connection&)>& body) {
+  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
+  PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(*target));
+  std::string script;
+  for (const std::string& table : schema.forced_tables) {
+    script += "ALTER TABLE " + table + " NO FORCE ROW LEVEL SECURITY;";
+  }
+  if (!script.empty()) {
+    PGC_RETURN_IF_ERROR(target->ExecScript(script));
+  }
+  return body(*target);
+}
+
+std::string FirstDifference(const std::vector<v1::TableDigest>& expected, const std::vector<v1::TableDigest>& found) {
+  if (expected.size() != found.size()) {
+    return std::to_string(found.size()) + " tables instead of " + std::to_string(expected.size());
+  }
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const v1::TableDigest& a = expected[i];
+    const v1::TableDigest& b = found[i];
+    if (a.table() != b.table()) {
+      return "table " + b.table() + " where " + a.table() + " was expected";
+    }
+    if (a.rows() != b.rows()) {
+      return a.table() + " has " + std::to_string(b.rows()) + " rows instead of " + std::to_string(a.rows());
+    }
+    if (a.digest() != b.digest()) {
+      return a.table() + " has the same number of rows, " + std::to_string(a.rows()) + ", with other content";
+    }
+  }
+  return "";
+}
+
+absl::StatusOr<std::vector<v1::SequenceValue>> ReadSequences(pg::Connection& connection, const SourceSchema& schema) {
+  std::vector<v1::SequenceValue> values;
+  for (const TableInfo& table : schema.tables) {
+    for (const std::string& sequence : table.sequences) {
+      PGC_ASSIGN_OR_RETURN(
+          const pg::Result row,
+          connection.Exec("SELECT last_value, is_called FROM " + SplitTable(sequence).Quoted()));
+      v1::SequenceValue value;
+      value.set_sequence(sequence);
+      value.set_last_value(row.Int(0, 0));
+      value.set_is_called(row.Bool(0, 1));
+      values.push_back(std::move(value));
+    }
+  }
+  return values;
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,153 @@
+#include "worker/runner/attempt_runner.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include <string>
+#include <utility>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/failpoint.h"
+#include "common/log/log.h"
+#include "worker/phases/phases.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+// After these phases the next one may only begin once the result is durable: the backup is sealed by the store's
+// digest, a rollback compares with the verification, and nothing may follow a cutover that the store has not heard of.
+bool MustBeDurable(Phase phase) {
+  return phase == Phase::kBackup || phase == Phase::kVerify || phase == Phase::kCutover;
+}
+
+v1::Verdict ToProto(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kTransient:
+    // The next attempt asks the database what became of it.
+    case Verdict::kInDoubt:
+      return v1::TRANSIENT;
+    case Verdict::kPermanent:
+      return v1::PERMANENT;
+    case Verdict::kFenced:
+      return v1::FENCED;
+    case Verdict::kOperator:
+      return v1::OPERATOR;
+    case Verdict::kAbandoned:
+      return v1::ABANDONED;
+  }
+  return v1::PERMANENT;
+}
+
+class Runner {
+ public:
+  Runner(const v1::Plan& plan, AttemptGrant grant, AttemptTools tools, HeldProject& held)
+      : plan_(plan), grant_(std::move(grant)), tools_(tools), held_(held) {}
+
+  void Run(const std::vector<Phase>& phases) {
+    const absl::Status outcome = RunAll(phases);
+    if (outcome.ok()) {
+      Finish();
+    } else {
+      ReportFailure(outcome);
+    }
+  }
+
+ private:
+  absl::Status RunAll(const std::vector<Phase>& phases) {
+    PGC_ASSIGN_OR_RETURN(attempt_, Attempt::Create(plan_, std::move(grant_), tools_.pool, tools_.schemas, held_));
+    for (const Phase phase : phases) {
+      phase_ = phase;
+      PGC_RETURN_IF_ERROR(held_.Checkpoint());
+      PGC_RETURN_IF_ERROR(RunOne(phase));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status RunOne(Phase phase) {
+    v1::Report started;
+    started.mutable_phase_started()->set_phase(static_cast<v1::Phase>(phase));
+    held_.Post(std::move(started));
+    PGC_RETURN_IF_ERROR(HitPhaseFailpoint("started"));
+    const MonotonicMs begin = Clock::System().NowMonotonic();
+    PGC_ASSIGN_OR_RETURN(v1::PhaseResult result, RunPhase(*attempt_, phase));
+    PGC_RETURN_IF_ERROR(HitPhaseFailpoint("done"));
+    result.set_phase(static_cast<v1::Phase>(phase));
+    result.set_direction(static_cast<v1::Direction>(attempt_->grant().direction));
+    result.set_fence(attempt_->grant().fence);
+    *result.mutable_end_time() =
+        google::protobuf::util::TimeUtil::MillisecondsToTimestamp(Clock::System().NowWall());
+    result.set_duration_ms(Clock::System().NowMonotonic() - begin);
+    attempt_->AddResult(result);
+    v1::Report done;
+    *done.mutable_phase_done() = std::move(result);
+    const int64_t seq = held_.Post(std::move(done));
+    log::Write(log::Level::kDebug, Context(), "phase done");
+    return MustBeDurable(phase) ? held_.WaitDurable(seq) : absl::OkStatus();
+  }
+
+  // "worker.phase.COPY.started", and "worker.rollback.COPY.started" on the way back.
+  absl::Status HitPhaseFailpoint([[maybe_unused]] const char* when) {
+#ifdef PGCONVOY_FAILPOINTS_ENABLED
+    const bool forward = attempt_->grant().direction == Direction::kForward;
+    return HitFailpoint(std::string(forward ? "worker.phase." : "worker.rollback.") + std::string(Name(phase_)) + "." +
+                        when);
+#else
+    return absl::OkStatus();
+#endif
+  }
+
+  void Finish() {
+    v1::Report report;
+    for (const std::string& warning : attempt_->warnings) {
+      report.mutable_attempt_done()->add_warnings(warning);
+    }
+    report.mutable_attempt_done();
+    if (const absl::Status durable = held_.WaitDurable(held_.Post(std::move(report))); !durable.ok()) {
+      log::Write(log::Level::kWarn, Context(), "the end of the attempt could not be reported: " + Describe(durable));
+      return;
+    }
+    log::Write(log::Level::kInfo, Context(), "attempt done");
+  }
+
+  void ReportFailure(const absl::Status& error) {
+    log::Write(log::Level::kWarn, Context(), "attempt ended: " + Describe(error));
+    if (CodeOf(error) == "PGC-LEASE-LOST" || CodeOf(error) == "PGC-REPORT-REFUSED") {
+      return;
+    }
+    v1::Report report;
+    v1::Failed* const failed = report.mutable_failed();
+    failed->set_phase(static_cast<v1::Phase>(phase_));
+    failed->mutable_error()->set_verdict(ToProto(VerdictOf(error)));
+    failed->mutable_error()->set_code(CodeOf(error));
+    failed->mutable_error()->set_message(MessageOf(error));
+    failed->mutable_error()->set_remedy(RemedyOf(error));
+    // Called off is what it was; waiting for the answer would find the same stop again.
+    const int64_t seq = held_.Post(std::move(report));
+    if (VerdictOf(error) != Verdict::kAbandoned) {
+      held_.WaitDurable(seq).IgnoreError();
+    }
+  }
+
+  log::Context Context() const {
+    return {held_.migration_id(), held_.ref(), std::string(Name(phase_)), held_.fence()};
+  }
+
+  const v1::Plan& plan_;
+  AttemptGrant grant_;
+  AttemptTools tools_;
+  HeldProject& held_;
+  std::unique_ptr<Attempt> attempt_;
+  Phase phase_ = Phase::kFence;
+};
+
+}  // namespace
+
+void RunAttempt(const v1::Plan& plan,
+                AttemptGrant grant,
+                const std::vector<Phase>& phases,
+                AttemptTools tools,
+                HeldProject& held) {
+  Runner(plan, std::move(grant), tools, held).Run(phases);
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,29 @@
+// Runs one attempt from its first phase to its last and tells the coordinator.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "pgconvoy/v1/plan.pb.h"
+#include "worker/phases/attempt.h"
+#include "worker/phases/schema.h"
+#include "worker/phases/sessions.h"
+#include "worker/runner/held_project.h"
+
+namespace pgconvoy::worker {
+
+// What an attempt needs besides its grant. Referred to, not owned.
+struct AttemptTools {
+  SessionPool& pool;
+  SchemaCache& schemas;
+};
+
+// Blocks until the attempt has ended and its last report is durable, or until it must stop without a word because its
+// lease is lost. Never throws; every outcome is a report or a log line.
+void RunAttempt(const v1::Plan& plan,
+                AttemptGrant grant,
+                const std::vector<Phase>& phases,
+                AttemptTools tools,
+                HeldProject& held);
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,158 @@
+#include "worker/runner/held_project.h"
+
+#include <chrono>
+#include <utility>
+
+#include "common/base/error.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+constexpr int64_t kDefaultTtlMs = 15'000;
+constexpr int64_t kProgressIntervalMs = 1'000;
+// How often a waiting slot looks at the lease.
+constexpr auto kWaitStep = std::chrono::milliseconds(100);
+
+absl::Status LeaseLost(const std::string& ref, const std::string& why) {
+  return MakeError(Verdict::kFenced,
+                   "PGC-LEASE-LOST",
+                   "project " + ref + ": " + why + "; this worker stops and touches nothing more",
+                   "nothing to do: another attempt goes on");
+}
+
+}  // namespace
+
+LeaseWatch::LeaseWatch(Clock& clock) : clock_(clock), heard_(clock.NowMonotonic()), ttl_ms_(kDefaultTtlMs) {}
+
+void LeaseWatch::Heard() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  heard_ = clock_.NowMonotonic();
+}
+
+void LeaseWatch::SetTtl(int64_t lease_ttl_ms) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ttl_ms_ = lease_ttl_ms;
+}
+
+bool LeaseWatch::Expired() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // A tenth is the margin for what is on its way.
+  return clock_.NowMonotonic() - heard_ > ttl_ms_ - ttl_ms_ / 10;
+}
+
+HeldProject::HeldProject(std::string migration_id, std::string ref, int64_t fence, const LeaseWatch& lease, Send send)
+    : migration_id_(std::move(migration_id)), ref_(std::move(ref)), fence_(fence), lease_(lease), send_(std::move(send)) {}
+
+v1::HeldProject HeldProject::ToProto() const {
+  v1::HeldProject held;
+  held.set_migration_id(migration_id_);
+  held.set_project_ref(ref_);
+  held.set_fence(fence_);
+  return held;
+}
+
+v1::WorkerMessage HeldProject::Wrap(const v1::Report& report) const {
+  v1::WorkerMessage message;
+  *message.mutable_report() = report;
+  return message;
+}
+
+int64_t HeldProject::Post(v1::Report report) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  report.set_migration_id(migration_id_);
+  report.set_project_ref(ref_);
+  report.set_fence(fence_);
+  report.set_seq(next_seq_++);
+  unacknowledged_.push_back(report);
+  // Under the lock, so that reports leave in the order of their numbers.
+  send_(Wrap(report));
+  return report.seq();
+}
+
+absl::Status HeldProject::WaitDurable(int64_t seq) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (durable_seq_ < seq) {
+    PGC_RETURN_IF_ERROR(StopReasonLocked());
+    changed_.wait_for(lock, kWaitStep);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status HeldProject::Intent(const v1::Intent& intent) {
+  v1::Report report;
+  *report.mutable_intent() = intent;
+  return WaitDurable(Post(std::move(report)));
+}
+
+void HeldProject::Progress(int64_t rows, int64_t bytes) {
+  const MonotonicMs now = Clock::System().NowMonotonic();
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (now - last_progress_ < kProgressIntervalMs) {
+      return;
+    }
+    last_progress_ = now;
+  }
+  v1::Report report;
+  report.mutable_progress()->set_rows(rows);
+  report.mutable_progress()->set_bytes(bytes);
+  Post(std::move(report));
+}
+
+absl::Status HeldProject::Checkpoint() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return StopReasonLocked();
+}
+
+absl::Status HeldProject::StopReasonLocked() const {
+  if (!stop_.ok()) {
+    return stop_;
+  }
+  if (lease_.Expired()) {
+    return LeaseLost(ref_, "nothing was heard from the coordinator for the time of a lease");
+  }
+  return absl::OkStatus();
+}
+
+void HeldProject::Acknowledge(const v1::Ack& ack) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (ack.refused_reason() == "LEASE_LOST") {
+      stop_ = LeaseLost(ref_, "the coordinator says that its lease is lost");
+    } else if (!ack.refused_reason().empty()) {
+      stop_ = MakeError(Verdict::kPermanent,
+                        "PGC-REPORT-REFUSED",
+                        "project " + ref_ + ": the coordinator refused a report: " + ack.refused_message(),
+                        "use workers and coordinator of the same version");
+    } else {
+      durable_seq_ = std::max(durable_seq_, ack.seq());
+      while (!unacknowledged_.empty() && unacknowledged_.front().seq() <= durable_seq_) {
+        unacknowledged_.pop_front();
+      }
+    }
+  }
+  changed_.notify_all();
+}
+
+void HeldProject::Revoke(v1::Revoke::Reason reason) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (stop_.ok() || reason == v1::Revoke::LEASE_LOST) {
+      stop_ = reason == v1::Revoke::CANCELLED
+                  ? MakeError(Verdict::kAbandoned, "PGC-ABANDONED", "project " + ref_ + " was called off")
+                  : LeaseLost(ref_, "the coordinator has taken it back");
+    }
+  }
+  changed_.notify_all();
+}
+
+std::vector<v1::WorkerMessage> HeldProject::Unacknowledged() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<v1::WorkerMessage> messages;
+  for (const v1::Report& report : unacknowledged_) {
+    messages.push_back(Wrap(report));
+  }
+  return messages;
+}
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,88 @@
+// A project that this worker holds: the numbered reports that are not acknowledged yet, and whether it may go on.
+//
+// Reports are numbered from 1 per fence and kept until the coordinator has acknowledged them, which it does only when
+// they are durable; after a reconnect the unacknowledged ones are sent again and recorded once.
+//
+// Thread safety: all methods may be called from any thread. One slot posts and waits; the link's threads acknowledge,
+// refuse and revoke.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/base/clock.h"
+#include "pgconvoy/v1/worker_service.pb.h"
+#include "worker/phases/attempt.h"
+
+namespace pgconvoy::worker {
+
+// When this process last heard from the coordinator; judges its own right to go on. Correctness does not depend on it
+// (the fences in the databases see to that), it only stops useless work early.
+class LeaseWatch {
+ public:
+  explicit LeaseWatch(Clock& clock);
+  void Heard();
+  void SetTtl(int64_t lease_ttl_ms);
+  // True when nothing was heard for so long that the coordinator may have given the work to somebody else.
+  bool Expired() const;
+
+ private:
+  Clock& clock_;
+  mutable std::mutex mutex_;
+  MonotonicMs heard_;
+  int64_t ttl_ms_;
+};
+
+class HeldProject : public Reporter {
+ public:
+  using Send = std::function<void(const v1::WorkerMessage&)>;
+  HeldProject(std::string migration_id, std::string ref, int64_t fence, const LeaseWatch& lease, Send send);
+
+  const std::string& migration_id() const { return migration_id_; }
+  const std::string& ref() const { return ref_; }
+  int64_t fence() const { return fence_; }
+  v1::HeldProject ToProto() const;
+
+  // Numbers and sends a report; returns its number.
+  int64_t Post(v1::Report report);
+  // Blocks until everything up to `seq` is durable. FENCED or ABANDONED when the attempt must stop instead.
+  absl::Status WaitDurable(int64_t seq);
+
+  // Reporter.
+  absl::Status Intent(const v1::Intent& intent) override;
+  void Progress(int64_t rows, int64_t bytes) override;
+  absl::Status Checkpoint() override;
+
+  // From the link.
+  void Acknowledge(const v1::Ack& ack);
+  void Revoke(v1::Revoke::Reason reason);
+  std::vector<v1::WorkerMessage> Unacknowledged() const;
+
+ private:
+  absl::Status StopReasonLocked() const;
+  v1::WorkerMessage Wrap(const v1::Report& report) const;
+
+  const std::string migration_id_;
+  const std::string ref_;
+  const int64_t fence_;
+  const LeaseWatch& lease_;
+  const Send send_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<v1::Report> unacknowledged_;
+  int64_t next_seq_ = 1;
+  int64_t durable_seq_ = 0;
+  // Set once, when the lease is lost or the work is called off.
+  absl::Status stop_;
+  MonotonicMs last_progress_ = 0;
+};
+
+}  // namespace pgconvoy::worker

@@ -1,0 +1,174 @@
+#include "worker/runner/link.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "common/base/error.h"
+#include "common/log/log.h"
+#include "common/rpc/rpc.h"
+#include "pgconvoy/v1/worker_service.grpc.pb.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+constexpr int64_t kFirstBackoffMs = 100;
+constexpr int64_t kMaxBackoffMs = 2'000;
+// A third of the shortest lease that a coordinator grants.
+constexpr auto kHeartbeatInterval = std::chrono::milliseconds(1'000);
+
+using Stream = grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>;
+
+}  // namespace
+
+class Link::Impl {
+ public:
+  Impl(std::string address, LinkHandler& handler) : address_(std::move(address)), handler_(handler) {}
+
+  bool Run(int64_t give_up_ms) {
+    const auto channel = rpc::Connect(address_);
+    const auto stub = v1::WorkerService::NewStub(channel);
+    MonotonicMs alone_since = Clock::System().NowMonotonic();
+    int64_t backoff_ms = kFirstBackoffMs;
+    while (!stopped_) {
+      if (RunStream(*stub)) {
+        alone_since = Clock::System().NowMonotonic();
+        backoff_ms = kFirstBackoffMs;
+      }
+      if (stopped_) {
+        break;
+      }
+      if (Clock::System().NowMonotonic() - alone_since > give_up_ms) {
+        return false;
+      }
+      Sleep(backoff_ms);
+      backoff_ms = std::min(backoff_ms * 2, kMaxBackoffMs);
+    }
+    return true;
+  }
+
+  void Send(const v1::WorkerMessage& message) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (open_) {
+      outbox_.push_back(message);
+      changed_.notify_all();
+    }
+  }
+
+  void SetDraining(bool draining) { draining_ = draining; }
+
+  void Stop() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopped_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  // True when the coordinator answered at least once.
+  bool RunStream(v1::WorkerService::Stub& stub) {
+    grpc::ClientContext context;
+    const auto stream = stub.Work(&context);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      outbox_.clear();
+      open_ = true;
+    }
+    v1::WorkerMessage hello;
+    *hello.mutable_hello() = handler_.MakeHello();
+    bool writable = stream->Write(hello);
+    for (const v1::WorkerMessage& message : handler_.Unacknowledged()) {
+      writable = writable && stream->Write(message);
+    }
+    std::thread writer([this, &stream, &context] { WriteLoop(*stream, context); });
+    const bool answered = ReadLoop(*stream);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      open_ = false;
+      changed_.notify_all();
+    }
+    writer.join();
+    const grpc::Status status = stream->Finish();
+    if (!status.ok() && !stopped_) {
+      log::Debug("the stream to the coordinator ended", {{"reason", Describe(rpc::FromGrpc(status))}});
+    }
+    return answered;
+  }
+
+  bool ReadLoop(Stream& stream) {
+    bool answered = false;
+    v1::CoordinatorMessage message;
+    while (stream.Read(&message)) {
+      if (!answered) {
+        log::Info("connected to the coordinator", {{"address", address_}});
+      }
+      answered = true;
+      handler_.OnMessage(message);
+    }
+    if (answered && !stopped_) {
+      log::Warn("the coordinator is gone; trying again", {{"address", address_}});
+    }
+    return answered;
+  }
+
+  void WriteLoop(Stream& stream, grpc::ClientContext& context) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (open_) {
+      if (outbox_.empty() && stopped_) {
+        lock.unlock();
+        stream.WritesDone();
+        // The coordinator answers by closing; should it hang, this process still ends.
+        context.TryCancel();
+        return;
+      }
+      if (outbox_.empty() && changed_.wait_for(lock, kHeartbeatInterval) == std::cv_status::timeout) {
+        v1::WorkerMessage heartbeat;
+        heartbeat.mutable_heartbeat()->set_draining(draining_);
+        outbox_.push_back(heartbeat);
+      }
+      if (outbox_.empty()) {
+        continue;
+      }
+      const v1::WorkerMessage message = std::move(outbox_.front());
+      outbox_.pop_front();
+      lock.unlock();
+      const bool written = stream.Write(message);
+      lock.lock();
+      if (!written) {
+        return;
+      }
+    }
+  }
+
+  void Sleep(int64_t ms) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait_for(lock, std::chrono::milliseconds(ms), [this] { return stopped_.load(); });
+  }
+
+  const std::string address_;
+  LinkHandler& handler_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<v1::WorkerMessage> outbox_;
+  bool open_ = false;
+  std::atomic<bool> stopped_ = false;
+  std::atomic<bool> draining_ = false;
+};
+
+Link::Link(std::string address, LinkHandler& handler) : impl_(std::make_unique<Impl>(std::move(address), handler)) {}
+
+Link::~Link() = default;
+
+bool Link::Run(int64_t give_up_ms) { return impl_->Run(give_up_ms); }
+
+void Link::Send(const v1::WorkerMessage& message) { impl_->Send(message); }
+
+void Link::SetDraining(bool draining) { impl_->SetDraining(draining); }
+
+void Link::Stop() { impl_->Stop(); }
+
+}  // namespace pgconvoy::worker

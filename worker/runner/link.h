@@ -1,0 +1,47 @@
+// The worker's stream to the coordinator: connects, says hello, sends what is queued, hands on what arrives, and
+// starts over when the stream ends. gRPC stays behind this header.
+//
+// Thread safety: Send and Stop from any thread. The handler's methods are called from the link's reading thread.
+// Ownership: the handler outlives the link.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/base/clock.h"
+#include "pgconvoy/v1/worker_service.pb.h"
+
+namespace pgconvoy::worker {
+
+class LinkHandler {
+ public:
+  virtual ~LinkHandler() = default;
+  // The first message of a new stream; names everything that is still held.
+  virtual v1::Hello MakeHello() = 0;
+  // What must be sent again after the hello.
+  virtual std::vector<v1::WorkerMessage> Unacknowledged() = 0;
+  virtual void OnMessage(const v1::CoordinatorMessage& message) = 0;
+};
+
+class Link {
+ public:
+  Link(std::string address, LinkHandler& handler);
+  ~Link();
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  // Runs until Stop(). False when the coordinator could not be reached for `give_up_ms` without interruption.
+  bool Run(int64_t give_up_ms);
+  // Queues a message for the present stream; dropped when there is none, because reports are kept by their owners and
+  // heartbeats mean nothing later.
+  void Send(const v1::WorkerMessage& message);
+  void SetDraining(bool draining);
+  // Closes the stream after what is queued; Run returns true.
+  void Stop();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pgconvoy::worker

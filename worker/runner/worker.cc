@@ -1,0 +1,359 @@
+#include "worker/runner/worker.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/log/log.h"
+#include "common/plan/plan.h"
+#include "worker/phases/tasks.h"
+#include "worker/runner/attempt_runner.h"
+#include "worker/runner/held_project.h"
+#include "worker/runner/link.h"
+
+namespace pgconvoy::worker {
+namespace {
+
+struct Job {
+  std::shared_ptr<const v1::Plan> plan;
+  AttemptGrant grant;
+  std::vector<Phase> phases;
+  std::shared_ptr<HeldProject> held;
+};
+
+AttemptGrant ToGrant(const std::string& store_id,
+                     const std::string& migration_id,
+                     const std::string& plan_hash,
+                     const v1::ProjectGrant& project) {
+  AttemptGrant grant;
+  grant.store_id = store_id;
+  grant.migration_id = migration_id;
+  grant.plan_hash = plan_hash;
+  grant.ref = project.ref();
+  grant.attributes = {project.attributes().begin(), project.attributes().end()};
+  grant.fence = project.fence();
+  grant.direction = static_cast<Direction>(project.direction());
+  grant.discard_writes = project.discard_writes();
+  grant.done = {project.done().begin(), project.done().end()};
+  grant.intents = {project.intents().begin(), project.intents().end()};
+  return grant;
+}
+
+std::vector<Phase> ToPhases(const v1::ProjectGrant& project) {
+  std::vector<Phase> phases;
+  for (const int phase : project.phases()) {
+    phases.push_back(static_cast<Phase>(phase));
+  }
+  return phases;
+}
+
+}  // namespace
+
+class Worker::Impl : public LinkHandler {
+ public:
+  explicit Impl(WorkerOptions options)
+      : options_(std::move(options)),
+        incarnation_(RandomUuid()),
+        lease_(Clock::System()),
+        link_(options_.coordinator, *this),
+        idle_since_(Clock::System().NowMonotonic()) {}
+
+  WorkerExit Run() {
+    std::vector<std::thread> threads;
+    for (int slot = 0; slot < options_.slots; ++slot) {
+      threads.emplace_back([this] { SlotLoop(); });
+    }
+    threads.emplace_back([this] { DrainLoop(); });
+    const bool stopped = link_.Run(options_.give_up_ms);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ended_ = true;
+      changed_.notify_all();
+    }
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+    JoinTasks();
+    if (!stopped) {
+      log::Error("the coordinator was out of reach for too long; giving up", {{"address", options_.coordinator}});
+      return WorkerExit::kCoordinatorUnavailable;
+    }
+    log::Info("drained");
+    return WorkerExit::kDrained;
+  }
+
+  void Drain() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    drain_requested_ = true;
+    changed_.notify_all();
+  }
+
+  // LinkHandler.
+  v1::Hello MakeHello() override {
+    v1::Hello hello;
+    hello.set_worker_id(options_.worker_id);
+    hello.set_incarnation(incarnation_);
+    hello.set_version(PGCONVOY_VERSION);
+    hello.set_host(options_.host);
+    hello.set_slots(options_.slots);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    hello.set_draining(draining_);
+    // A new stream knows no plans: the coordinator sends each again with the first grant of its migration.
+    for (const auto& [key, held] : held_) {
+      *hello.add_held() = held->ToProto();
+    }
+    return hello;
+  }
+
+  std::vector<v1::WorkerMessage> Unacknowledged() override {
+    std::vector<v1::WorkerMessage> messages;
+    for (const auto& held : HeldProjects()) {
+      for (v1::WorkerMessage& message : held->Unacknowledged()) {
+        messages.push_back(std::move(message));
+      }
+    }
+    return messages;
+  }
+
+  void OnMessage(const v1::CoordinatorMessage& message) override {
+    lease_.Heard();
+    switch (message.body_case()) {
+      case v1::CoordinatorMessage::kWelcome:
+        OnWelcome(message.welcome());
+        break;
+      case v1::CoordinatorMessage::kGrant:
+        OnGrant(message.grant());
+        break;
+      case v1::CoordinatorMessage::kAck:
+        OnAck(message.ack());
+        break;
+      case v1::CoordinatorMessage::kRevoke:
+        OnRevoke(message.revoke());
+        break;
+      case v1::CoordinatorMessage::kTask:
+        OnTask(message.task());
+        break;
+      case v1::CoordinatorMessage::kRestarting:
+        log::Info("the coordinator is restarting; work goes on");
+        break;
+      default:
+        break;
+    }
+  }
+
+ private:
+  // A project and its fence name one attempt.
+  using HeldKey = std::pair<std::string, int64_t>;
+
+  void OnWelcome(const v1::Welcome& welcome) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    store_id_ = welcome.store_id();
+    lease_.SetTtl(welcome.lease_ttl_ms());
+  }
+
+  void OnGrant(const v1::Grant& grant) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!grant.plan_json().empty()) {
+      auto plan = plan::PlanFromJson(grant.plan_json());
+      if (!plan.ok()) {
+        RefuseLocked(grant, Annotate(plan.status(), "this worker cannot read the plan"));
+        return;
+      }
+      plans_[grant.migration_id()] = std::make_shared<const v1::Plan>(*std::move(plan));
+    }
+    const auto plan = plans_.find(grant.migration_id());
+    if (plan == plans_.end()) {
+      RefuseLocked(grant, MakeError(Verdict::kTransient, "PGC-GRANT-PLAN", "the grant came without its plan"));
+      return;
+    }
+    const std::string hash = plan::PlanHash(*plan->second);
+    for (const v1::ProjectGrant& project : grant.projects()) {
+      Job job;
+      job.plan = plan->second;
+      job.grant = ToGrant(store_id_, grant.migration_id(), hash, project);
+      job.phases = ToPhases(project);
+      job.held = std::make_shared<HeldProject>(
+          grant.migration_id(), project.ref(), project.fence(), lease_, [this](const v1::WorkerMessage& message) {
+            link_.Send(message);
+          });
+      held_[{project.ref(), project.fence()}] = job.held;
+      queue_.push_back(std::move(job));
+    }
+    changed_.notify_all();
+  }
+
+  // The projects fail at once instead of waiting for ever on a worker that cannot run them.
+  void RefuseLocked(const v1::Grant& grant, const absl::Status& error) {
+    log::Error(Describe(error), {{"migration", grant.migration_id()}});
+    for (const v1::ProjectGrant& project : grant.projects()) {
+      v1::WorkerMessage message;
+      v1::Report* const report = message.mutable_report();
+      report->set_migration_id(grant.migration_id());
+      report->set_project_ref(project.ref());
+      report->set_fence(project.fence());
+      report->set_seq(1);
+      report->mutable_failed()->set_phase(v1::FENCE);
+      report->mutable_failed()->mutable_error()->set_verdict(v1::TRANSIENT);
+      report->mutable_failed()->mutable_error()->set_code(CodeOf(error));
+      report->mutable_failed()->mutable_error()->set_message(MessageOf(error));
+      link_.Send(message);
+    }
+  }
+
+  void OnAck(const v1::Ack& ack) {
+    if (const auto held = Find(ack.project_ref(), ack.fence())) {
+      held->Acknowledge(ack);
+    }
+  }
+
+  void OnRevoke(const v1::Revoke& revoke) {
+    for (const v1::HeldProject& project : revoke.projects()) {
+      if (const auto held = Find(project.project_ref(), project.fence())) {
+        held->Revoke(revoke.reason());
+      }
+    }
+  }
+
+  void OnTask(const v1::Task& task) {
+    const std::lock_guard<std::mutex> lock(tasks_mutex_);
+    tasks_.emplace_back([this, task] {
+      std::string store_id;
+      {
+        const std::lock_guard<std::mutex> state(mutex_);
+        store_id = store_id_;
+      }
+      RunTask(task, store_id, pool_, schemas_, [this](const v1::TaskResult& result) {
+        v1::WorkerMessage message;
+        *message.mutable_task_result() = result;
+        link_.Send(message);
+      });
+    });
+  }
+
+  void JoinTasks() {
+    const std::lock_guard<std::mutex> lock(tasks_mutex_);
+    for (std::thread& task : tasks_) {
+      task.join();
+    }
+  }
+
+  std::shared_ptr<HeldProject> Find(const std::string& ref, int64_t fence) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto it = held_.find({ref, fence});
+    return it == held_.end() ? nullptr : it->second;
+  }
+
+  std::vector<std::shared_ptr<HeldProject>> HeldProjects() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::vector<std::shared_ptr<HeldProject>> projects;
+    for (const auto& [key, held] : held_) {
+      projects.push_back(held);
+    }
+    return projects;
+  }
+
+  void SlotLoop() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [this] { return ended_ || !queue_.empty(); });
+      if (ended_) {
+        return;
+      }
+      Job job = std::move(queue_.front());
+      queue_.pop_front();
+      ++running_;
+      lock.unlock();
+      RunAttempt(*job.plan, std::move(job.grant), job.phases, {pool_, schemas_}, *job.held);
+      lock.lock();
+      --running_;
+      held_.erase({job.held->ref(), job.held->fence()});
+      idle_since_ = Clock::System().NowMonotonic();
+      changed_.notify_all();
+    }
+  }
+
+  // Waits for a drain to be asked for or due, carries it out, and stops the link.
+  void DrainLoop() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (!drain_requested_ && !IdleTooLong() && !ended_) {
+      changed_.wait_for(lock, std::chrono::milliseconds(200));
+    }
+    if (ended_) {
+      return;
+    }
+    draining_ = true;
+    link_.SetDraining(true);
+    ReleaseQueuedLocked();
+    log::Info("draining", {{"running", std::to_string(running_)}});
+    const auto idle = [this] { return ended_ || (running_ == 0 && queue_.empty()); };
+    if (!changed_.wait_for(lock, std::chrono::milliseconds(options_.drain_timeout_ms), idle)) {
+      log::Warn("abandoning what still runs at its next safe point", {{"running", std::to_string(running_)}});
+      for (const auto& [key, held] : held_) {
+        held->Revoke(v1::Revoke::CANCELLED);
+      }
+      changed_.wait(lock, idle);
+    }
+    lock.unlock();
+    link_.Stop();
+  }
+
+  bool IdleTooLong() const {
+    return options_.exit_when_idle_ms > 0 && running_ == 0 && queue_.empty() &&
+           Clock::System().NowMonotonic() - idle_since_ > options_.exit_when_idle_ms;
+  }
+
+  void ReleaseQueuedLocked() {
+    v1::WorkerMessage message;
+    message.mutable_heartbeat()->set_draining(true);
+    link_.Send(message);
+    if (queue_.empty()) {
+      return;
+    }
+    v1::WorkerMessage release;
+    for (const Job& job : queue_) {
+      *release.mutable_release()->add_projects() = job.held->ToProto();
+      held_.erase({job.held->ref(), job.held->fence()});
+    }
+    queue_.clear();
+    link_.Send(release);
+  }
+
+  const WorkerOptions options_;
+  const std::string incarnation_;
+  LeaseWatch lease_;
+  SessionPool pool_;
+  SchemaCache schemas_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string store_id_;
+  std::map<std::string, std::shared_ptr<const v1::Plan>> plans_;
+  std::deque<Job> queue_;
+  std::map<HeldKey, std::shared_ptr<HeldProject>> held_;
+  int running_ = 0;
+  bool drain_requested_ = false;
+  bool draining_ = false;
+  bool ended_ = false;
+
+  std::mutex tasks_mutex_;
+  std::vector<std::thread> tasks_;
+  Link link_;
+  MonotonicMs idle_since_;
+};
+
+Worker::Worker(WorkerOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+
+Worker::~Worker() = default;
+
+WorkerExit Worker::Run() { return impl_->Run(); }
+
+void Worker::Drain() { impl_->Drain(); }
+
+}  // namespace pgconvoy::worker
