@@ -1,0 +1,171 @@
+#include "common/rpc/rpc.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <cctype>
+#include <string_view>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "common/rpc/error_details.pb.h"
+
+namespace pgconvoy::rpc {
+namespace {
+
+constexpr char kErrorInfoUrl[] = "type.googleapis.com/google.rpc.ErrorInfo";
+constexpr char kBadRequestUrl[] = "type.googleapis.com/google.rpc.BadRequest";
+constexpr char kDomain[] = "pgconvoy";
+// Message and details travel as trailers, of which a peer takes 8 KiB unless it was told otherwise. These limits keep
+// the sum below that, details being base64.
+constexpr size_t kMaxMessageChars = 3000;
+constexpr size_t kMaxRemedyChars = 500;
+constexpr size_t kMaxViolations = 10;
+constexpr size_t kMaxFieldChars = 80;
+constexpr size_t kMaxDescriptionChars = 120;
+
+std::string ReasonOf(const std::string& code) {
+  std::string reason = code.starts_with("PGC-") ? code.substr(4) : code;
+  std::replace(reason.begin(), reason.end(), '-', '_');
+  std::transform(reason.begin(), reason.end(), reason.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return reason;
+}
+
+std::string Clip(std::string text, size_t limit) {
+  if (text.size() <= limit) {
+    return text;
+  }
+  // Not in the middle of a UTF-8 sequence: protobuf refuses to parse broken ones.
+  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xC0) == 0x80) {
+    --limit;
+  }
+  return text.substr(0, limit) + "…";
+}
+
+void AddDetail(wire::Status& status, const char* url, const google::protobuf::Message& message) {
+  google::protobuf::Any* const any = status.add_details();
+  any->set_type_url(url);
+  any->set_value(message.SerializeAsString());
+}
+
+wire::ErrorInfo InfoOf(const absl::Status& status) {
+  wire::ErrorInfo info;
+  const std::string code = CodeOf(status);
+  info.set_reason(ReasonOf(code));
+  info.set_domain(kDomain);
+  (*info.mutable_metadata())["code"] = code;
+  (*info.mutable_metadata())["verdict"] = std::string(VerdictName(VerdictOf(status)));
+  if (const std::string remedy = RemedyOf(status); !remedy.empty()) {
+    (*info.mutable_metadata())["remedy"] = Clip(remedy, kMaxRemedyChars);
+  }
+  return info;
+}
+
+std::string_view CodeName(grpc::StatusCode code) {
+  switch (code) {
+    case grpc::StatusCode::CANCELLED: return "CANCELLED";
+    case grpc::StatusCode::INVALID_ARGUMENT: return "INVALID-ARGUMENT";
+    case grpc::StatusCode::DEADLINE_EXCEEDED: return "DEADLINE-EXCEEDED";
+    case grpc::StatusCode::NOT_FOUND: return "NOT-FOUND";
+    case grpc::StatusCode::ALREADY_EXISTS: return "ALREADY-EXISTS";
+    case grpc::StatusCode::PERMISSION_DENIED: return "PERMISSION-DENIED";
+    case grpc::StatusCode::UNAUTHENTICATED: return "UNAUTHENTICATED";
+    case grpc::StatusCode::RESOURCE_EXHAUSTED: return "RESOURCE-EXHAUSTED";
+    case grpc::StatusCode::FAILED_PRECONDITION: return "FAILED-PRECONDITION";
+    case grpc::StatusCode::ABORTED: return "ABORTED";
+    case grpc::StatusCode::OUT_OF_RANGE: return "OUT-OF-RANGE";
+    case grpc::StatusCode::UNIMPLEMENTED: return "UNIMPLEMENTED";
+    case grpc::StatusCode::INTERNAL: return "INTERNAL";
+    case grpc::StatusCode::UNAVAILABLE: return "UNAVAILABLE";
+    case grpc::StatusCode::DATA_LOSS: return "DATA-LOSS";
+    default: return "UNKNOWN";
+  }
+}
+
+Verdict VerdictFromName(const std::string& name, grpc::StatusCode code) {
+  for (const Verdict verdict : {Verdict::kTransient, Verdict::kPermanent, Verdict::kInDoubt, Verdict::kFenced,
+                                Verdict::kOperator, Verdict::kAbandoned}) {
+    if (name == VerdictName(verdict)) {
+      return verdict;
+    }
+  }
+  return VerdictOf(absl::Status(static_cast<absl::StatusCode>(code), ""));
+}
+
+// MakeError chooses the absl code from the verdict; the wire's code wins.
+absl::Status WithCode(grpc::StatusCode code, const absl::Status& made) {
+  absl::Status status(static_cast<absl::StatusCode>(code), made.message());
+  made.ForEachPayload(
+      [&status](absl::string_view url, const absl::Cord& payload) { status.SetPayload(url, payload); });
+  return status;
+}
+
+bool FindErrorInfo(const grpc::Status& status, wire::ErrorInfo& info) {
+  wire::Status details;
+  if (status.error_details().empty() || !details.ParseFromString(status.error_details())) {
+    return false;
+  }
+  for (const auto& any : details.details()) {
+    if (any.type_url() == kErrorInfoUrl && info.ParseFromString(any.value()) && info.domain() == kDomain) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+grpc::Status ToGrpc(const absl::Status& status, const std::vector<FieldViolation>& violations) {
+  if (status.ok()) {
+    return grpc::Status::OK;
+  }
+  const auto code = static_cast<grpc::StatusCode>(status.raw_code());
+  wire::Status details;
+  details.set_code(code);
+  AddDetail(details, kErrorInfoUrl, InfoOf(status));
+  if (!violations.empty()) {
+    wire::BadRequest bad;
+    for (size_t i = 0; i < std::min(violations.size(), kMaxViolations); ++i) {
+      auto* const violation = bad.add_field_violations();
+      violation->set_field(Clip(violations[i].field, kMaxFieldChars));
+      violation->set_description(Clip(violations[i].description, kMaxDescriptionChars));
+    }
+    AddDetail(details, kBadRequestUrl, bad);
+  }
+  return {code, Clip(MessageOf(status), kMaxMessageChars), details.SerializeAsString()};
+}
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  if (status.ok()) {
+    return absl::OkStatus();
+  }
+  const grpc::StatusCode code = status.error_code();
+  wire::ErrorInfo info;
+  if (!FindErrorInfo(status, info)) {
+    const std::string name = "PGC-RPC-" + std::string(CodeName(code));
+    return WithCode(code, MakeError(VerdictFromName("", code), name, status.error_message()));
+  }
+  const auto value = [&info](const char* key) {
+    const auto it = info.metadata().find(key);
+    return it == info.metadata().end() ? std::string() : it->second;
+  };
+  return WithCode(code, MakeError(VerdictFromName(value("verdict"), code), value("code"), status.error_message(),
+                                  value("remedy")));
+}
+
+std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  arguments.SetMaxSendMessageSize(kMaxMessageBytes);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // A coordinator that comes back must be found soon, not after gRPC's default of up to two minutes.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+}  // namespace pgconvoy::rpc

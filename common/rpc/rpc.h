@@ -1,0 +1,40 @@
+// The gRPC seam: statuses both ways, and channels. gRPC's own headers are included by the users of a function, not
+// here.
+//
+// Thread safety: all functions may be called from any thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace grpc {
+class Channel;
+class Status;
+}  // namespace grpc
+
+namespace pgconvoy::rpc {
+
+// One field of a request that is wrong; becomes a google.rpc.BadRequest violation.
+struct FieldViolation {
+  std::string field;
+  std::string description;
+};
+
+// Keeps the absl code; attaches google.rpc.Status details with ErrorInfo{reason, domain "pgconvoy", metadata code,
+// verdict, remedy}. The reason is the code without "PGC-", upper case with underscores.
+grpc::Status ToGrpc(const absl::Status& status, const std::vector<FieldViolation>& violations = {});
+// The inverse; a status that is not ours gets code PGC-RPC-<CODE NAME>.
+absl::Status FromGrpc(const grpc::Status& status);
+
+// "host:port" or "unix:PATH". Plaintext; keepalive every 10 s; messages up to kMaxMessageBytes.
+std::shared_ptr<grpc::Channel> Connect(const std::string& address);
+
+// Largest message either side takes.
+inline constexpr int kMaxMessageBytes = 4 << 20;
+// Silence after which either side pings the other.
+inline constexpr int kKeepaliveMs = 10'000;
+
+}  // namespace pgconvoy::rpc
