@@ -1,0 +1,131 @@
+#include "coordinator/store/session.h"
+
+#include <libpq-fe.h>
+
+#include <exception>
+#include <map>
+#include <pqxx/pqxx>
+#include <string_view>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+
+namespace pgconvoy::store {
+namespace {
+
+// A dead network is noticed within about 5 seconds; libpq's own defaults would wait for hours.
+const std::map<std::string, std::string>& DefaultKeywords() {
+  static const auto* const keywords = new std::map<std::string, std::string>{
+      {"connect_timeout", "10"},    {"keepalives", "1"},       {"keepalives_idle", "3"},
+      {"keepalives_interval", "1"}, {"keepalives_count", "3"}, {"tcp_user_timeout", "5000"},
+  };
+  return *keywords;
+}
+
+constexpr char kPinnedSettings[] =
+    " -c search_path=pg_catalog,pg_temp -c statement_timeout=60000 -c lock_timeout=10000"
+    " -c idle_in_transaction_session_timeout=60000 -c client_min_messages=error";
+
+std::string QuoteKeyword(std::string_view value) {
+  std::string quoted = "'";
+  for (const char c : value) {
+    if (c == '\'' || c == '\\') {
+      quoted += '\\';
+    }
+    quoted += c;
+  }
+  return quoted + "'";
+}
+
+// libpq's parser, because a connection string may be keywords or a URI.
+absl::StatusOr<std::map<std::string, std::string>> ParseConninfo(const std::string& conninfo) {
+  char* error = nullptr;
+  PQconninfoOption* const options = PQconninfoParse(conninfo.c_str(), &error);
+  if (options == nullptr) {
+    // The parser's message can quote the string, and with it a password.
+    PQfreemem(error);
+    return InputError("PGC-STORE-CONNINFO", "the store's connection string cannot be parsed",
+                      "use libpq keywords such as \"host=db1 dbname=pgconvoy user=pgconvoy\" or a postgresql:// URI");
+  }
+  std::map<std::string, std::string> keywords;
+  for (const PQconninfoOption* option = options; option->keyword != nullptr; ++option) {
+    if (option->val != nullptr) {
+      keywords[option->keyword] = option->val;
+    }
+  }
+  PQconninfoFree(options);
+  return keywords;
+}
+
+absl::StatusOr<std::string> Complete(const std::string& conninfo, Access access) {
+  PGC_ASSIGN_OR_RETURN(auto keywords, ParseConninfo(conninfo));
+  for (const auto& [keyword, value] : DefaultKeywords()) {
+    keywords.emplace(keyword, value);
+  }
+  const bool read_only = access == Access::kReadOnly;
+  keywords["application_name"] = read_only ? kReaderApplication : kLeaderApplication;
+  keywords["client_encoding"] = "UTF8";
+  keywords["options"] += kPinnedSettings;
+  if (read_only) {
+    keywords["options"] += " -c default_transaction_read_only=on";
+  }
+  std::string text;
+  for (const auto& [keyword, value] : keywords) {
+    text += keyword + "=" + QuoteKeyword(value) + " ";
+  }
+  return text;
+}
+
+// The first line without its severity: DETAIL and CONTEXT may hold row data.
+std::string PrimaryMessage(std::string_view text) {
+  text = text.substr(0, text.find('\n'));
+  for (const std::string_view severity : {"ERROR:  ", "FATAL:  ", "PANIC:  "}) {
+    if (text.starts_with(severity)) {
+      text.remove_prefix(severity.size());
+    }
+  }
+  return Printable(text);
+}
+
+absl::Status FromSqlError(const pqxx::sql_error& error) {
+  const std::string& state = error.sqlstate();
+  const std::string message = "SQLSTATE " + state + ": " + PrimaryMessage(error.what());
+  const std::string category = state.substr(0, 2);
+  if (category == "21" || category == "22" || category == "23") {
+    return MakeError(Verdict::kPermanent, "PGC-STORE-DATA", message);
+  }
+  if (category == "28" || category == "3D" || category == "3F" || category == "42") {
+    return MakeError(Verdict::kOperator, "PGC-STORE-REFUSED", message,
+                     "the store's role must own the schema pgconvoy, or have CREATE on the database");
+  }
+  return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", message);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<pqxx::connection>> Connect(const std::string& conninfo, Access access) {
+  PGC_ASSIGN_OR_RETURN(const std::string complete, Complete(conninfo, access));
+  try {
+    return std::make_unique<pqxx::connection>(complete);
+  } catch (const std::exception& error) {
+    return MakeError(Verdict::kTransient, "PGC-STORE-UNREACHABLE",
+                     "no connection to the store: " + PrimaryMessage(error.what()),
+                     "check that the store runs and that --store names it");
+  }
+}
+
+absl::Status StatusOfCurrentException() {
+  try {
+    throw;
+  } catch (const pqxx::in_doubt_error&) {
+    return MakeError(Verdict::kInDoubt, "PGC-STORE-IN-DOUBT", "the store did not answer COMMIT");
+  } catch (const pqxx::statement_completion_unknown&) {
+    return MakeError(Verdict::kInDoubt, "PGC-STORE-IN-DOUBT", "the store did not answer COMMIT");
+  } catch (const pqxx::sql_error& error) {
+    return FromSqlError(error);
+  } catch (const std::exception& error) {
+    return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", PrimaryMessage(error.what()));
+  }
+}
+
+}  // namespace pgconvoy::store

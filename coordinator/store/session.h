@@ -1,0 +1,48 @@
+// Connections of the coordinator to its store, and the one place where libpqxx's exceptions become our errors.
+//
+// Thread safety: one thread at a time per connection.
+// Errors, by code:
+//   PGC-STORE-UNREACHABLE  TRANSIENT  no connection
+//   PGC-STORE-UNAVAILABLE  TRANSIENT  a connection or the server failed; nothing was committed
+//   PGC-STORE-IN-DOUBT     IN_DOUBT   COMMIT was sent and not answered
+//   PGC-STORE-DATA         PERMANENT  the server refused a value (SQLSTATE class 21, 22 or 23); nothing was committed
+//   PGC-STORE-REFUSED      OPERATOR   login, privileges or a missing object
+// Messages hold the SQLSTATE and the server's primary message only.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+// libpqxx 6's connection is a typedef of a template, which cannot be declared without its header.
+#include <pqxx/connection>
+#include <pqxx/transaction_base>
+
+namespace pgconvoy::store {
+
+enum class Access { kReadWrite, kReadOnly };
+
+// Name under which the leader's session is seen in pg_stat_activity; a new leader ends the others of that name.
+inline constexpr char kLeaderApplication[] = "pgconvoy-coordinator";
+inline constexpr char kReaderApplication[] = "pgconvoy-coordinator-reader";
+
+// Keepalives, timeouts and names are added to `conninfo` (keywords or URI) where it does not set them itself.
+absl::StatusOr<std::unique_ptr<pqxx::connection>> Connect(const std::string& conninfo, Access access);
+
+// The error behind the exception that is being handled. To be called in a catch block only.
+absl::Status StatusOfCurrentException();
+
+// Runs `body`, which returns a Status or StatusOr, and turns what it throws into a status.
+template <typename Body>
+auto Guarded(Body&& body) -> decltype(body()) {
+  try {
+    return std::forward<Body>(body)();
+  } catch (...) {
+    return StatusOfCurrentException();
+  }
+}
+
+}  // namespace pgconvoy::store

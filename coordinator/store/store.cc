@@ -1,0 +1,350 @@
+#include "coordinator/store/store.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <pqxx/pqxx>
+#include <thread>
+#include <utility>
+
+#include "common/base/error.h"
+#include "coordinator/store/array_text.h"
+#include "coordinator/store/event_chain.h"
+#include "coordinator/store/row_codec.h"
+#include "coordinator/store/schema.h"
+#include "coordinator/store/session.h"
+#include "coordinator/store/write_rows.h"
+#include "coordinator/store/write_sql.h"
+
+namespace pgconvoy::store {
+namespace {
+
+// How long a new leader waits for the sessions that it has ended to be gone.
+constexpr int kTakeoverTries = 200;
+constexpr std::chrono::milliseconds kTakeoverPause(50);
+// Rows per fetch while a term is loaded: bounds the memory of one result.
+constexpr int kRowsPerFetch = 50'000;
+
+constexpr char kSettings[] =
+    "SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'), "
+    "pg_is_in_recovery()";
+
+constexpr char kEndOtherLeaders[] =
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+    "WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()";
+
+// Two coordinators that start at once must not both create the schema.
+constexpr char kLockSchema[] = "SELECT pg_advisory_xact_lock(hashtext('pgconvoy'))";
+
+constexpr char kLeaderExists[] = "SELECT to_regclass('pgconvoy.leader') IS NOT NULL";
+constexpr char kReadEpoch[] = "SELECT epoch FROM pgconvoy.leader";
+
+constexpr char kRaiseEpoch[] =
+    "UPDATE pgconvoy.leader SET epoch = epoch + 1, holder = $1, lead_time = now() "
+    "RETURNING epoch, store_id, next_fence, next_migration, next_batch, next_project, last_event_seq, chain_head";
+
+constexpr char kUnendedMigrations[] = "state IN ('RUNNING', 'PAUSED', 'CANCELLING', 'ROLLING_BACK')";
+
+constexpr char kLatestResults[] =
+    "SELECT project_id, payload FROM ("
+    "  SELECT DISTINCT ON (project_id, direction, phase) project_id, fence, end_time, payload"
+    "  FROM pgconvoy.phase_result WHERE project_id = ANY($1::bigint[])"
+    "  ORDER BY project_id, direction, phase, fence DESC) AS latest "
+    "ORDER BY project_id, fence, end_time";
+
+constexpr char kIntents[] =
+    "SELECT project_id, payload FROM pgconvoy.intent WHERE project_id = ANY($1::bigint[]) "
+    "ORDER BY project_id, fence, seq";
+
+constexpr char kPlan[] = "SELECT plan_json FROM pgconvoy.migration WHERE id = $1";
+
+absl::Status LostLead() {
+  return MakeError(Verdict::kFenced, "PGC-STORE-EPOCH", "another coordinator has taken the lead of this store",
+                   "run one coordinator per store; this one stops");
+}
+
+absl::Status Unsafe(const char* setting) {
+  return MakeError(Verdict::kOperator, "PGC-STORE-UNSAFE",
+                   std::string("the store runs with ") + setting + "=off and could forget what it has acknowledged",
+                   std::string("set ") + setting + " = on on the store's server");
+}
+
+absl::Status CheckServer(pqxx::connection& connection) {
+  if (connection.server_version() < kMinServerVersion) {
+    return MakeError(Verdict::kOperator, "PGC-STORE-VERSION",
+                     "the store runs PostgreSQL " + std::to_string(connection.server_version() / 10000),
+                     "use PostgreSQL 14 or newer for the store");
+  }
+  pqxx::read_transaction tx(connection);
+  const pqxx::row row = tx.exec1(kSettings);
+  constexpr const char* kNames[] = {"fsync", "full_page_writes", "synchronous_commit"};
+  for (int i = 0; i < 3; ++i) {
+    if (std::string(row[i].c_str()) == "off") {
+      return Unsafe(kNames[i]);
+    }
+  }
+  if (row[3].as<bool>()) {
+    return MakeError(Verdict::kTransient, "PGC-STORE-STANDBY", "the store's server is a standby and takes no writes",
+                     "let --store name the primary, for example with target_session_attrs=read-write");
+  }
+  return absl::OkStatus();
+}
+
+// Reads `query` through a cursor, so that a fleet of a million rows is never in memory as one result.
+template <typename Row>
+void ReadAll(pqxx::transaction_base& tx, const std::string& query, Row (*read)(RowReader&), std::vector<Row>& rows) {
+  tx.exec0("DECLARE load NO SCROLL CURSOR FOR " + query);
+  const std::string fetch = "FETCH " + std::to_string(kRowsPerFetch) + " FROM load";
+  for (pqxx::result chunk = tx.exec(fetch); !chunk.empty(); chunk = tx.exec(fetch)) {
+    for (const pqxx::row& row : chunk) {
+      RowReader reader(row);
+      rows.push_back(read(reader));
+    }
+  }
+  tx.exec0("CLOSE load");
+}
+
+std::string SelectFrom(const char* columns, const std::string& rest) {
+  return std::string("SELECT ") + columns + " FROM pgconvoy." + rest;
+}
+
+void LoadRows(pqxx::transaction_base& tx, core::Snapshot& snapshot) {
+  const std::string unended =
+      std::string("WHERE migration_id IN (SELECT id FROM pgconvoy.migration WHERE ") + kUnendedMigrations + ")";
+  ReadAll(tx, SelectFrom(kMigrationColumns, "migration ORDER BY id"), ReadMigration, snapshot.migrations);
+  ReadAll(tx, SelectFrom(kBatchColumns, "batch " + unended + " ORDER BY id"), ReadBatch, snapshot.batches);
+  ReadAll(tx, SelectFrom(kProjectColumns, "project " + unended + " ORDER BY id"), ReadProject, snapshot.projects);
+  ReadAll(tx, SelectFrom(kWorkerColumns, "worker ORDER BY id"), ReadWorker, snapshot.workers);
+}
+
+std::string IdArray(const std::vector<ProjectId>& ids) {
+  ArrayText array;
+  for (const ProjectId id : ids) {
+    array.Add(id.value);
+  }
+  return array.Finish();
+}
+
+}  // namespace
+
+class Store::Session {
+ public:
+  explicit Session(std::unique_ptr<pqxx::connection> connection)
+      : connection_(std::move(connection)), backend_pid_(connection_->backendpid()) {
+    for (const Statement& statement : kStatements) {
+      connection_->prepare(statement.name, statement.sql);
+    }
+  }
+
+  pqxx::connection& connection() { return *connection_; }
+
+  // First statement of every write. libpqxx connects anew without a word when the session was ended, and a session
+  // that is not the one which took the lead may have been ended by the next leader.
+  absl::Status CheckEpoch(pqxx::transaction_base& tx, int64_t epoch) {
+    const pqxx::result rows = tx.exec_prepared(kCheckEpoch.name);
+    if (rows.size() != 1 || rows[0][0].as<int64_t>() != epoch) {
+      return LostLead();
+    }
+    if (rows[0][1].as<int>() != backend_pid_) {
+      return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "the leader's session was ended");
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  std::unique_ptr<pqxx::connection> connection_;
+  int backend_pid_;
+};
+
+// A second descriptor of the session's socket. Closing is ours alone, so that Interrupt() cannot hit a descriptor
+// that libpq has closed and somebody else has opened in the meantime.
+class Store::SocketGuard {
+ public:
+  ~SocketGuard() { Reset(-1); }
+
+  void Reset(int socket) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (descriptor_ >= 0) {
+      ::close(descriptor_);
+    }
+    descriptor_ = socket < 0 ? -1 : ::dup(socket);
+  }
+
+  void Shutdown() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (descriptor_ >= 0) {
+      ::shutdown(descriptor_, SHUT_RDWR);
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  int descriptor_ = -1;
+};
+
+Store::Store(std::string conninfo, std::string holder)
+    : conninfo_(std::move(conninfo)), holder_(std::move(holder)), socket_(std::make_unique<SocketGuard>()) {}
+
+Store::~Store() = default;
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& conninfo, const std::string& holder) {
+  std::unique_ptr<Store> store(new Store(conninfo, holder));
+  PGC_RETURN_IF_ERROR(store->Reconnect());
+  return store;
+}
+
+absl::Status Store::Reconnect() {
+  socket_->Reset(-1);
+  session_.reset();
+  PGC_ASSIGN_OR_RETURN(auto connection, Connect(conninfo_, Access::kReadWrite));
+  PGC_RETURN_IF_ERROR(Guarded([&connection] { return CheckServer(*connection); }));
+  socket_->Reset(connection->sock());
+  session_ = std::make_unique<Session>(std::move(connection));
+  return absl::OkStatus();
+}
+
+namespace {
+
+// Before anything is disturbed: is this a store that we may lead?
+absl::Status CheckBeforeTakeover(pqxx::connection& connection, std::optional<int64_t> previous_epoch) {
+  pqxx::read_transaction tx(connection);
+  PGC_RETURN_IF_ERROR(CheckSchema(tx, SchemaFiles()));
+  if (!previous_epoch.has_value()) {
+    return absl::OkStatus();
+  }
+  const bool exists = tx.exec1(kLeaderExists)[0].as<bool>();
+  if (!exists || tx.exec1(kReadEpoch)[0].as<int64_t>() != *previous_epoch) {
+    return LostLead();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EndOtherLeaders(pqxx::connection& connection) {
+  for (int i = 0; i < kTakeoverTries; ++i) {
+    pqxx::nontransaction tx(connection);
+    if (tx.exec_params1(kEndOtherLeaders, kLeaderApplication)[0].as<int>() == 0) {
+      return absl::OkStatus();
+    }
+    std::this_thread::sleep_for(kTakeoverPause);
+  }
+  return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "the sessions of the leader before did not end");
+}
+
+}  // namespace
+
+absl::StatusOr<Term> Store::Lead(std::optional<int64_t> previous_epoch) {
+  if (session_ == nullptr || previous_epoch.has_value()) {
+    PGC_RETURN_IF_ERROR(Reconnect());
+  }
+  return Guarded([&]() -> absl::StatusOr<Term> {
+    pqxx::connection& connection = session_->connection();
+    PGC_RETURN_IF_ERROR(CheckBeforeTakeover(connection, previous_epoch));
+    PGC_RETURN_IF_ERROR(EndOtherLeaders(connection));
+    Term term;
+    {
+      pqxx::work tx(connection);
+      tx.exec1(kLockSchema);
+      PGC_RETURN_IF_ERROR(CheckSchema(tx, SchemaFiles()));
+      PGC_RETURN_IF_ERROR(MigrateSchema(tx, SchemaFiles()));
+      const pqxx::row row = tx.exec_params1(kRaiseEpoch, holder_);
+      RowReader reader(row);
+      term.epoch = reader.Int64();
+      term.store_id = reader.Text();
+      term.snapshot.counters = {reader.Int64(), reader.Int64(), reader.Int64(), reader.Int64()};
+      last_event_seq_ = reader.Int64();
+      chain_head_ = reader.Text();
+      if (previous_epoch.has_value() && term.epoch != *previous_epoch + 1) {
+        return LostLead();
+      }
+      tx.commit();
+    }
+    epoch_ = term.epoch;
+    pqxx::work tx(connection);
+    PGC_RETURN_IF_ERROR(session_->CheckEpoch(tx, epoch_));
+    LoadRows(tx, term.snapshot);
+    return term;
+  });
+}
+
+absl::Status Store::Commit(const core::Writes& writes) {
+  if (session_ == nullptr) {
+    return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "not connected to the store");
+  }
+  const int64_t first_seq = last_event_seq_ + 1;
+  const int64_t last_seq = last_event_seq_ + static_cast<int64_t>(writes.events.size());
+  std::string head = chain_head_;
+  const absl::Status status = Guarded([&]() -> absl::Status {
+    pqxx::work tx(session_->connection());
+    PGC_RETURN_IF_ERROR(session_->CheckEpoch(tx, epoch_));
+    try {
+      WriteRows(tx, writes);
+    } catch (const RowMissing& missing) {
+      return MakeError(Verdict::kPermanent, "PGC-STORE-DATA", missing.what());
+    }
+    if (!writes.events.empty()) {
+      head = LinkDigest(chain_head_, epoch_, WriteEvents(tx, writes.events, first_seq));
+      tx.exec_prepared(kInsertLink.name, first_seq, last_seq, epoch_, chain_head_, head);
+      tx.exec_prepared(kSetChainHead.name, last_seq, head);
+    }
+    if (writes.counters.has_value()) {
+      tx.exec_prepared(kSetCounters.name, writes.counters->next_fence, writes.counters->next_migration,
+                       writes.counters->next_batch, writes.counters->next_project);
+    }
+    tx.commit();
+    return absl::OkStatus();
+  });
+  if (status.ok()) {
+    last_event_seq_ = last_seq;
+    chain_head_ = head;
+  }
+  return status;
+}
+
+absl::StatusOr<std::map<ProjectId, History>> Store::LoadHistory(const std::vector<ProjectId>& projects) {
+  return Guarded([&]() -> absl::StatusOr<std::map<ProjectId, History>> {
+    std::map<ProjectId, History> histories;
+    const std::string ids = IdArray(projects);
+    pqxx::work tx(session_->connection());
+    PGC_RETURN_IF_ERROR(session_->CheckEpoch(tx, epoch_));
+    for (const pqxx::row& row : tx.exec_params(kLatestResults, ids)) {
+      histories[{row[0].as<int64_t>()}].results_json.emplace_back(row[1].c_str());
+    }
+    for (const pqxx::row& row : tx.exec_params(kIntents, ids)) {
+      histories[{row[0].as<int64_t>()}].intents_json.emplace_back(row[1].c_str());
+    }
+    return histories;
+  });
+}
+
+absl::StatusOr<std::optional<core::Reopen>> Store::LoadMigration(MigrationId migration) {
+  return Guarded([&]() -> absl::StatusOr<std::optional<core::Reopen>> {
+    const std::string id = std::to_string(migration.value);
+    pqxx::work tx(session_->connection());
+    PGC_RETURN_IF_ERROR(session_->CheckEpoch(tx, epoch_));
+    std::vector<core::MigrationRow> found;
+    ReadAll(tx, SelectFrom(kMigrationColumns, "migration WHERE id = " + id), ReadMigration, found);
+    if (found.empty()) {
+      return std::nullopt;
+    }
+    core::Reopen reopen;
+    reopen.migration = std::move(found[0]);
+    ReadAll(tx, SelectFrom(kBatchColumns, "batch WHERE migration_id = " + id + " ORDER BY id"), ReadBatch,
+            reopen.batches);
+    ReadAll(tx, SelectFrom(kProjectColumns, "project WHERE migration_id = " + id + " ORDER BY id"), ReadProject,
+            reopen.projects);
+    return reopen;
+  });
+}
+
+absl::StatusOr<std::string> Store::LoadPlan(MigrationId migration) {
+  return Guarded([&]() -> absl::StatusOr<std::string> {
+    pqxx::work tx(session_->connection());
+    PGC_RETURN_IF_ERROR(session_->CheckEpoch(tx, epoch_));
+    return tx.exec_params1(kPlan, migration.value)[0].as<std::string>();
+  });
+}
+
+void Store::Interrupt() { socket_->Shutdown(); }
+
+}  // namespace pgconvoy::store

@@ -1,0 +1,455 @@
+#include "coordinator/store/store_reader.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <pqxx/pqxx>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "common/crypto/crypto.h"
+#include "coordinator/store/array_text.h"
+#include "coordinator/store/event_chain.h"
+#include "coordinator/store/row_codec.h"
+#include "coordinator/store/session.h"
+
+namespace pgconvoy::store {
+namespace {
+
+// Rows that the audit holds in memory at once.
+constexpr int kAuditRows = 10'000;
+
+constexpr char kUpdateTime[] = ", (extract(epoch FROM update_time) * 1000)::bigint";
+
+absl::Status NotFound(const std::string& what) {
+  const absl::Status made = MakeError(Verdict::kPermanent, "PGC-API-NOT-FOUND", what + " does not exist");
+  absl::Status status(absl::StatusCode::kNotFound, made.message());
+  made.ForEachPayload(
+      [&status](absl::string_view url, const absl::Cord& payload) { status.SetPayload(url, payload); });
+  return status;
+}
+
+std::string Text(MigrationId id) { return "migration " + std::to_string(id.value); }
+
+// A page token is the key of the last row of the page before, wrapped so that nobody is tempted to make one.
+std::string MakeToken(const std::vector<std::string>& key) { return Base64Encode(Join(key, "\n")); }
+
+absl::StatusOr<std::vector<std::string>> ParseToken(const std::string& token, size_t parts) {
+  const absl::Status bad = InputError("PGC-API-PAGE-TOKEN", "page_token is not one that this method has returned",
+                                      "pass next_page_token of the page before, or nothing for the first page");
+  const auto text = Base64Decode(token);
+  if (!text.ok() || !IsUtf8(*text)) {
+    return bad;
+  }
+  std::vector<std::string> key;
+  for (size_t begin = 0; begin <= text->size();) {
+    const size_t end = std::min(text->find('\n', begin), text->size());
+    key.push_back(text->substr(begin, end - begin));
+    begin = end + 1;
+  }
+  if (key.size() != parts) {
+    return bad;
+  }
+  return key;
+}
+
+absl::StatusOr<int64_t> NumberIn(const std::string& text) {
+  const auto number = ParseDecimal(text);
+  if (!number.has_value()) {
+    return InputError("PGC-API-PAGE-TOKEN", "page_token is not one that this method has returned");
+  }
+  return *number;
+}
+
+// The number that a token with one number holds, `first` without a token.
+absl::StatusOr<int64_t> NumberToken(const std::string& token, int64_t first) {
+  if (token.empty()) {
+    return first;
+  }
+  PGC_ASSIGN_OR_RETURN(const auto key, ParseToken(token, 1));
+  return NumberIn(key[0]);
+}
+
+// Queries ask for one row more than the page has; its presence says that there is a next page.
+template <typename Row, typename KeyOf>
+Page<Row> MakePage(std::vector<Row> rows, int size, KeyOf key_of) {
+  Page<Row> page;
+  if (rows.size() > static_cast<size_t>(size)) {
+    rows.resize(static_cast<size_t>(size));
+    page.next_token = MakeToken(key_of(rows.back()));
+  }
+  page.rows = std::move(rows);
+  return page;
+}
+
+template <typename Row>
+std::vector<Row> ReadRows(const pqxx::result& result, Row (*read)(RowReader&)) {
+  std::vector<Row> rows;
+  rows.reserve(result.size());
+  for (const pqxx::row& row : result) {
+    RowReader reader(row);
+    rows.push_back(read(reader));
+  }
+  return rows;
+}
+
+ProjectView ReadView(RowReader& reader) {
+  ProjectView view;
+  view.row = ReadProject(reader);
+  view.update_time = reader.Int64();
+  return view;
+}
+
+EventView ReadEventView(RowReader& reader) {
+  EventView view;
+  view.row = ReadEvent(reader, view.seq);
+  return view;
+}
+
+BackupView ReadBackup(RowReader& reader) {
+  BackupView view;
+  view.migration.value = reader.Int64();
+  view.ref = reader.Text();
+  view.fence.value = reader.Int64();
+  view.payload_json = reader.Text();
+  return view;
+}
+
+std::vector<std::string> ReadTexts(const pqxx::result& result) {
+  std::vector<std::string> texts;
+  for (const pqxx::row& row : result) {
+    texts.emplace_back(row[0].c_str());
+  }
+  return texts;
+}
+
+std::string Select(const char* columns, const char* rest) {
+  return std::string("SELECT ") + columns + " FROM pgconvoy." + rest;
+}
+
+std::string StateArray(const std::vector<ProjectState>& states) {
+  ArrayText array;
+  for (const ProjectState state : states) {
+    array.Add(Name(state));
+  }
+  return array.Finish();
+}
+
+constexpr char kBackups[] =
+    "SELECT p.migration_id, p.ref, r.fence, r.payload FROM pgconvoy.project AS p "
+    "JOIN pgconvoy.phase_result AS r ON r.project_id = p.id AND r.direction = 'FORWARD' AND r.phase = 'BACKUP' ";
+
+constexpr char kNextLinks[] =
+    "SELECT first_seq, last_seq, epoch, previous, digest FROM pgconvoy.event_link WHERE first_seq > $1 "
+    "ORDER BY first_seq LIMIT 1000";
+
+constexpr char kLiveRefs[] =
+    "SELECT DISTINCT ref FROM pgconvoy.project "
+    "WHERE state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR') LIMIT $1";
+
+struct Link {
+  int64_t first_seq = 0;
+  int64_t last_seq = 0;
+  int64_t epoch = 0;
+  std::string previous;
+  std::string digest;
+};
+
+Link ReadLink(RowReader& reader) {
+  Link link;
+  link.first_seq = reader.Int64();
+  link.last_seq = reader.Int64();
+  link.epoch = reader.Int64();
+  link.previous = reader.Text();
+  link.digest = reader.Text();
+  return link;
+}
+
+// "" when the events of the link are what they were when it was made.
+std::string CheckLink(pqxx::transaction_base& tx, const Link& link, const ChainReport& so_far) {
+  const std::string where = "events " + std::to_string(link.first_seq) + " to " + std::to_string(link.last_seq);
+  if (link.first_seq != so_far.events + 1 || link.previous != so_far.head) {
+    return where + ": the link does not follow the one before";
+  }
+  std::string canonical;
+  for (int64_t next = link.first_seq; next <= link.last_seq;) {
+    const auto events =
+        ReadRows(tx.exec_params(Select(kEventColumns, "event WHERE seq BETWEEN $1 AND $2 ORDER BY seq LIMIT $3"),
+                                next, link.last_seq, kAuditRows),
+                 ReadEventView);
+    for (const EventView& event : events) {
+      if (event.seq != next) {
+        break;
+      }
+      canonical += CanonicalEvent(next++, event.row);
+    }
+    if (next <= link.last_seq && (events.empty() || events.back().seq >= next)) {
+      return where + ": event " + std::to_string(next) + " is missing";
+    }
+  }
+  if (LinkDigest(link.previous, link.epoch, canonical) != link.digest) {
+    return where + ": an event was altered";
+  }
+  return "";
+}
+
+ChainReport CheckChain(pqxx::transaction_base& tx) {
+  ChainReport report;
+  while (report.problem.empty()) {
+    const auto links = ReadRows(tx.exec_params(kNextLinks, report.events), ReadLink);
+    if (links.empty()) {
+      break;
+    }
+    for (const Link& link : links) {
+      report.problem = CheckLink(tx, link, report);
+      if (!report.problem.empty()) {
+        return report;
+      }
+      ++report.links;
+      report.events = link.last_seq;
+      report.head = link.digest;
+    }
+  }
+  const pqxx::row head = tx.exec1("SELECT last_event_seq, chain_head FROM pgconvoy.leader");
+  const pqxx::row last = tx.exec1("SELECT coalesce(max(seq), 0) FROM pgconvoy.event");
+  if (head[0].as<int64_t>() != report.events || head[1].c_str() != report.head ||
+      last[0].as<int64_t>() != report.events) {
+    report.problem = "the log does not end where the store says that it ends";
+  }
+  return report;
+}
+
+}  // namespace
+
+// Connections are made on demand, kept, and thrown away after a failure.
+class StoreReader::Pool {
+ public:
+  Pool(std::string conninfo, int max_connections) : conninfo_(std::move(conninfo)), free_slots_(max_connections) {}
+
+  // Runs `body` in a read-only transaction that sees one state throughout; once more, on a fresh connection, when the
+  // connection failed under it.
+  template <typename Body>
+  auto Read(Body body) -> decltype(body(std::declval<pqxx::transaction_base&>())) {
+    const Slot slot(*this);
+    auto result = Try(body);
+    if (!result.ok() && VerdictOf(result.status()) == Verdict::kTransient) {
+      Clear();
+      result = Try(body);
+    }
+    return result;
+  }
+
+ private:
+  using Snapshot = pqxx::transaction<pqxx::repeatable_read, pqxx::read_only>;
+
+  struct Slot {
+    explicit Slot(Pool& owner) : pool(owner) {
+      std::unique_lock<std::mutex> lock(pool.mutex_);
+      pool.freed_.wait(lock, [this] { return pool.free_slots_ > 0; });
+      --pool.free_slots_;
+    }
+    ~Slot() {
+      const std::lock_guard<std::mutex> lock(pool.mutex_);
+      ++pool.free_slots_;
+      pool.freed_.notify_one();
+    }
+    Slot(const Slot&) = delete;
+    Slot& operator=(const Slot&) = delete;
+    Pool& pool;
+  };
+
+  template <typename Body>
+  auto Try(Body& body) -> decltype(body(std::declval<pqxx::transaction_base&>())) {
+    PGC_ASSIGN_OR_RETURN(auto connection, Take());
+    auto result = Guarded([&] {
+      Snapshot tx(*connection);
+      return body(tx);
+    });
+    if (result.ok() || VerdictOf(result.status()) != Verdict::kTransient) {
+      Give(std::move(connection));
+    }
+    return result;
+  }
+
+  absl::StatusOr<std::unique_ptr<pqxx::connection>> Take() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!idle_.empty()) {
+        auto connection = std::move(idle_.back());
+        idle_.pop_back();
+        return connection;
+      }
+    }
+    return Connect(conninfo_, Access::kReadOnly);
+  }
+
+  void Give(std::unique_ptr<pqxx::connection> connection) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    idle_.push_back(std::move(connection));
+  }
+
+  // When one connection has died the others have most likely died with it.
+  void Clear() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    idle_.clear();
+  }
+
+  const std::string conninfo_;
+  std::mutex mutex_;
+  std::condition_variable freed_;
+  int free_slots_;
+  std::vector<std::unique_ptr<pqxx::connection>> idle_;
+};
+
+StoreReader::StoreReader(std::string conninfo, int max_connections)
+    : pool_(std::make_unique<Pool>(std::move(conninfo), max_connections)) {}
+
+StoreReader::~StoreReader() = default;
+
+absl::StatusOr<core::MigrationRow> StoreReader::GetMigration(MigrationId id) {
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<core::MigrationRow> {
+    auto rows =
+        ReadRows(tx.exec_params(Select(kMigrationColumns, "migration WHERE id = $1"), id.value), ReadMigration);
+    if (rows.empty()) {
+      return NotFound(Text(id));
+    }
+    return std::move(rows[0]);
+  });
+}
+
+absl::StatusOr<Page<core::MigrationRow>> StoreReader::ListMigrations(const PageRequest& page) {
+  PGC_ASSIGN_OR_RETURN(const int64_t before, NumberToken(page.token, INT64_MAX));
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<Page<core::MigrationRow>> {
+    auto rows =
+        ReadRows(tx.exec_params(Select(kMigrationColumns, "migration WHERE id < $1 ORDER BY id DESC LIMIT $2"),
+                                before, page.size + 1),
+                 ReadMigration);
+    for (core::MigrationRow& row : rows) {
+      row.spec.plan_json.clear();
+    }
+    return MakePage(std::move(rows), page.size,
+                    [](const auto& row) { return std::vector{std::to_string(row.id.value)}; });
+  });
+}
+
+absl::StatusOr<Page<core::BatchRow>> StoreReader::ListBatches(MigrationId migration, const PageRequest& page) {
+  PGC_ASSIGN_OR_RETURN(const int64_t after, NumberToken(page.token, 0));
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<Page<core::BatchRow>> {
+    return MakePage(ReadRows(tx.exec_params(Select(kBatchColumns,
+                                                   "batch WHERE migration_id = $1 AND id > $2 ORDER BY id LIMIT $3"),
+                                            migration.value, after, page.size + 1),
+                             ReadBatch),
+                    page.size, [](const auto& row) { return std::vector{std::to_string(row.id.value)}; });
+  });
+}
+
+absl::StatusOr<Page<ProjectView>> StoreReader::ListProjects(MigrationId migration,
+                                                            const std::vector<ProjectState>& states,
+                                                            const PageRequest& page) {
+  std::string after;
+  if (!page.token.empty()) {
+    PGC_ASSIGN_OR_RETURN(const auto key, ParseToken(page.token, 1));
+    after = key[0];
+  }
+  const std::string columns = std::string(kProjectColumns) + kUpdateTime;
+  const std::string filter = states.empty() ? "$4 = '{}'" : "state = ANY($4::text[])";
+  const std::string sql = Select(columns.c_str(), "project WHERE migration_id = $1 AND ref > $2 AND ") + filter +
+                          " ORDER BY ref LIMIT $3";
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<Page<ProjectView>> {
+    return MakePage(
+        ReadRows(tx.exec_params(sql, migration.value, after, page.size + 1, StateArray(states)), ReadView), page.size,
+        [](const auto& view) { return std::vector{view.row.ref}; });
+  });
+}
+
+absl::StatusOr<ProjectDetail> StoreReader::GetProject(MigrationId migration, const std::string& ref) {
+  const std::string columns = std::string(kProjectColumns) + kUpdateTime;
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<ProjectDetail> {
+    auto found = ReadRows(
+        tx.exec_params(Select(columns.c_str(), "project WHERE migration_id = $1 AND ref = $2"), migration.value, ref),
+        ReadView);
+    if (found.empty()) {
+      return NotFound("project " + Printable(ref) + " of " + Text(migration));
+    }
+    ProjectDetail detail;
+    detail.project = std::move(found[0]);
+    const int64_t id = detail.project.row.id.value;
+    detail.attempts = ReadRows(
+        tx.exec_params(Select(kAttemptColumns, "attempt WHERE project_id = $1 ORDER BY fence"), id), ReadAttempt);
+    detail.results_json = ReadTexts(
+        tx.exec_params(Select("payload", "phase_result WHERE project_id = $1 ORDER BY fence, end_time"), id));
+    detail.intents_json =
+        ReadTexts(tx.exec_params(Select("payload", "intent WHERE project_id = $1 ORDER BY fence, seq"), id));
+    return detail;
+  });
+}
+
+absl::StatusOr<std::vector<core::WorkerRow>> StoreReader::ListWorkers() {
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<std::vector<core::WorkerRow>> {
+    return ReadRows(tx.exec(Select(kWorkerColumns, "worker ORDER BY id")), ReadWorker);
+  });
+}
+
+absl::StatusOr<Page<EventView>> StoreReader::ListEvents(std::optional<MigrationId> migration,
+                                                        const std::string& ref,
+                                                        const PageRequest& page) {
+  PGC_ASSIGN_OR_RETURN(const int64_t after, NumberToken(page.token, 0));
+  std::string filter = "event WHERE seq > $1";
+  filter += migration.has_value() ? " AND migration_id = $3" : " AND $3 = 0";
+  filter += ref.empty() ? " AND $4 = ''" : " AND project_ref = $4";
+  const std::string sql = Select(kEventColumns, filter.c_str()) + " ORDER BY seq LIMIT $2";
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<Page<EventView>> {
+    return MakePage(ReadRows(tx.exec_params(sql, after, page.size + 1, migration.value_or(MigrationId{}).value, ref),
+                             ReadEventView),
+                    page.size, [](const auto& view) { return std::vector{std::to_string(view.seq)}; });
+  });
+}
+
+absl::StatusOr<Page<BackupView>> StoreReader::ListBackups(std::optional<MigrationId> migration,
+                                                          const std::string& ref,
+                                                          const PageRequest& page) {
+  int64_t after_migration = 0;
+  std::string after_ref;
+  int64_t after_fence = 0;
+  if (!page.token.empty()) {
+    PGC_ASSIGN_OR_RETURN(const auto key, ParseToken(page.token, 3));
+    PGC_ASSIGN_OR_RETURN(after_migration, NumberIn(key[0]));
+    after_ref = key[1];
+    PGC_ASSIGN_OR_RETURN(after_fence, NumberIn(key[2]));
+  }
+  std::string sql = std::string(kBackups) + "WHERE (p.migration_id, p.ref, r.fence) > ($1, $2, $3)";
+  sql += migration.has_value() ? " AND p.migration_id = $5" : " AND $5 = 0";
+  sql += ref.empty() ? " AND $6 = ''" : " AND p.ref = $6";
+  sql += " ORDER BY p.migration_id, p.ref, r.fence LIMIT $4";
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<Page<BackupView>> {
+    return MakePage(
+        ReadRows(tx.exec_params(sql, after_migration, after_ref, after_fence, page.size + 1,
+                                migration.value_or(MigrationId{}).value, ref),
+                 ReadBackup),
+        page.size, [](const BackupView& view) {
+          return std::vector{std::to_string(view.migration.value), view.ref, std::to_string(view.fence.value)};
+        });
+  });
+}
+
+absl::StatusOr<BackupView> StoreReader::FindBackup(const std::string& ref, Fence fence) {
+  const std::string sql = std::string(kBackups) + "WHERE r.fence = $1 AND p.ref = $2";
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<BackupView> {
+    auto found = ReadRows(tx.exec_params(sql, fence.value, ref), ReadBackup);
+    if (found.empty()) {
+      return NotFound("backup " + Printable(ref) + "/" + std::to_string(fence.value));
+    }
+    return std::move(found[0]);
+  });
+}
+
+absl::StatusOr<std::vector<std::string>> StoreReader::ListLiveRefs(int limit) {
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<std::vector<std::string>> {
+    return ReadTexts(tx.exec_params(kLiveRefs, limit + 1));
+  });
+}
+
+absl::StatusOr<ChainReport> StoreReader::VerifyChain() {
+  return pool_->Read([](pqxx::transaction_base& tx) -> absl::StatusOr<ChainReport> { return CheckChain(tx); });
+}
+
+}  // namespace pgconvoy::store

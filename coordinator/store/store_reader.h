@@ -1,0 +1,112 @@
+// Reads of committed state for the service: a small pool of read-only connections of its own, so that no viewer ever
+// waits for, or holds up, the leader's session.
+//
+// Thread safety: any thread; a call blocks while all connections are in use.
+// Errors: those of session.h; PGC-API-NOT-FOUND (NotFound); PGC-API-PAGE-TOKEN (InvalidArgument).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/core/core.h"
+#include "coordinator/store/store.h"
+
+namespace pgconvoy::store {
+
+struct PageRequest {
+  int size = 50;
+  // From the page before, "" for the first.
+  std::string token;
+};
+
+template <typename Row>
+struct Page {
+  std::vector<Row> rows;
+  // "" on the last page.
+  std::string next_token;
+};
+
+struct ProjectView {
+  core::ProjectRow row;
+  WallMs update_time = 0;
+};
+
+struct ProjectDetail {
+  ProjectView project;
+  // Oldest first.
+  std::vector<core::AttemptRow> attempts;
+  // All results of all attempts, oldest first, as proto PhaseResult JSON.
+  std::vector<std::string> results_json;
+  // As proto Intent JSON.
+  std::vector<std::string> intents_json;
+};
+
+struct EventView {
+  int64_t seq = 0;
+  core::EventRow row;
+};
+
+struct BackupView {
+  MigrationId migration;
+  std::string ref;
+  Fence fence;
+  // proto PhaseResult with a BackupResult.
+  std::string payload_json;
+};
+
+// What the audit of the event log found.
+struct ChainReport {
+  int64_t links = 0;
+  int64_t events = 0;
+  std::string head;
+  // "" when every link holds, else the first that does not and why.
+  std::string problem;
+};
+
+class StoreReader {
+ public:
+  // Connects when the first read needs it.
+  StoreReader(std::string conninfo, int max_connections);
+  ~StoreReader();
+  StoreReader(const StoreReader&) = delete;
+  StoreReader& operator=(const StoreReader&) = delete;
+
+  absl::StatusOr<core::MigrationRow> GetMigration(MigrationId id);
+  // Newest first, without plans.
+  absl::StatusOr<Page<core::MigrationRow>> ListMigrations(const PageRequest& page);
+  // By id.
+  absl::StatusOr<Page<core::BatchRow>> ListBatches(MigrationId migration, const PageRequest& page);
+  // By ref; no state given means all.
+  absl::StatusOr<Page<ProjectView>> ListProjects(MigrationId migration,
+                                                 const std::vector<ProjectState>& states,
+                                                 const PageRequest& page);
+  absl::StatusOr<ProjectDetail> GetProject(MigrationId migration, const std::string& ref);
+  absl::StatusOr<std::vector<core::WorkerRow>> ListWorkers();
+  // Oldest first. No migration: all; "" for ref: all.
+  absl::StatusOr<Page<EventView>> ListEvents(std::optional<MigrationId> migration,
+                                             const std::string& ref,
+                                             const PageRequest& page);
+  // By migration, ref and fence. No migration: all; "" for ref: all.
+  absl::StatusOr<Page<BackupView>> ListBackups(std::optional<MigrationId> migration,
+                                               const std::string& ref,
+                                               const PageRequest& page);
+  // The backup that the attempt with this fence sealed.
+  absl::StatusOr<BackupView> FindBackup(const std::string& ref, Fence fence);
+  // Refs whose unfinished objects on servers are still wanted: projects that have not ended or need an operator. At
+  // most `limit` and one more.
+  absl::StatusOr<std::vector<std::string>> ListLiveRefs(int limit);
+  // Recomputes the hash chain over the whole event log.
+  absl::StatusOr<ChainReport> VerifyChain();
+
+ private:
+  class Pool;
+  std::unique_ptr<Pool> pool_;
+};
+
+}  // namespace pgconvoy::store

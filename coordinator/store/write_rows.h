@@ -1,0 +1,25 @@
+// Writes the rows of a group inside the caller's transaction.
+//
+// Thread safety: that of the transaction. Errors: what libpqxx throws; RowMissing when a row that must exist does not.
+#pragma once
+
+#include <pqxx/transaction_base>
+#include <stdexcept>
+
+#include "coordinator/core/core.h"
+
+namespace pgconvoy::store {
+
+// An update found fewer rows than it had keys: the store is not what the core believes it to be.
+class RowMissing : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Everything of `writes` but events and counters.
+void WriteRows(pqxx::transaction_base& tx, const core::Writes& writes);
+
+// The group's events, from `first_seq` on. Returns their canonical text for the hash chain.
+std::string WriteEvents(pqxx::transaction_base& tx, const std::vector<core::EventRow>& events, int64_t first_seq);
+
+}  // namespace pgconvoy::store
