@@ -1,0 +1,81 @@
+#include "coordinator/runtime/event_queue.h"
+
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+
+#include "common/base/error.h"
+
+namespace pgconvoy::runtime {
+
+absl::Status EventQueue::Push(Item&& item) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!open_ || stopped_) {
+      return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "this coordinator does not lead at the moment",
+                       "try again");
+    }
+    if (items_.size() >= capacity_) {
+      return MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many events wait for the coordinator",
+                       "try again");
+    }
+    items_.push_back(std::move(item));
+  }
+  changed_.notify_one();
+  return absl::OkStatus();
+}
+
+std::vector<Item> EventQueue::Wait(Clock& clock,
+                                   std::optional<MonotonicMs> deadline_ms,
+                                   size_t limit,
+                                   bool& drained) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  const auto ready = [this] { return !items_.empty() || stopped_; };
+  if (deadline_ms.has_value()) {
+    const MonotonicMs wait_ms = std::max<MonotonicMs>(0, *deadline_ms - clock.NowMonotonic());
+    changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), ready);
+  } else {
+    changed_.wait(lock, ready);
+  }
+  std::vector<Item> taken;
+  if (items_.size() <= limit) {
+    taken.swap(items_);
+  } else {
+    const auto end = items_.begin() + static_cast<std::ptrdiff_t>(limit);
+    taken.assign(std::make_move_iterator(items_.begin()), std::make_move_iterator(end));
+    items_.erase(items_.begin(), end);
+  }
+  drained = items_.empty();
+  return taken;
+}
+
+void EventQueue::Open() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  open_ = true;
+}
+
+std::vector<Item> EventQueue::Close() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  open_ = false;
+  return std::exchange(items_, {});
+}
+
+void EventQueue::Stop() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopped_ = true;
+  }
+  changed_.notify_all();
+}
+
+bool EventQueue::stopped() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return stopped_;
+}
+
+void EventQueue::Pause(MonotonicMs ms) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait_for(lock, std::chrono::milliseconds(ms), [this] { return stopped_; });
+}
+
+}  // namespace pgconvoy::runtime

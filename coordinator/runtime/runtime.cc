@@ -1,0 +1,485 @@
+#include "coordinator/runtime/runtime.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/base/failpoint.h"
+#include "common/log/log.h"
+
+namespace pgconvoy::runtime {
+namespace {
+
+constexpr char kDataCode[] = "PGC-STORE-DATA";
+
+template <typename... Handlers>
+struct Overloaded : Handlers... {
+  using Handlers::operator()...;
+};
+
+absl::Status RestartingStatus() {
+  return MakeError(Verdict::kTransient, "PGC-COORD-RESTARTING", "the coordinator restarts", "reconnect");
+}
+
+absl::Status UnavailableStatus() {
+  return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "the coordinator has lost its store for the moment",
+                   "try again");
+}
+
+absl::Status RefusedStatus(const absl::Status& why) {
+  absl::Status status(absl::StatusCode::kInternal, "the store refused this: " + MessageOf(why));
+  why.ForEachPayload(
+      [&status](absl::string_view url, const absl::Cord& payload) { status.SetPayload(url, payload); });
+  return status;
+}
+
+const core::Command* NeedsMemory(const core::Event& event) {
+  const auto* const command = std::get_if<core::Command>(&event);
+  const bool needs = command != nullptr &&
+                     (command->kind == core::CommandKind::kRetry || command->kind == core::CommandKind::kRollback);
+  return needs ? command : nullptr;
+}
+
+}  // namespace
+
+Runtime::Runtime(const Options& options, Clock& clock)
+    : options_(options), clock_(clock), queue_(options.queue_capacity) {}
+
+Runtime::~Runtime() { Stop(); }
+
+void Runtime::Start(std::unique_ptr<store::Store> store, store::Term term, Observer* observer) {
+  store_ = std::move(store);
+  observer_ = observer;
+  thread_ = std::thread([this, first = std::move(term)]() mutable {
+    BeginTerm(std::move(first));
+    Loop();
+    const std::lock_guard<std::mutex> lock(ended_mutex_);
+    thread_ended_ = true;
+    ended_.notify_all();
+  });
+}
+
+void Runtime::Stop() {
+  queue_.Stop();
+  if (!thread_.joinable()) {
+    return;
+  }
+  {
+    std::unique_lock<std::mutex> lock(ended_mutex_);
+    const auto grace = std::chrono::milliseconds(options_.stop_grace_ms);
+    while (!ended_.wait_for(lock, grace, [this] { return thread_ended_; })) {
+      log::Warn("the store does not answer; its connection is cut");
+      store_->Interrupt();
+    }
+  }
+  thread_.join();
+}
+
+// ---- from other threads ----------------------------------------------------------------------------------------
+
+StreamId Runtime::NewStream() { return {next_stream_++}; }
+
+absl::Status Runtime::Connect(core::WorkerHello hello, std::shared_ptr<WorkerStream> stream) {
+  return queue_.Push({core::Event(std::move(hello)), std::move(stream), nullptr});
+}
+
+absl::Status Runtime::Post(core::Event event) { return queue_.Push({std::move(event), nullptr, nullptr}); }
+
+void Runtime::Enqueue(Item item, RequestId request) {
+  if (const absl::Status status = queue_.Push(std::move(item)); !status.ok()) {
+    // Push leaves an item that it refuses as it was.
+    item.done(core::Reply{request, status, {}, false, 0});
+  }
+}
+
+void Runtime::Submit(core::SubmitMigration submit, Done done) {
+  submit.request = {next_request_++};
+  const RequestId request = submit.request;
+  Enqueue({core::Event(std::move(submit)), nullptr, std::move(done)}, request);
+}
+
+void Runtime::Run(core::Command command, Done done) {
+  command.request = {next_request_++};
+  const RequestId request = command.request;
+  Enqueue({core::Event(std::move(command)), nullptr, std::move(done)}, request);
+}
+
+void Runtime::AskWaitCause(MigrationId migration,
+                           const std::string& ref,
+                           std::function<void(core::WaitCause)> answer) {
+  Item item{WaitQuestion{migration, ref, std::move(answer)}, nullptr, nullptr};
+  if (!queue_.Push(std::move(item)).ok()) {
+    std::get<WaitQuestion>(item.what).answer(core::WaitCause::kNone);
+  }
+}
+
+std::map<std::string, int> Runtime::RunningByWorker() const {
+  const std::lock_guard<std::mutex> lock(running_mutex_);
+  std::map<std::string, int> running;
+  for (const auto& [project, worker] : worker_of_running_) {
+    ++running[worker];
+  }
+  return running;
+}
+
+// ---- the loop --------------------------------------------------------------------------------------------------
+
+core::TimePoint Runtime::Now() { return {clock_.NowMonotonic(), clock_.NowWall()}; }
+
+void Runtime::Loop() {
+  while (!queue_.stopped() && !lead_lost_) {
+    if (core_ != nullptr) {
+      RunTerm();
+    } else if (!LeadAgain()) {
+      break;
+    }
+  }
+  for (auto& [id, entry] : streams_) {
+    entry.stream->Send(Restarting{});
+  }
+  EndTerm(RestartingStatus());
+}
+
+// Until the term ends or the process does. A group that is in hand when Stop() comes is finished.
+void Runtime::RunTerm() {
+  while (core_ != nullptr && !queue_.stopped()) {
+    bool drained = true;
+    std::vector<Item> items;
+    if (!again_.empty()) {
+      items.push_back(std::move(again_.back()));
+      again_.pop_back();
+    } else {
+      const size_t limit = singles_left_ > 0 ? 1 : options_.group_limit;
+      items = queue_.Wait(clock_, core_->NextDeadline(), limit, drained);
+    }
+    singles_left_ -= std::min(singles_left_, items.size());
+    if (const absl::Status status = RunGroup(items, drained); !status.ok()) {
+      HandleFailure(status, std::move(items));
+    }
+  }
+}
+
+absl::Status Runtime::RunGroup(std::vector<Item>& items, bool drained) {
+  const core::TimePoint now = Now();
+  core::Output output;
+  // All first: whatever fails below, no call and no stream of the group is forgotten.
+  for (const Item& item : items) {
+    Admit(item);
+  }
+  for (Item& item : items) {
+    PGC_RETURN_IF_ERROR(ApplyItem(item, now, output));
+  }
+  // Only time that has passed with an empty queue counts against a worker: what it said may still be in there.
+  const auto deadline = core_->NextDeadline();
+  if (drained && deadline.has_value() && *deadline <= now.mono) {
+    core_->Apply(core::Tick{}, now, output);
+  }
+  core_->Schedule(now, output);
+  if (!output.writes.Empty()) {
+    PGC_RETURN_IF_ERROR(Commit(output.writes));
+    TakeNote(output.writes);
+  }
+  PGC_RETURN_IF_ERROR(Deliver(output));
+  for (const Item& item : items) {
+    DropIfGone(item);
+  }
+  return absl::OkStatus();
+}
+
+// Only after the group is out: a worker that has closed its side still gets the acks of what it sent before.
+void Runtime::DropIfGone(const Item& item) {
+  const auto* const event = std::get_if<core::Event>(&item.what);
+  const auto* const gone = event == nullptr ? nullptr : std::get_if<core::WorkerGone>(event);
+  if (gone == nullptr) {
+    return;
+  }
+  if (auto entry = streams_.extract(gone->stream)) {
+    entry.mapped().stream->Close(absl::OkStatus());
+  }
+}
+
+void Runtime::Admit(const Item& item) {
+  const auto* const event = std::get_if<core::Event>(&item.what);
+  if (event == nullptr) {
+    return;
+  }
+  if (const auto* const hello = std::get_if<core::WorkerHello>(event)) {
+    streams_[hello->stream] = {item.stream, {}};
+  } else if (const auto* const submit = std::get_if<core::SubmitMigration>(event)) {
+    waiting_[submit->request] = item.done;
+  } else if (const auto* const command = std::get_if<core::Command>(event)) {
+    waiting_[command->request] = item.done;
+  }
+}
+
+absl::Status Runtime::ApplyItem(Item& item, core::TimePoint now, core::Output& output) {
+  if (auto* const question = std::get_if<WaitQuestion>(&item.what)) {
+    question->answer(core_->WhyWaiting(question->migration, question->ref, now));
+    question->answer = nullptr;
+    return absl::OkStatus();
+  }
+  const core::Event& event = std::get<core::Event>(item.what);
+  PGC_RETURN_IF_ERROR(ReopenIfNeeded(event, now, output));
+  core_->Apply(event, now, output);
+  return absl::OkStatus();
+}
+
+absl::Status Runtime::ReopenIfNeeded(const core::Event& event, core::TimePoint now, core::Output& output) {
+  const core::Command* const command = NeedsMemory(event);
+  if (command == nullptr || core_->Holds(command->migration)) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(auto reopen, store_->LoadMigration(command->migration));
+  if (reopen.has_value()) {
+    core_->Apply(std::move(*reopen), now, output);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Runtime::Commit(const core::Writes& writes) {
+  PGC_FAILPOINT("coordinator.commit.before");
+  PGC_RETURN_IF_ERROR(store_->Commit(writes));
+  PGC_FAILPOINT("coordinator.commit.after");
+  return absl::OkStatus();
+}
+
+void Runtime::NoteProject(const core::ProjectRow& project) {
+  if (project.state == ProjectState::kRunning) {
+    worker_of_running_[project.id.value] = project.worker_id;
+  } else {
+    worker_of_running_.erase(project.id.value);
+  }
+}
+
+void Runtime::TakeNote(const core::Writes& writes) {
+  ++revision_;
+  const std::lock_guard<std::mutex> lock(running_mutex_);
+  for (const core::ProjectRow& project : writes.projects) {
+    NoteProject(project);
+  }
+}
+
+// ---- letting out -----------------------------------------------------------------------------------------------
+
+absl::Status Runtime::Deliver(core::Output& output) {
+  for (const core::Reply& reply : output.replies) {
+    if (auto waiting = waiting_.extract(reply.request)) {
+      waiting.mapped()(reply);
+    }
+  }
+  std::vector<core::SendGrant> grants;
+  for (core::Message& message : output.messages) {
+    if (auto* const grant = std::get_if<core::SendGrant>(&message)) {
+      grants.push_back(std::move(*grant));
+    } else {
+      Deliver(message);
+    }
+  }
+  for (const core::ReconcileDue& due : output.reconciles) {
+    observer_->OnReconcileDue(due.migration);
+  }
+  return DeliverGrants(std::move(grants));
+}
+
+void Runtime::Deliver(core::Message& message) {
+  const auto send = [this](StreamId id, Outbound outbound) {
+    if (const auto it = streams_.find(id); it != streams_.end()) {
+      it->second.stream->Send(std::move(outbound));
+    }
+  };
+  std::visit(Overloaded{
+                 [&](core::SendWelcome& welcome) {
+                   send(welcome.stream, Welcome{store_id_, epoch_, options_.settings.lease_ttl_ms});
+                 },
+                 [&](core::SendAck& ack) { send(ack.stream, std::move(ack)); },
+                 [&](core::SendRevoke& revoke) { send(revoke.stream, std::move(revoke)); },
+                 [](core::SendGrant&) {},
+             },
+             message);
+}
+
+absl::StatusOr<std::shared_ptr<const std::string>> Runtime::PlanOf(MigrationId migration) {
+  auto& plan = plans_[migration];
+  if (plan == nullptr) {
+    PGC_ASSIGN_OR_RETURN(std::string text, store_->LoadPlan(migration));
+    plan = std::make_shared<const std::string>(std::move(text));
+  }
+  return plan;
+}
+
+// A grant is durable by now: when its history cannot be read, the term ends, the worker reconnects, does not list the
+// project, and it is granted again.
+absl::Status Runtime::DeliverGrants(std::vector<core::SendGrant> grants) {
+  std::vector<ProjectId> with_history;
+  for (const core::SendGrant& grant : grants) {
+    for (const core::GrantedProject& project : grant.projects) {
+      if (project.has_history) {
+        with_history.push_back(project.id);
+      }
+    }
+  }
+  std::map<ProjectId, store::History> histories;
+  if (!with_history.empty()) {
+    PGC_ASSIGN_OR_RETURN(histories, store_->LoadHistory(with_history));
+  }
+  for (core::SendGrant& grant : grants) {
+    const auto entry = streams_.find(grant.stream);
+    if (entry == streams_.end()) {
+      continue;
+    }
+    Grant outbound;
+    if (entry->second.plans_sent.insert(grant.migration).second) {
+      PGC_ASSIGN_OR_RETURN(outbound.plan_json, PlanOf(grant.migration));
+    }
+    for (const core::GrantedProject& project : grant.projects) {
+      if (auto history = histories.extract(project.id)) {
+        outbound.histories.insert(std::move(history));
+      }
+    }
+    outbound.grant = std::move(grant);
+    entry->second.stream->Send(std::move(outbound));
+    PGC_FAILPOINT("coordinator.grant.sent");
+  }
+  return absl::OkStatus();
+}
+
+// ---- terms -----------------------------------------------------------------------------------------------------
+
+void Runtime::BeginTerm(store::Term term) {
+  epoch_ = term.epoch;
+  store_id_ = term.store_id;
+  core_ = std::make_unique<core::Core>(options_.settings, options_.seed + static_cast<uint64_t>(epoch_));
+  {
+    const std::lock_guard<std::mutex> lock(running_mutex_);
+    worker_of_running_.clear();
+    for (const core::ProjectRow& project : term.snapshot.projects) {
+      NoteProject(project);
+    }
+  }
+  log::Info("leading", {{"epoch", std::to_string(epoch_)},
+                        {"store", store_id_},
+                        {"migrations", std::to_string(term.snapshot.migrations.size())},
+                        {"projects", std::to_string(term.snapshot.projects.size())}});
+  core_->Load(std::move(term.snapshot), Now());
+  ++revision_;
+  queue_.Open();
+  leading_ = true;
+  observer_->OnLeading(true);
+}
+
+void Runtime::EndTerm(const absl::Status& why) {
+  leading_ = false;
+  std::vector<Item> left = queue_.Close();
+  if (core_ != nullptr) {
+    observer_->OnLeading(false);
+  }
+  core_.reset();
+  plans_.clear();
+  for (auto& [id, entry] : std::exchange(streams_, {})) {
+    entry.stream->Close(why);
+  }
+  for (auto& [request, done] : std::exchange(waiting_, {})) {
+    done(core::Reply{request, why, {}, false, 0});
+  }
+  for (Item& item : left) {
+    Fail(item, why);
+  }
+  if (queue_.stopped() || lead_lost_) {
+    for (Item& item : std::exchange(again_, {})) {
+      Fail(item, why);
+    }
+  }
+}
+
+// An event that never reached the core.
+void Runtime::Fail(Item& item, const absl::Status& why) {
+  if (auto* const question = std::get_if<WaitQuestion>(&item.what)) {
+    question->answer(core::WaitCause::kNone);
+  } else if (item.stream != nullptr) {
+    item.stream->Close(why);
+  } else if (item.done != nullptr) {
+    item.done(core::Reply{{}, why, {}, false, 0});
+  }
+}
+
+// Back in office after a failure. False when the process is to end. The pause comes first: it keeps a failure that
+// repeats at once from spinning, and lets a coordinator that has just ended our session raise the epoch.
+bool Runtime::LeadAgain() {
+  for (MonotonicMs pause = options_.first_retry_ms; !queue_.stopped();
+       pause = std::min(pause * 2, options_.last_retry_ms)) {
+    queue_.Pause(pause);
+    if (queue_.stopped()) {
+      return false;
+    }
+    auto term = store_->Lead(epoch_);
+    if (term.ok()) {
+      BeginTerm(*std::move(term));
+      return true;
+    }
+    if (VerdictOf(term.status()) == Verdict::kFenced) {
+      HandleFailure(term.status(), {});
+      return false;
+    }
+    log::Warn("no store", {{"error", Describe(term.status())}, {"retry_ms", std::to_string(pause)}});
+  }
+  return false;
+}
+
+void Runtime::HandleFailure(const absl::Status& failure, std::vector<Item> items) {
+  for (Item& item : items) {
+    if (auto* const question = std::get_if<WaitQuestion>(&item.what); question != nullptr && question->answer) {
+      question->answer(core::WaitCause::kNone);
+    }
+  }
+  if (VerdictOf(failure) == Verdict::kFenced) {
+    lead_lost_ = true;
+    log::Error("the lead is lost", {{"error", Describe(failure)}});
+    EndTerm(UnavailableStatus());
+    observer_->OnLeadLost(failure);
+    return;
+  }
+  log::Warn("the term ends", {{"error", Describe(failure)}, {"epoch", std::to_string(epoch_)}});
+  if (CodeOf(failure) == kDataCode && items.size() == 1) {
+    Reject(items[0], failure);
+  } else if (CodeOf(failure) == kDataCode) {
+    // Who is at fault shows when each event is committed alone. Workers send theirs again.
+    singles_left_ = options_.single_events;
+    for (auto item = items.rbegin(); item != items.rend(); ++item) {
+      if (item->done != nullptr) {
+        const auto& event = std::get<core::Event>(item->what);
+        const auto* const submit = std::get_if<core::SubmitMigration>(&event);
+        waiting_.erase(submit != nullptr ? submit->request : std::get<core::Command>(event).request);
+        again_.push_back(std::move(*item));
+      }
+    }
+  }
+  EndTerm(UnavailableStatus());
+}
+
+// The one event that the store does not take. Told before the streams close, so that it is not sent again.
+void Runtime::Reject(Item& item, const absl::Status& why) {
+  auto* const event = std::get_if<core::Event>(&item.what);
+  if (event == nullptr) {
+    return;
+  }
+  std::visit(Overloaded{
+                 [&](const core::SubmitMigration& submit) {
+                   waiting_.erase(submit.request);
+                   item.done(core::Reply{submit.request, RefusedStatus(why), {}, false, 0});
+                 },
+                 [&](const core::Command& command) {
+                   waiting_.erase(command.request);
+                   item.done(core::Reply{command.request, RefusedStatus(why), {}, false, 0});
+                 },
+                 [&](const core::WorkerReport& report) {
+                   core::Message ack = core::SendAck{report.stream, report.migration, report.ref,    report.fence,
+                                                     report.seq,    "ILLEGAL",        MessageOf(why)};
+                   Deliver(ack);
+                 },
+                 [](const auto&) {},
+             },
+             *event);
+}
+
+}  // namespace pgconvoy::runtime

@@ -1,0 +1,403 @@
+#include "coordinator/service/migration_service.h"
+
+#include <optional>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "common/rpc/rpc.h"
+#include "coordinator/runtime/runtime.h"
+#include "coordinator/service/convert.h"
+#include "coordinator/service/plan_check.h"
+#include "coordinator/service/task_reactors.h"
+#include "coordinator/service/watch_reactor.h"
+#include "coordinator/store/store_reader.h"
+
+namespace pgconvoy::service {
+namespace {
+
+absl::Status Standby() {
+  return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "this coordinator does not lead at the moment",
+                   "try again");
+}
+
+absl::Status Overloaded() {
+  return MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many calls wait", "try again");
+}
+
+// A stream that ends before it has begun.
+template <typename Response>
+class FailedStream : public grpc::ServerWriteReactor<Response> {
+ public:
+  explicit FailedStream(const grpc::Status& status) { this->Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+class FailedSubmit : public grpc::ServerReadReactor<v1::SubmitMigrationRequest> {
+ public:
+  explicit FailedSubmit(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+// "" means all migrations.
+absl::StatusOr<std::optional<MigrationId>> ToOptionalMigration(const std::string& text) {
+  if (text.empty()) {
+    return std::nullopt;
+  }
+  PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(text));
+  return std::optional(id);
+}
+
+absl::StatusOr<std::pair<std::string, Fence>> ToBackupId(const std::string& text) {
+  const size_t slash = text.find('/');
+  const auto fence =
+      slash == std::string::npos ? std::nullopt : ParseDecimal(std::string_view(text).substr(slash + 1));
+  if (!fence.has_value() || !IsValidRef(text.substr(0, slash))) {
+    return InputError("PGC-API-ARGUMENT", "backup_id: is not <ref>/<number>");
+  }
+  return std::pair(text.substr(0, slash), Fence{*fence});
+}
+
+const char* WireName(core::WaitCause cause) {
+  switch (cause) {
+    case core::WaitCause::kNone: return "";
+    case core::WaitCause::kPausedByUser: return "PAUSED_BY_USER";
+    case core::WaitCause::kRetryBackoff: return "RETRY_BACKOFF";
+    case core::WaitCause::kSourceTokens: return "SOURCE_TOKENS";
+    case core::WaitCause::kTargetTokens: return "TARGET_TOKENS";
+    case core::WaitCause::kNoWorker: return "NO_WORKER";
+    case core::WaitCause::kBatchOrder: return "BATCH_ORDER";
+  }
+  return "";
+}
+
+}  // namespace
+
+MigrationService::Unary* MigrationService::Read(Context* context, std::function<absl::Status()> read) {
+  Unary* const reactor = context->DefaultReactor();
+  if (!backend_.runtime.leading()) {
+    reactor->Finish(rpc::ToGrpc(Standby()));
+  } else if (!backend_.pool.Run([reactor, read = std::move(read)] { reactor->Finish(rpc::ToGrpc(read())); })) {
+    reactor->Finish(rpc::ToGrpc(Overloaded()));
+  }
+  return reactor;
+}
+
+MigrationService::Unary* MigrationService::Run(Context* context,
+                                               absl::StatusOr<core::Command> command,
+                                               std::function<void(const core::Reply&, v1::Migration)> fill) {
+  Unary* const reactor = context->DefaultReactor();
+  if (!command.ok()) {
+    reactor->Finish(rpc::ToGrpc(command.status()));
+    return reactor;
+  }
+  const MigrationId id = command->migration;
+  backend_.runtime.Run(*std::move(command), [this, reactor, id, fill = std::move(fill)](const core::Reply& reply) {
+    if (!reply.status.ok()) {
+      reactor->Finish(rpc::ToGrpc(reply.status));
+      return;
+    }
+    const bool taken = backend_.pool.Run([this, reactor, id, fill, reply] {
+      const auto row = backend_.reader->GetMigration(id);
+      if (row.ok()) {
+        fill(reply, ToWire(*row, false));
+      }
+      reactor->Finish(rpc::ToGrpc(row.status()));
+    });
+    if (!taken) {
+      reactor->Finish(rpc::ToGrpc(Overloaded()));
+    }
+  });
+  return reactor;
+}
+
+absl::Status MigrationService::CheckExists(MigrationId id) { return backend_.reader->GetMigration(id).status(); }
+
+// ---- submit and watch ------------------------------------------------------------------------------------------
+
+grpc::ServerReadReactor<v1::SubmitMigrationRequest>* MigrationService::SubmitMigration(
+    Context*, v1::SubmitMigrationResponse* response) {
+  if (!backend_.runtime.leading()) {
+    return new FailedSubmit(rpc::ToGrpc(Standby()));
+  }
+  return new SubmitReactor(backend_, response);
+}
+
+grpc::ServerWriteReactor<v1::Migration>* MigrationService::WatchMigration(Context*,
+                                                                          const v1::WatchMigrationRequest* request) {
+  const auto id = ToMigrationId(request->id());
+  if (!id.ok()) {
+    return new FailedStream<v1::Migration>(rpc::ToGrpc(id.status()));
+  }
+  return new WatchReactor(backend_, *id);
+}
+
+// ---- reads -----------------------------------------------------------------------------------------------------
+
+MigrationService::Unary* MigrationService::GetMigration(Context* context,
+                                                        const v1::GetMigrationRequest* request,
+                                                        v1::Migration* response) {
+  return Read(context, [this, request, response]() -> absl::Status {
+    PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request->id()));
+    PGC_ASSIGN_OR_RETURN(const core::MigrationRow row, backend_.reader->GetMigration(id));
+    *response = ToWire(row, true);
+    return absl::OkStatus();
+  });
+}
+
+MigrationService::Unary* MigrationService::ListMigrations(Context* context,
+                                                          const v1::ListMigrationsRequest* request,
+                                                          v1::ListMigrationsResponse* response) {
+  return Read(context, [this, request, response]() -> absl::Status {
+    PGC_ASSIGN_OR_RETURN(const auto page, ToPage(request->page_size(), request->page_token()));
+    PGC_ASSIGN_OR_RETURN(const auto found, backend_.reader->ListMigrations(page));
+    for (const core::MigrationRow& row : found.rows) {
+      *response->add_migrations() = ToWire(row, false);
+    }
+    response->set_next_page_token(found.next_token);
+    return absl::OkStatus();
+  });
+}
+
+MigrationService::Unary* MigrationService::ListBatches(Context* context,
+                                                       const v1::ListBatchesRequest* request,
+                                                       v1::ListBatchesResponse* response) {
+  return Read(context, [this, request, response]() -> absl::Status {
+    PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request->migration_id()));
+    PGC_ASSIGN_OR_RETURN(const auto page, ToPage(request->page_size(), request->page_token()));
+    PGC_ASSIGN_OR_RETURN(const auto found, backend_.reader->ListBatches(id, page));
+    for (const core::BatchRow& row : found.rows) {
+      *response->add_batches() = ToWire(row);
+    }
+    response->set_next_page_token(found.next_token);
+    return found.rows.empty() ? CheckExists(id) : absl::OkStatus();
+  });
+}
+
+MigrationService::Unary* MigrationService::ListProjects(Context* context,
+                                                        const v1::ListProjectsRequest* request,
+                                                        v1::ListProjectsResponse* response) {
+  return Read(context, [this, request, response]() -> absl::Status {
+    PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request->migration_id()));
+    PGC_ASSIGN_OR_RETURN(const auto page, ToPage(request->page_size(), request->page_token()));
+    PGC_ASSIGN_OR_RETURN(const auto states, ToStates(request->states()));
+    PGC_ASSIGN_OR_RETURN(const auto found, backend_.reader->ListProjects(id, states, page));
+    for (const store::ProjectView& view : found.rows) {
+      *response->add_projects() = ToWire(view);
+    }
+    response->set_next_page_token(found.next_token);
+    return found.rows.empty() ? CheckExists(id) : absl::OkStatus();
+  });
+}
+
+// The row from the store, then the cause from the core, which alone knows why it waits.
+MigrationService::Unary* MigrationService::GetProject(Context* context,
+                                                      const v1::GetProjectRequest* request,
+                                                      v1::Project* response) {
+  Unary* const reactor = context->DefaultReactor();
+  const auto read = [this, request, response]() -> absl::Status {
+    PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request->migration_id()));
+    PGC_RETURN_IF_ERROR(CheckRef(request->ref(), false));
+    PGC_ASSIGN_OR_RETURN(const auto detail, backend_.reader->GetProject(id, request->ref()));
+    *response = ToWire(detail);
+    return absl::OkStatus();
+  };
+  const auto answer = [this, reactor, request, response, read] {
+    const absl::Status status = read();
+    const bool waits = response->state() == v1::PENDING || response->state() == v1::WAITING;
+    if (!status.ok() || !waits) {
+      reactor->Finish(rpc::ToGrpc(status));
+      return;
+    }
+    backend_.runtime.AskWaitCause(*ToMigrationId(request->migration_id()), request->ref(),
+                                  [reactor, response](core::WaitCause cause) {
+                                    response->set_wait_cause(WireName(cause));
+                                    reactor->Finish(grpc::Status::OK);
+                                  });
+  };
+  if (!backend_.runtime.leading()) {
+    reactor->Finish(rpc::ToGrpc(Standby()));
+  } else if (!backend_.pool.Run(answer)) {
+    reactor->Finish(rpc::ToGrpc(Overloaded()));
+  }
+  return reactor;
+}
+
+MigrationService::Unary* MigrationService::ListWorkers(Context* context,
+                                                       const v1::ListWorkersRequest*,
+                                                       v1::ListWorkersResponse* response) {
+  return Read(context, [this, response]() -> absl::Status {
+    PGC_ASSIGN_OR_RETURN(const auto workers, backend_.reader->ListWorkers());
+    const std::map<std::string, int> running = backend_.runtime.RunningByWorker();
+    for (const core::WorkerRow& row : workers) {
+      const auto it = running.find(row.id);
+      *response->add_workers() = ToWire(row, it == running.end() ? 0 : it->second);
+    }
+    return absl::OkStatus();
+  });
+}
+
+MigrationService::Unary* MigrationService::ListEvents(Context* context,
+                                                      const v1::ListEventsRequest* request,
+                                                      v1::ListEventsResponse* response) {
+  return Read(context, [this, request, response]() -> absl::Status {
+    PGC_ASSIGN_OR_RETURN(const auto id, ToOptionalMigration(request->migration_id()));
+    PGC_RETURN_IF_ERROR(CheckRef(request->project_ref(), true));
+    PGC_ASSIGN_OR_RETURN(const auto page, ToPage(request->page_size(), request->page_token()));
+    PGC_ASSIGN_OR_RETURN(const auto found, backend_.reader->ListEvents(id, request->project_ref(), page));
+    for (const store::EventView& view : found.rows) {
+      *response->add_events() = ToWire(view);
+    }
+    response->set_next_page_token(found.next_token);
+    return absl::OkStatus();
+  });
+}
+
+MigrationService::Unary* MigrationService::ListBackups(Context* context,
+                                                       const v1::ListBackupsRequest* request,
+                                                       v1::ListBackupsResponse* response) {
+  return Read(context, [this, request, response]() -> absl::Status {
+    PGC_ASSIGN_OR_RETURN(const auto id, ToOptionalMigration(request->migration_id()));
+    PGC_RETURN_IF_ERROR(CheckRef(request->project_ref(), true));
+    PGC_ASSIGN_OR_RETURN(const auto page, ToPage(request->page_size(), request->page_token()));
+    PGC_ASSIGN_OR_RETURN(const auto found, backend_.reader->ListBackups(id, request->project_ref(), page));
+    for (const store::BackupView& view : found.rows) {
+      PGC_RETURN_IF_ERROR(AddBackup(view, *response));
+    }
+    response->set_next_page_token(found.next_token);
+    return absl::OkStatus();
+  });
+}
+
+MigrationService::Unary* MigrationService::GetSealedCredential(Context* context,
+                                                               const v1::GetSealedCredentialRequest* request,
+                                                               v1::SealedCredential* response) {
+  return Read(context, [this, request, response]() -> absl::Status {
+    PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request->migration_id()));
+    PGC_RETURN_IF_ERROR(CheckRef(request->project_ref(), false));
+    PGC_ASSIGN_OR_RETURN(const auto detail, backend_.reader->GetProject(id, request->project_ref()));
+    PGC_ASSIGN_OR_RETURN(*response, ChooseCredential(detail));
+    return absl::OkStatus();
+  });
+}
+
+// ---- commands --------------------------------------------------------------------------------------------------
+
+MigrationService::Unary* MigrationService::PauseMigration(Context* context,
+                                                          const v1::PauseMigrationRequest* request,
+                                                          v1::Migration* response) {
+  return Run(context, ToCommand(core::CommandKind::kPause, request->id(), "", request->actor(), request->reason()),
+             [response](const core::Reply&, v1::Migration migration) { *response = std::move(migration); });
+}
+
+MigrationService::Unary* MigrationService::ResumeMigration(Context* context,
+                                                           const v1::ResumeMigrationRequest* request,
+                                                           v1::Migration* response) {
+  return Run(context, ToCommand(core::CommandKind::kResume, request->id(), "", request->actor(), request->reason()),
+             [response](const core::Reply&, v1::Migration migration) { *response = std::move(migration); });
+}
+
+MigrationService::Unary* MigrationService::CancelMigration(Context* context,
+                                                           const v1::CancelMigrationRequest* request,
+                                                           v1::Migration* response) {
+  return Run(context, ToCommand(core::CommandKind::kCancel, request->id(), "", request->actor(), request->reason()),
+             [response](const core::Reply&, v1::Migration migration) { *response = std::move(migration); });
+}
+
+namespace {
+
+auto FillAction(v1::ProjectActionResponse* response) {
+  return [response](const core::Reply& reply, v1::Migration migration) {
+    response->set_projects_changed(reply.projects_changed);
+    *response->mutable_migration() = std::move(migration);
+  };
+}
+
+}  // namespace
+
+MigrationService::Unary* MigrationService::RetryProjects(Context* context,
+                                                         const v1::RetryProjectsRequest* request,
+                                                         v1::ProjectActionResponse* response) {
+  return Run(context,
+             ToCommand(core::CommandKind::kRetry, request->migration_id(), request->project_ref(), request->actor(),
+                       request->reason()),
+             FillAction(response));
+}
+
+MigrationService::Unary* MigrationService::RollbackProjects(Context* context,
+                                                            const v1::RollbackProjectsRequest* request,
+                                                            v1::ProjectActionResponse* response) {
+  auto command = ToCommand(core::CommandKind::kRollback, request->migration_id(), request->project_ref(),
+                           request->actor(), request->reason());
+  if (command.ok()) {
+    command->discard_writes = request->discard_writes();
+  }
+  return Run(context, std::move(command), FillAction(response));
+}
+
+// ---- what a worker answers -------------------------------------------------------------------------------------
+
+grpc::ServerWriteReactor<v1::DiscoverProjectsResponse>* MigrationService::DiscoverProjects(
+    Context*, const v1::DiscoverProjectsRequest* request) {
+  v1::Plan plan;
+  if (const grpc::Status status = ReadPlan(request->plan_json(), plan); !status.ok()) {
+    return new FailedStream<v1::DiscoverProjectsResponse>(status);
+  }
+  v1::Task task;
+  task.set_plan_json(request->plan_json());
+  task.mutable_discover();
+  return TaskStreamReactor<v1::DiscoverProjectsResponse>::Start(broker_, std::move(task));
+}
+
+grpc::ServerWriteReactor<v1::DescribePlanResponse>* MigrationService::DescribePlan(
+    Context*, const v1::DescribePlanRequest* request) {
+  v1::Plan plan;
+  grpc::Status status = ReadPlan(request->plan_json(), plan);
+  if (status.ok() && request->projects_size() > kMaxDescribedProjects) {
+    status = rpc::ToGrpc(InputError("PGC-API-ARGUMENT", "projects: at most 1000"));
+  }
+  for (int i = 0; status.ok() && i < request->projects_size(); ++i) {
+    status = rpc::ToGrpc(CheckProject(request->projects(i)));
+  }
+  if (!status.ok()) {
+    return new FailedStream<v1::DescribePlanResponse>(status);
+  }
+  v1::Task task;
+  task.set_plan_json(request->plan_json());
+  *task.mutable_describe()->mutable_projects() = request->projects();
+  return TaskStreamReactor<v1::DescribePlanResponse>::Start(broker_, std::move(task));
+}
+
+MigrationService::Unary* MigrationService::VerifyBackup(Context* context,
+                                                        const v1::VerifyBackupRequest* request,
+                                                        v1::VerifyBackupResponse* response) {
+  Unary* const reactor = context->DefaultReactor();
+  const auto find = [this, request]() -> absl::StatusOr<v1::Task> {
+    PGC_ASSIGN_OR_RETURN(const auto id, ToBackupId(request->backup_id()));
+    PGC_ASSIGN_OR_RETURN(const auto view, backend_.reader->FindBackup(id.first, id.second));
+    PGC_ASSIGN_OR_RETURN(const auto migration, backend_.reader->GetMigration(view.migration));
+    v1::ListBackupsResponse backup;
+    PGC_RETURN_IF_ERROR(AddBackup(view, backup));
+    v1::Task task;
+    task.set_plan_json(migration.spec.plan_json);
+    task.mutable_verify_backup()->set_backup_id(request->backup_id());
+    task.mutable_verify_backup()->set_manifest_digest(backup.backups(0).backup().manifest_digest());
+    return task;
+  };
+  const auto start = [this, reactor, response, find] {
+    auto task = find();
+    if (!task.ok()) {
+      reactor->Finish(rpc::ToGrpc(task.status()));
+      return;
+    }
+    broker_.Start(*std::move(task), std::make_shared<LinesSink>(reactor, response));
+  };
+  if (!backend_.runtime.leading()) {
+    reactor->Finish(rpc::ToGrpc(Standby()));
+  } else if (!backend_.pool.Run(start)) {
+    reactor->Finish(rpc::ToGrpc(Overloaded()));
+  }
+  return reactor;
+}
+
+}  // namespace pgconvoy::service

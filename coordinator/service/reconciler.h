@@ -1,0 +1,16 @@
+// Starts a reconcile task on a worker when a migration has ended. Best effort: what it misses the next one finds.
+#pragma once
+
+#include "coordinator/core/core.h"
+#include "coordinator/service/submit_reactor.h"
+#include "coordinator/service/task_broker.h"
+
+namespace pgconvoy::service {
+
+// Refs that fit into one task message; a larger fleet is not reconciled, because a ref that is left out would be taken
+// for a project that is gone.
+inline constexpr int kMaxReconcileRefs = 50'000;
+
+void StartReconcile(const Backend& backend, TaskBroker& broker, MigrationId migration);
+
+}  // namespace pgconvoy::service

@@ -1,0 +1,111 @@
+#include "coordinator/service/submit_reactor.h"
+
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/rpc/rpc.h"
+#include "coordinator/runtime/runtime.h"
+#include "coordinator/service/convert.h"
+#include "coordinator/service/plan_check.h"
+#include "coordinator/store/store_reader.h"
+
+namespace pgconvoy::service {
+namespace {
+
+absl::Status Bad(const std::string& what) { return InputError("PGC-API-ARGUMENT", what); }
+
+}  // namespace
+
+SubmitReactor::SubmitReactor(const Backend& backend, v1::SubmitMigrationResponse* response)
+    : backend_(backend), response_(response) {
+  StartRead(&incoming_);
+}
+
+void SubmitReactor::OnReadDone(bool ok) {
+  if (!ok) {
+    // Through the pool also because a client that broke off ends its side, too: by then OnCancel has said so.
+    if (!backend_.pool.Run([this] { Submit(); })) {
+      Finish(rpc::ToGrpc(MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many calls wait", "try again")));
+    }
+    return;
+  }
+  if (const grpc::Status status = Take(incoming_); !status.ok()) {
+    Finish(status);
+    return;
+  }
+  StartRead(&incoming_);
+}
+
+grpc::Status SubmitReactor::Take(const v1::SubmitMigrationRequest& request) {
+  if (has_header_ == request.has_header() || (has_header_ && !request.has_projects())) {
+    return rpc::ToGrpc(Bad("the stream must hold one header, then chunks of projects"));
+  }
+  return has_header_ ? rpc::ToGrpc(TakeProjects(request.projects())) : TakeHeader(request.header());
+}
+
+grpc::Status SubmitReactor::TakeHeader(const v1::SubmitHeader& header) {
+  has_header_ = true;
+  if (const absl::Status status = CheckRequestId(header.request_id()); !status.ok()) {
+    return rpc::ToGrpc(status);
+  }
+  if (header.batch_size() < 0 || header.batch_size() > 10'000) {
+    return rpc::ToGrpc(Bad("header.batch_size: must be 0 to 10000"));
+  }
+  auto actor = ToActor(header.actor());
+  if (!actor.ok()) {
+    return rpc::ToGrpc(actor.status());
+  }
+  submit_.actor = *std::move(actor);
+  if (const grpc::Status status = ReadPlan(header.plan_json(), plan_); !status.ok()) {
+    return status;
+  }
+  submit_.spec = ToSpec(plan_, header);
+  return grpc::Status::OK;
+}
+
+absl::Status SubmitReactor::TakeProjects(const v1::ProjectChunk& chunk) {
+  if (chunk.projects_size() > kMaxProjectsInChunk) {
+    return Bad("a chunk holds more than " + std::to_string(kMaxProjectsInChunk) + " projects");
+  }
+  if (submit_.projects.size() + static_cast<size_t>(chunk.projects_size()) > kMaxSubmittedProjects) {
+    return Bad("a migration holds at most " + std::to_string(kMaxSubmittedProjects) + " projects");
+  }
+  for (const v1::ProjectSpec& project : chunk.projects()) {
+    PGC_RETURN_IF_ERROR(CheckProject(project));
+    submit_.projects.push_back(ToInput(project, plan_));
+  }
+  return absl::OkStatus();
+}
+
+void SubmitReactor::Submit() {
+  if (cancelled_) {
+    Finish(grpc::Status::CANCELLED);
+    return;
+  }
+  if (!has_header_) {
+    Finish(rpc::ToGrpc(Bad("the stream must begin with a header")));
+    return;
+  }
+  backend_.runtime.Submit(std::move(submit_), [this](const core::Reply& reply) { Answer(reply); });
+}
+
+void SubmitReactor::Answer(const core::Reply& reply) {
+  if (!reply.status.ok()) {
+    Finish(rpc::ToGrpc(reply.status));
+    return;
+  }
+  response_->set_existed(reply.existed);
+  const bool taken = backend_.pool.Run([this, id = reply.migration] {
+    auto migration = backend_.reader->GetMigration(id);
+    if (migration.ok()) {
+      *response_->mutable_migration() = ToWire(*migration, false);
+    }
+    Finish(rpc::ToGrpc(migration.status()));
+  });
+  if (!taken) {
+    // The request id makes it safe to ask again.
+    Finish(rpc::ToGrpc(MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many calls wait", "try again")));
+  }
+}
+
+}  // namespace pgconvoy::service

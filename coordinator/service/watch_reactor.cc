@@ -1,0 +1,81 @@
+#include "coordinator/service/watch_reactor.h"
+
+#include <chrono>
+
+#include "common/base/error.h"
+#include "common/rpc/rpc.h"
+#include "coordinator/runtime/runtime.h"
+#include "coordinator/service/convert.h"
+#include "coordinator/store/store_reader.h"
+
+namespace pgconvoy::service {
+namespace {
+
+constexpr std::chrono::milliseconds kInterval(500);
+
+}  // namespace
+
+WatchReactor::WatchReactor(const Backend& backend, MigrationId id) : backend_(backend), id_(id) { Read(); }
+
+void WatchReactor::Read() {
+  // A full pool delays a watcher, it does not end it.
+  if (!backend_.pool.Run([this] { ReadNow(); })) {
+    Pause();
+  }
+}
+
+void WatchReactor::ReadNow() {
+  if (!backend_.runtime.leading()) {
+    Finish(rpc::ToGrpc(MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE",
+                                 "this coordinator does not lead at the moment", "try again")));
+    return;
+  }
+  revision_ = backend_.runtime.revision();
+  const auto migration = backend_.reader->GetMigration(id_);
+  if (!migration.ok()) {
+    Finish(rpc::ToGrpc(migration.status()));
+    return;
+  }
+  message_ = ToWire(*migration, false);
+  ended_ = IsEnded(migration->state);
+  std::string text = message_.SerializeAsString();
+  if (text == sent_) {
+    Pause();
+    return;
+  }
+  sent_ = std::move(text);
+  StartWrite(&message_);
+}
+
+void WatchReactor::OnWriteDone(bool ok) {
+  if (!ok || ended_) {
+    Finish(grpc::Status::OK);
+  } else {
+    Pause();
+  }
+}
+
+void WatchReactor::Pause() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (cancelled_) {
+    Finish(grpc::Status::CANCELLED);
+    return;
+  }
+  alarm_.Set(std::chrono::system_clock::now() + kInterval, [this](bool ok) {
+    if (!ok) {
+      Finish(grpc::Status::CANCELLED);
+    } else if (backend_.runtime.revision() == revision_ && backend_.runtime.leading()) {
+      Pause();
+    } else {
+      Read();
+    }
+  });
+}
+
+void WatchReactor::OnCancel() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  cancelled_ = true;
+  alarm_.Cancel();
+}
+
+}  // namespace pgconvoy::service

@@ -1,0 +1,184 @@
+#include "coordinator/service/work_session.h"
+
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/rpc/rpc.h"
+#include "coordinator/service/convert.h"
+
+namespace pgconvoy::service {
+namespace {
+
+absl::Status Protocol(const char* what) { return InputError("PGC-RPC-PROTOCOL", what); }
+
+}  // namespace
+
+WorkSession* WorkSession::Start(runtime::Runtime& runtime, TaskBroker& broker) {
+  auto session = std::make_shared<WorkSession>(runtime, broker);
+  session->self_ = session;
+  session->StartRead(&session->incoming_);
+  return session.get();
+}
+
+WorkSession::WorkSession(runtime::Runtime& runtime, TaskBroker& broker)
+    : runtime_(runtime), broker_(broker), id_(runtime.NewStream()) {}
+
+// ---- in --------------------------------------------------------------------------------------------------------
+
+void WorkSession::OnReadDone(bool ok) {
+  if (!ok) {
+    Leave();
+    return;
+  }
+  if (const absl::Status status = Handle(incoming_); !status.ok()) {
+    Close(status);
+    Leave();
+    return;
+  }
+  if (closing()) {
+    Leave();
+  } else {
+    StartRead(&incoming_);
+  }
+}
+
+absl::Status WorkSession::Handle(const v1::WorkerMessage& message) {
+  if (greeted_ == (message.body_case() == v1::WorkerMessage::kHello)) {
+    return Protocol(greeted_ ? "a second Hello on one stream" : "the first message must be Hello");
+  }
+  switch (message.body_case()) {
+    case v1::WorkerMessage::kHello: return HandleHello(message.hello());
+    case v1::WorkerMessage::kHeartbeat:
+      if (draining_ != message.heartbeat().draining()) {
+        draining_ = message.heartbeat().draining();
+        broker_.SetDraining(id_, draining_);
+      }
+      AcknowledgeHeartbeat();
+      return runtime_.Post(core::WorkerHeartbeat{id_, draining_});
+    case v1::WorkerMessage::kReport: return HandleReport(message.report());
+    case v1::WorkerMessage::kRelease: {
+      PGC_ASSIGN_OR_RETURN(auto release, ToRelease(message.release(), id_));
+      return runtime_.Post(std::move(release));
+    }
+    case v1::WorkerMessage::kTaskResult: broker_.OnResult(id_, message.task_result()); return absl::OkStatus();
+    case v1::WorkerMessage::BODY_NOT_SET: break;
+  }
+  return Protocol("a message of a kind that this coordinator does not know");
+}
+
+absl::Status WorkSession::HandleHello(const v1::Hello& hello) {
+  PGC_ASSIGN_OR_RETURN(auto event, ToHello(hello, id_));
+  draining_ = event.draining;
+  PGC_RETURN_IF_ERROR(runtime_.Connect(std::move(event), shared_from_this()));
+  greeted_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status WorkSession::HandleReport(const v1::Report& report) {
+  auto event = ToReport(report, id_);
+  if (!event.ok()) {
+    Enqueue({RefusalOf(report, event.status())});
+    return absl::OkStatus();
+  }
+  return runtime_.Post(*std::move(event));
+}
+
+// The worker says nothing more. The runtime closes the stream when everything that it did say has been answered.
+void WorkSession::Leave() {
+  broker_.RemoveStream(id_);
+  if (!greeted_ || !runtime_.Post(core::WorkerGone{id_}).ok()) {
+    Close(absl::OkStatus());
+  }
+}
+
+// ---- out -------------------------------------------------------------------------------------------------------
+
+void WorkSession::Send(runtime::Outbound message) {
+  const bool welcome = std::holds_alternative<runtime::Welcome>(message);
+  Enqueue(ToWire(message));
+  if (welcome) {
+    broker_.AddStream(id_, shared_from_this(), draining_);
+  }
+}
+
+void WorkSession::SendTask(const v1::Task& task) {
+  v1::CoordinatorMessage message;
+  *message.mutable_task() = task;
+  Enqueue({std::move(message)});
+}
+
+// Not by way of the runtime: a store that hangs for a while must not make workers give up what they hold.
+void WorkSession::AcknowledgeHeartbeat() {
+  v1::CoordinatorMessage message;
+  message.mutable_heartbeat_ack();
+  Enqueue({std::move(message)});
+}
+
+void WorkSession::Close(const absl::Status& why) {
+  broker_.RemoveStream(id_);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!end_.has_value()) {
+    end_ = rpc::ToGrpc(why);
+  }
+  AdvanceLocked();
+}
+
+bool WorkSession::closing() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return end_.has_value();
+}
+
+void WorkSession::Enqueue(std::vector<v1::CoordinatorMessage> messages) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (end_.has_value()) {
+    return;
+  }
+  for (v1::CoordinatorMessage& message : messages) {
+    queue_.push_back(std::move(message));
+  }
+  if (queue_.size() > kMaxQueued) {
+    queue_.resize(1);
+    end_ = rpc::ToGrpc(MakeError(Verdict::kTransient, "PGC-RPC-SLOW-READER", "the worker does not read its stream"));
+  }
+  AdvanceLocked();
+}
+
+void WorkSession::AdvanceLocked() {
+  if (writing_ || finished_) {
+    return;
+  }
+  if (!queue_.empty()) {
+    writing_ = true;
+    grpc::WriteOptions options;
+    if (queue_.size() > 1) {
+      options.set_buffer_hint();
+    }
+    StartWrite(&queue_.front(), options);
+  } else if (end_.has_value()) {
+    finished_ = true;
+    Finish(*end_);
+  }
+}
+
+void WorkSession::OnWriteDone(bool ok) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  writing_ = false;
+  if (ok) {
+    queue_.pop_front();
+  } else {
+    queue_.clear();
+    if (!end_.has_value()) {
+      end_ = grpc::Status(grpc::StatusCode::CANCELLED, "the stream broke");
+    }
+  }
+  AdvanceLocked();
+}
+
+void WorkSession::OnDone() {
+  std::shared_ptr<WorkSession> self;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  self = std::move(self_);
+  // `self` is declared before the lock and so outlives it.
+}
+
+}  // namespace pgconvoy::service

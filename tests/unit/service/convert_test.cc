@@ -1,0 +1,235 @@
+#include "coordinator/service/convert.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "common/plan/plan.h"
+#include "common/rpc/rpc.h"
+#include "tests/unit/plan/sample_plan.h"
+
+namespace pgconvoy::service {
+namespace {
+
+std::string Json(const google::protobuf::Message& message) {
+  std::string json;
+  EXPECT_TRUE(google::protobuf::util::MessageToJsonString(message, &json).ok());
+  return json;
+}
+
+v1::Report SomeReport() {
+  v1::Report report;
+  report.set_migration_id("3");
+  report.set_project_ref("acme");
+  report.set_fence(7);
+  report.set_seq(2);
+  report.mutable_phase_started()->set_phase(v1::COPY);
+  return report;
+}
+
+// ---- the sealed credential -------------------------------------------------------------------------------------
+
+class CredentialChoice : public ::testing::Test {
+ protected:
+  void Intended(int64_t fence, const std::string& sealed) {
+    v1::Intent intent;
+    intent.set_kind(v1::Intent::ROLE);
+    intent.set_fence(fence);
+    intent.mutable_credentials()->set_sealed_password(sealed);
+    detail_.intents_json.push_back(Json(intent));
+  }
+  void CutOver(v1::Direction direction, int64_t credentials_fence) {
+    v1::PhaseResult result;
+    result.set_phase(v1::CUTOVER);
+    result.set_direction(direction);
+    if (direction == v1::FORWARD) {
+      result.mutable_cutover()->set_credentials_fence(credentials_fence);
+    } else {
+      result.mutable_undo()->add_undone("registry");
+    }
+    detail_.results_json.push_back(Json(result));
+  }
+
+  store::ProjectDetail detail_;
+};
+
+TEST_F(CredentialChoice, TakesTheOneThatTheCutoverDelivered) {
+  Intended(5, "delivered");
+  Intended(9, "newer");
+  CutOver(v1::FORWARD, 5);
+  const auto credential = ChooseCredential(detail_);
+  ASSERT_TRUE(credential.ok());
+  EXPECT_EQ(credential->sealed_password(), "delivered");
+  EXPECT_TRUE(credential->delivered());
+}
+
+TEST_F(CredentialChoice, TakesTheNewestBeforeACutover) {
+  Intended(5, "older");
+  Intended(9, "newer");
+  const auto credential = ChooseCredential(detail_);
+  ASSERT_TRUE(credential.ok());
+  EXPECT_EQ(credential->sealed_password(), "newer");
+  EXPECT_FALSE(credential->delivered());
+}
+
+TEST_F(CredentialChoice, TakesNoneForDeliveredAfterTheCutoverWasUndone) {
+  Intended(5, "sealed");
+  CutOver(v1::FORWARD, 5);
+  CutOver(v1::ROLLBACK, 0);
+  const auto credential = ChooseCredential(detail_);
+  ASSERT_TRUE(credential.ok());
+  EXPECT_FALSE(credential->delivered());
+}
+
+TEST_F(CredentialChoice, IsNotFoundWhenThereIsNone) {
+  EXPECT_EQ(ChooseCredential(detail_).status().code(), absl::StatusCode::kNotFound);
+}
+
+// ---- reports ---------------------------------------------------------------------------------------------------
+
+TEST(ConvertReport, CountsRowsOfACopyAndWarningsOfChecks) {
+  v1::Report report = SomeReport();
+  report.mutable_phase_done()->set_phase(v1::COPY);
+  report.mutable_phase_done()->mutable_copy()->set_rows(12);
+  report.mutable_phase_done()->mutable_copy()->set_bytes(34);
+  auto converted = ToReport(report, {1});
+  ASSERT_TRUE(converted.ok());
+  EXPECT_EQ(std::get<core::PhaseDone>(converted->body).rows_copied, 12);
+  EXPECT_EQ(std::get<core::PhaseDone>(converted->body).bytes_copied, 34);
+
+  auto& checks = *report.mutable_phase_done()->mutable_checks();
+  report.mutable_phase_done()->set_phase(v1::POST_VALIDATION);
+  auto& warned = *checks.add_checks();
+  warned.set_name("slow");
+  warned.set_warning(true);
+  warned.set_message("took long");
+  checks.add_checks()->set_passed(true);
+  converted = ToReport(report, {1});
+  ASSERT_TRUE(converted.ok());
+  EXPECT_EQ(std::get<core::PhaseDone>(converted->body).warnings, std::vector<std::string>{"slow: took long"});
+}
+
+TEST(ConvertReport, RefusesWhatIsOutOfRange) {
+  const auto refused = [](const std::function<void(v1::Report&)>& change) {
+    v1::Report report = SomeReport();
+    change(report);
+    return ToReport(report, {1}).status().code() == absl::StatusCode::kInvalidArgument;
+  };
+  EXPECT_FALSE(refused([](v1::Report&) {}));
+  EXPECT_TRUE(refused([](v1::Report& r) { r.set_migration_id("03"); }));
+  EXPECT_TRUE(refused([](v1::Report& r) { r.set_migration_id("-3"); }));
+  EXPECT_TRUE(refused([](v1::Report& r) { r.set_project_ref("../x"); }));
+  EXPECT_TRUE(refused([](v1::Report& r) { r.set_fence(0); }));
+  EXPECT_TRUE(refused([](v1::Report& r) { r.set_seq(-1); }));
+  EXPECT_TRUE(refused([](v1::Report& r) { r.clear_phase_started(); }));
+  EXPECT_TRUE(refused([](v1::Report& r) { r.mutable_phase_started()->set_phase(static_cast<v1::Phase>(99)); }));
+  EXPECT_TRUE(refused([](v1::Report& r) { r.mutable_failed()->set_phase(v1::COPY); })) << "no verdict";
+  EXPECT_TRUE(refused([](v1::Report& r) { r.mutable_intent()->set_name(std::string(2 << 20, 'x')); }));
+}
+
+TEST(ConvertReport, CutsALongErrorMessageInsteadOfRefusingIt) {
+  v1::Report report = SomeReport();
+  report.mutable_failed()->set_phase(v1::COPY);
+  report.mutable_failed()->mutable_error()->set_verdict(v1::PERMANENT);
+  report.mutable_failed()->mutable_error()->set_message(std::string(1, '\0') + std::string(100'000, 'x'));
+  const auto converted = ToReport(report, {1});
+  ASSERT_TRUE(converted.ok());
+  const std::string& message = std::get<core::AttemptFailed>(converted->body).error.message;
+  EXPECT_EQ(message.size(), kMaxMessageBytes);
+  EXPECT_EQ(message.find('\0'), std::string::npos);
+}
+
+TEST(ConvertHello, RefusesWhatIsOutOfRange) {
+  const auto refused = [](const std::function<void(v1::Hello&)>& change) {
+    v1::Hello hello;
+    hello.set_worker_id("w1");
+    hello.set_incarnation("i");
+    hello.set_slots(1);
+    change(hello);
+    return !ToHello(hello, {1}).ok();
+  };
+  EXPECT_FALSE(refused([](v1::Hello&) {}));
+  EXPECT_TRUE(refused([](v1::Hello& h) { h.set_worker_id(""); }));
+  EXPECT_TRUE(refused([](v1::Hello& h) { h.set_worker_id("a\nb"); }));
+  EXPECT_TRUE(refused([](v1::Hello& h) { h.set_worker_id(std::string(129, 'x')); }));
+  EXPECT_TRUE(refused([](v1::Hello& h) { h.set_slots(0); }));
+  EXPECT_TRUE(refused([](v1::Hello& h) { h.set_slots(257); }));
+  EXPECT_TRUE(refused([](v1::Hello& h) { h.add_held(); }));
+}
+
+// ---- grants ----------------------------------------------------------------------------------------------------
+
+TEST(ConvertGrant, SplitsAGrantThatIsTooLargeForOneMessage) {
+  runtime::Grant grant;
+  grant.grant.migration = {1};
+  grant.grant.batch = {2};
+  grant.plan_json = std::make_shared<const std::string>("{}");
+  constexpr int kProjects = 8;
+  for (int i = 0; i < kProjects; ++i) {
+    core::GrantedProject project;
+    project.id = {i + 1};
+    project.ref = "p" + std::to_string(i);
+    project.fence = {i + 1};
+    project.phases = {Phase::kFence};
+    grant.grant.projects.push_back(project);
+    v1::Intent intent;
+    intent.set_name(std::string(900'000, 'x'));
+    grant.histories[{i + 1}].intents_json.push_back(Json(intent));
+  }
+  const auto messages = ToWire(runtime::Outbound(grant));
+  ASSERT_GT(messages.size(), 1u);
+  int projects = 0;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    EXPECT_LE(messages[i].ByteSizeLong(), static_cast<size_t>(rpc::kMaxMessageBytes));
+    EXPECT_EQ(messages[i].grant().migration_id(), "1");
+    EXPECT_EQ(messages[i].grant().batch_id(), "2");
+    EXPECT_EQ(messages[i].grant().plan_json(), i == 0 ? "{}" : "");
+    for (const auto& project : messages[i].grant().projects()) {
+      EXPECT_EQ(project.ref(), "p" + std::to_string(projects++));
+      EXPECT_EQ(project.intents_size(), 1);
+    }
+  }
+  EXPECT_EQ(projects, kProjects);
+}
+
+// ---- submissions -----------------------------------------------------------------------------------------------
+
+TEST(ConvertSubmission, TakesFromThePlanWhatTheCoreNeeds) {
+  const auto parsed = plan::ParsePlan(plan::kSamplePlan, "sample.yaml");
+  ASSERT_TRUE(parsed.ok());
+  v1::SubmitHeader header;
+  header.set_request_id("r");
+  const core::MigrationSpec spec = ToSpec(parsed.plan, header);
+  EXPECT_EQ(spec.name, "sample");
+  EXPECT_EQ(spec.plan_json, plan::CanonicalJson(parsed.plan));
+  EXPECT_EQ(spec.phases.front(), Phase::kFence);
+  EXPECT_EQ(spec.phases.back(), Phase::kCleanup);
+  ASSERT_EQ(spec.limits.size(), 2u);
+  EXPECT_EQ(spec.limits[0].server, "isolated");
+  EXPECT_EQ(spec.limits[0].max_projects, 8);
+  EXPECT_EQ(spec.batch_size, 10);
+  EXPECT_TRUE(spec.rollback_on_failure);
+  header.set_batch_size(3);
+  EXPECT_EQ(ToSpec(parsed.plan, header).batch_size, 3);
+
+  v1::ProjectSpec project;
+  project.set_ref("acme");
+  (*project.mutable_attributes())["b"] = "2";
+  (*project.mutable_attributes())["a"] = "\"1\"";
+  const core::ProjectInput input = ToInput(project, parsed.plan);
+  EXPECT_EQ(input.attributes_json, R"({"a":"\"1\"","b":"2"})");
+  EXPECT_EQ(input.source_server, "shared");
+  EXPECT_EQ(input.target_server, "isolated");
+}
+
+TEST(ConvertPage, KeepsPagesWithinTheirLimits) {
+  EXPECT_EQ(ToPage(0, "")->size, kDefaultPageSize);
+  EXPECT_EQ(ToPage(7, "")->size, 7);
+  EXPECT_EQ(ToPage(1'000'000, "")->size, kMaxPageSize);
+  EXPECT_FALSE(ToPage(-1, "").ok());
+}
+
+}  // namespace
+}  // namespace pgconvoy::service
