@@ -1,0 +1,405 @@
+#include "cli/commands/app.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/commands/commands.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "common/crypto/crypto.h"
+
+namespace pgconvoy::cli {
+namespace {
+
+constexpr int kMaxBatchSize = 10'000;
+constexpr int kMaxWorkers = 64;
+constexpr int kMaxSlots = 256;
+constexpr int kMaxLimit = 1'000'000;
+
+// A description is "Example:\n  …\n\nSummary.": help begins with the example, lists show the summary.
+std::string Describe(const std::string& example, const std::string& summary) {
+  return "Example:\n  " + example + "\n\n" + summary;
+}
+
+class ExampleFirst : public CLI::Formatter {
+ public:
+  ExampleFirst() { column_width(34); }
+
+  std::string make_description(const CLI::App* app) const override { return app->get_description() + "\n\n"; }
+
+  std::string make_subcommand(const CLI::App* sub) const override {
+    const std::string text = sub->get_description();
+    const size_t gap = text.find("\n\n");
+    std::string name = "  " + sub->get_name();
+    name.resize(std::max(name.size() + 2, size_t{16}), ' ');
+    return name + (gap == std::string::npos ? text : text.substr(gap + 2)) + "\n";
+  }
+
+  std::string make_option_opts(const CLI::Option* option) const override {
+    return option->get_option_text().empty() ? "" : " " + option->get_option_text();
+  }
+};
+
+// Every value that the command line can hold.
+struct Values {
+  GlobalOptions global;
+  GetOptions get;
+  SubmitOptions submit;
+  SteerOptions steer;
+  LocalOptions local;
+  std::string file;
+  std::string backup_id;
+  std::string topic;
+  // [ID] REF
+  std::vector<std::string> project_path;
+};
+
+using Action = std::function<int(Session&)>;
+
+class CommandLine {
+ public:
+  CommandLine()
+      : app_(Describe("pgconvoy submit plan.yaml --all --wait", "Moves fleets of PostgreSQL projects."), "pgconvoy") {
+    app_.formatter(std::make_shared<ExampleFirst>());
+    app_.set_help_flag("-h,--help", "Show help");
+    app_.set_version_flag("--version", "pgconvoy " PGCONVOY_VERSION, "Show the version");
+    app_.require_subcommand(1);
+    app_.fallthrough();
+    AddGlobal();
+    AddLooking();
+    AddSubmitting();
+    AddSteering();
+    AddRest();
+    AddLocal();
+  }
+
+  int Run(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+      Out(app_.help());
+      return kOk;
+    } catch (const CLI::CallForVersion& version) {
+      Out(std::string(version.what()) + "\n");
+      return kOk;
+    } catch (const CLI::ParseError& error) {
+      return UsageError(error);
+    }
+    return Dispatch();
+  }
+
+ private:
+  CLI::App* Add(CLI::App* parent,
+                const std::string& name,
+                const std::string& example,
+                const std::string& summary,
+                Action action) {
+    CLI::App* command = parent->add_subcommand(name, Describe("pgconvoy " + example, summary));
+    if (action) {
+      actions_[command] = std::move(action);
+    } else {
+      command->require_subcommand(1);
+    }
+    return command;
+  }
+
+  void AddGlobal() {
+    GlobalOptions& g = values_.global;
+    app_.add_option("--address", g.address, "Coordinator, HOST:PORT or unix:PATH (env PGCONVOY_ADDRESS)")
+        ->option_text("ADDR");
+    app_.add_option("--config", g.config, "Configuration file (env PGCONVOY_CONFIG)")->option_text("FILE");
+    app_.add_option("-o,--output", g.output, "table, wide, json, yaml or name")->option_text("FORMAT");
+    app_.add_option("--color", g.color, "auto, always or never")->option_text("WHEN");
+    app_.add_option("--timeout", g.timeout, "Give up after so long, such as 30s or 2h")->option_text("DURATION");
+    app_.add_flag("--no-input", g.no_input, "Never ask anything");
+  }
+
+  void AddMigrationArgument(CLI::App* command, std::string& target) {
+    command->add_option("ID", target, "Migration; \"latest\"; may be left out when exactly one is unfinished");
+  }
+
+  void AddMigrationOption(CLI::App* command, std::string& target) {
+    command->add_option("--migration", target, "Migration; \"latest\"")->option_text("ID");
+  }
+
+  void AddProjectOption(CLI::App* command, std::string& target) {
+    command->add_option("--project", target, "One project by its ref")->option_text("REF");
+  }
+
+  void AddProjectPath(CLI::App* command) {
+    command->add_option("ID_REF", values_.project_path, "[ID] REF: the project, and its migration unless clear")
+        ->required()
+        ->expected(1, 2);
+  }
+
+  void AddLimit(CLI::App* command) {
+    command->add_option("--limit", values_.get.limit, "Show at most so many; 0: all (the default)")
+        ->option_text("N")
+        ->check(CLI::Range(0, kMaxLimit));
+  }
+
+  void AddLooking() {
+    GetOptions& o = values_.get;
+    CLI::App* get = Add(&app_, "get", "get projects --state FAILED",
+                        "List migrations, batches, projects, workers or events.", nullptr);
+    CLI::App* migrations = Add(get, "migrations", "get migrations", "List migrations.",
+                               [&o](Session& s) { return GetMigrations(s, o); });
+    CLI::App* batches = Add(get, "batches", "get batches --migration 7", "List the batches of a migration.",
+                            [&o](Session& s) { return GetBatches(s, o); });
+    CLI::App* projects = Add(get, "projects", "get projects --migration 7 --state FAILED,NEEDS_OPERATOR",
+                             "List the projects of a migration.", [&o](Session& s) { return GetProjects(s, o); });
+    Add(get, "workers", "get workers", "List the workers.", [](Session& s) { return GetWorkers(s); });
+    CLI::App* events = Add(get, "events", "get events --project acme-17", "List what happened, oldest first.",
+                           [&o](Session& s) { return GetEvents(s, o); });
+    for (CLI::App* command : {batches, projects, events}) {
+      AddMigrationOption(command, o.migration);
+    }
+    for (CLI::App* command : {migrations, batches, projects, events}) {
+      AddLimit(command);
+    }
+    AddProjectOption(projects, o.project);
+    AddProjectOption(events, o.project);
+    projects->add_option("--state", o.states, "Only these states, separated by commas")->option_text("STATE,…");
+
+    CLI::App* describe =
+        Add(&app_, "describe", "describe project acme-17", "Show one migration or project in full.", nullptr);
+    AddMigrationArgument(Add(describe, "migration", "describe migration 7", "Show one migration.",
+                             [&o](Session& s) { return DescribeMigration(s, o.migration); }),
+                         o.migration);
+    AddProjectPath(Add(describe, "project", "describe project 7 acme-17",
+                       "Show one project with its attempts and results.",
+                       [this](Session& s) { return DescribeProject(s, PathMigration(), PathRef()); }));
+    AddMigrationArgument(Add(&app_, "watch", "watch 7", "Follow a migration to its end; progress on stdout.",
+                             [&o](Session& s) { return Watch(s, o.migration); }),
+                         o.migration);
+    AddMigrationArgument(
+        Add(&app_, "wait", "wait 7 --timeout 30m", "Wait for the end of a migration; the outcome on stdout.",
+            [&o](Session& s) { return Wait(s, o.migration); }),
+        o.migration);
+  }
+
+  void AddSubmitting() {
+    SubmitOptions& o = values_.submit;
+    CLI::App* submit = Add(&app_, "submit", "submit plan.yaml --projects tenants.csv --wait", "Start a migration.",
+                           [&o](Session& s) { return Submit(s, o); });
+    submit->add_option("PLAN", o.plan, "Plan, a YAML file")->required();
+    submit->add_option("--projects", o.projects, "CSV file with the projects")->option_text("FILE.csv");
+    submit->add_flag("--all", o.all, "Every project that the plan's registry names");
+    submit->add_option("--batch-size", o.batch_size, "Most projects in one batch, instead of the plan's")
+        ->option_text("N")
+        ->check(CLI::Range(1, kMaxBatchSize));
+    CLI::Option* dry = submit->add_flag("--dry-run", o.dry_run, "Show what every phase would do; change nothing");
+    submit->add_flag("--wait", o.wait, "Follow it to its end")->excludes(dry);
+    submit->add_option("--request-id", o.request_id, "Makes a repeated submission find the first one")
+        ->option_text("UUID");
+
+    CLI::App* plan = Add(&app_, "plan", "plan validate plan.yaml", "Check plans.", nullptr);
+    Add(plan, "validate", "plan validate plan.yaml", "Check a plan; every problem is reported.",
+        [this](Session& s) { return ValidatePlanFile(s, values_.file); })
+        ->add_option("FILE", values_.file, "Plan, a YAML file")
+        ->required();
+  }
+
+  CLI::App* AddSteer(const std::string& name,
+                     const std::string& example,
+                     const std::string& summary,
+                     int (*function)(Session&, const SteerOptions&)) {
+    SteerOptions& o = values_.steer;
+    CLI::App* command = Add(&app_, name, example, summary, [&o, function](Session& s) { return function(s, o); });
+    AddMigrationArgument(command, o.migration);
+    command->add_option("--reason", o.reason, "Goes into the event log")->option_text("TEXT");
+    return command;
+  }
+
+  void AddSteering() {
+    SteerOptions& o = values_.steer;
+    AddSteer("pause", "pause 7 --reason \"maintenance\"", "Begin nothing new; what runs is finished.", Pause);
+    AddSteer("resume", "resume 7", "Let a paused migration go on.", Resume);
+    AddSteer("cancel", "cancel 7 --reason \"wrong plan\"", "End a migration; what was begun is undone.", Cancel);
+    CLI::App* retry = AddSteer("retry", "retry 7 --failed", "Try ended projects again.", Retry);
+    CLI::Option* failed =
+        retry->add_flag("--failed", o.failed, "All that failed, were rolled back or need an operator");
+    retry->add_option("--project", o.project, "One project by its ref")->option_text("REF")->excludes(failed);
+    CLI::App* rollback =
+        AddSteer("rollback", "rollback 7 --project acme-17", "Undo a migration or one project of it.", Rollback);
+    AddProjectOption(rollback, o.project);
+    rollback->add_flag("--discard-writes", o.discard_writes, "Rows written after the cutover may be lost");
+    rollback->add_flag("--yes", o.yes, "Do not ask");
+  }
+
+  void AddRest() {
+    CLI::App* credentials =
+        Add(&app_, "credentials", "credentials keygen --out operator.key", "Make keys, reveal passwords.", nullptr);
+    Add(credentials, "keygen", "credentials keygen --out operator.key",
+        "Make the key pair that passwords are sealed to.", [this](Session& s) { return Keygen(s, values_.file); })
+        ->add_option("--out", values_.file, "File of the private key; FILE.pub gets the public one")
+        ->option_text("FILE")
+        ->required();
+    CLI::App* reveal = Add(credentials, "reveal", "credentials reveal 7 acme-17 --key operator.key",
+                           "Show the login that the cutover delivered.",
+                           [this](Session& s) { return Reveal(s, PathMigration(), PathRef(), values_.file); });
+    AddProjectPath(reveal);
+    reveal->add_option("--key", values_.file, "File of the private key")->option_text("FILE")->required();
+
+    GetOptions& o = values_.get;
+    CLI::App* backup = Add(&app_, "backup", "backup list", "List and verify backups.", nullptr);
+    CLI::App* list = Add(backup, "list", "backup list --migration 7", "List backups.",
+                         [&o](Session& s) { return BackupList(s, o.migration, o.project); });
+    AddMigrationOption(list, o.migration);
+    AddProjectOption(list, o.project);
+    Add(backup, "verify", "backup verify acme-17/42",
+        "Read a whole backup on a worker and compare it with its manifest.",
+        [this](Session& s) { return BackupVerify(s, values_.backup_id); })
+        ->add_option("BACKUP_ID", values_.backup_id, "As `backup list` shows it")
+        ->required();
+
+    Add(&app_, "help", "help exit-codes", "Show help on a command, or the exit codes.", [this](Session& s) {
+      return Help(s);
+    })->add_option("TOPIC", values_.topic, "exit-codes, or a command");
+  }
+
+  void AddLocal() {
+    LocalOptions& o = values_.local;
+    CLI::App* local = Add(&app_, "local", "local up --workers 4 --detach",
+                          "Run a coordinator and workers on this machine.", nullptr);
+    CLI::App* up = Add(local, "up", "local up --workers 4 --slots 8 --detach", "Start them.",
+                       [&o](Session& s) { return LocalUp(s, o); });
+    up->add_option("--workers", o.workers, "Worker processes, 1 to 64 (2)")
+        ->option_text("N")
+        ->check(CLI::Range(1, kMaxWorkers));
+    up->add_option("--slots", o.slots, "Projects at once per worker, 1 to 256 (4)")
+        ->option_text("N")
+        ->check(CLI::Range(1, kMaxSlots));
+    up->add_option("--listen", o.listen, "Where the coordinator listens (127.0.0.1:7070); port 0: any")
+        ->option_text("ADDR");
+    up->add_flag("--detach", o.detach, "Return once everything is connected");
+    CLI::App* down = Add(local, "down", "local down", "Stop them.", [&o](Session& s) { return LocalDown(s, o.dir); });
+    CLI::App* status = Add(local, "status", "local status -o json", "Show what runs.",
+                           [&o](Session& s) { return LocalStatus(s, o.dir); });
+    for (CLI::App* command : {up, down, status}) {
+      command->add_option("--dir", o.dir, "Folder of store, logs and state (~/.local/state/pgconvoy)")
+          ->option_text("DIR");
+    }
+  }
+
+  std::string PathMigration() const { return values_.project_path.size() == 2 ? values_.project_path[0] : ""; }
+  const std::string& PathRef() const { return values_.project_path.back(); }
+
+  // The innermost command that was named.
+  const CLI::App* Active() const {
+    const CLI::App* active = &app_;
+    while (!active->get_subcommands().empty()) {
+      active = active->get_subcommands().front();
+    }
+    return active;
+  }
+
+  int Dispatch() {
+    const auto session = Session::Create(values_.global);
+    if (!session.ok()) {
+      Say("error " + pgconvoy::Describe(session.status()));
+      return kUsage;
+    }
+    return actions_.at(Active())(**session);
+  }
+
+  int Help(Session& session) {
+    if (values_.topic == "exit-codes") {
+      Out(ExitCodeTable());
+      return kOk;
+    }
+    if (values_.topic.empty()) {
+      // app_.help() would show the help of `help`.
+      Out(app_.get_formatter()->make_help(&app_, app_.get_name(), CLI::AppFormatMode::Normal));
+      return kOk;
+    }
+    for (const CLI::App* command : std::as_const(app_).get_subcommands({})) {
+      if (command->get_name() == values_.topic) {
+        Out(command->help(app_.get_name()));
+        return kOk;
+      }
+    }
+    return FailUsage(session, "no help on \"" + Printable(values_.topic) + "\"", Suggest(&app_, values_.topic));
+  }
+
+  // The usage text of a command with its parents.
+  static std::string PathOf(const CLI::App* app) {
+    return app->get_parent() == nullptr ? app->get_name() : PathOf(app->get_parent()) + " " + app->get_name();
+  }
+
+  static void CollectOptions(const CLI::App* app, std::vector<std::string>& names) {
+    for (const CLI::Option* option : app->get_options()) {
+      for (const std::string& name : option->get_lnames()) {
+        names.push_back("--" + name);
+      }
+    }
+    if (app->get_parent() != nullptr) {
+      CollectOptions(app->get_parent(), names);
+    }
+  }
+
+  // "did you mean …?", or what there is.
+  static std::string Suggest(const CLI::App* app, const std::string& word) {
+    std::vector<std::string> known;
+    if (word.starts_with("-")) {
+      CollectOptions(app, known);
+    } else {
+      for (const CLI::App* sub : app->get_subcommands({})) {
+        known.push_back(sub->get_name());
+      }
+    }
+    const auto nearest = Nearest(word.substr(0, word.find('=')), known);
+    if (nearest) {
+      return "did you mean \"" + *nearest + "\"?";
+    }
+    return word.starts_with("-") || known.empty() ? "" : "known: " + Join(known, ", ");
+  }
+
+  int UsageError(const CLI::ParseError& error) const {
+    const CLI::App* active = Active();
+    std::string what = error.what();
+    std::string remedy;
+    std::vector<std::string> unknown = app_.remaining(true);
+    // A value behind an unknown option is not what is wrong.
+    std::stable_partition(unknown.begin(), unknown.end(),
+                          [](const std::string& word) { return word.starts_with("-"); });
+    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !unknown.empty()) {
+      what = "unknown argument \"" + unknown.front() + "\"";
+      remedy = Suggest(active, unknown.front());
+    } else if (active->get_require_subcommand_min() > 0 && active->get_subcommands().empty()) {
+      const bool named = !unknown.empty();
+      what = named ? "unknown command \"" + unknown.front() + "\"" : "a command is missing";
+      remedy = Suggest(active, named ? unknown.front() : "");
+    }
+    Say(Printable("error PGC-CLI-USAGE: " + what + (remedy.empty() ? "" : "; " + remedy)));
+    Say("next: " + PathOf(active) + " --help");
+    return kUsage;
+  }
+
+  CLI::App app_;
+  Values values_;
+  std::map<const CLI::App*, Action> actions_;
+};
+
+}  // namespace
+
+int Main(int argc, char** argv) {
+  InitCrypto();
+  const int code = CommandLine().Run(argc, argv);
+  // A full disk shows only now.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    Say("error PGC-CLI-OUTPUT: the output could not be written completely");
+    return code == kOk ? kFailure : code;
+  }
+  return code;
+}
+
+}  // namespace pgconvoy::cli

@@ -1,0 +1,245 @@
+#include "cli/commands/client.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include <grpcpp/grpcpp.h>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "common/rpc/rpc.h"
+#include "pgconvoy/v1/migration_service.grpc.pb.h"
+
+namespace pgconvoy::cli {
+namespace {
+
+using Stub = v1::MigrationService::Stub;
+
+absl::Status Explain(const grpc::Status& answer, const std::string& address) {
+  const absl::Status status = rpc::FromGrpc(answer);
+  // With a code of its own the coordinator has spoken for itself.
+  if (status.ok() || !CodeOf(status).starts_with("PGC-RPC-")) {
+    return status;
+  }
+  if (status.code() == absl::StatusCode::kUnavailable) {
+    return MakeError(Verdict::kTransient, "PGC-CLI-UNAVAILABLE", "no coordinator answers at " + address,
+                     "is it running there? start one with `pgconvoy local up`, or name another with --address");
+  }
+  return Annotate(status, "coordinator at " + address);
+}
+
+// Keeps only the newest state: whoever draws is slower than whoever sends.
+class StreamReader : public MigrationStream {
+ public:
+  StreamReader(Stub& stub, const std::string& migration_id, std::string address) : address_(std::move(address)) {
+    request_.set_id(migration_id);
+    reader_ = stub.WatchMigration(&context_, request_);
+    thread_ = std::thread([this] { ReadAll(); });
+  }
+
+  ~StreamReader() override {
+    context_.TryCancel();
+    thread_.join();
+  }
+
+  Next Wait(Millis most) override {
+    std::unique_lock lock(mutex_);
+    arrived_.wait_for(lock, most, [this] { return next_.migration.has_value() || next_.closed; });
+    Next taken = next_;
+    next_.migration.reset();
+    return taken;
+  }
+
+ private:
+  void ReadAll() {
+    v1::Migration migration;
+    while (reader_->Read(&migration)) {
+      const std::lock_guard lock(mutex_);
+      next_.migration = migration;
+      arrived_.notify_one();
+    }
+    const absl::Status status = Explain(reader_->Finish(), address_);
+    const std::lock_guard lock(mutex_);
+    next_.status = status;
+    next_.closed = true;
+    arrived_.notify_one();
+  }
+
+  const std::string address_;
+  v1::WatchMigrationRequest request_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReader<v1::Migration>> reader_;
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  Next next_;
+  std::thread thread_;
+};
+
+// Projects [from, …) that fit in one message; at least one.
+size_t ChunkEnd(const std::vector<v1::ProjectSpec>& projects, size_t from) {
+  size_t bytes = 0;
+  size_t end = from;
+  while (end < projects.size() && end - from < kProjectsPerChunk) {
+    bytes += projects[end].ByteSizeLong();
+    if (end > from && bytes > kBytesPerChunk) {
+      break;
+    }
+    ++end;
+  }
+  return end;
+}
+
+}  // namespace
+
+struct Client::Impl {
+  std::string address;
+  std::optional<Millis> timeout;
+  std::unique_ptr<Stub> stub;
+
+  void SetDeadline(grpc::ClientContext& context, std::optional<Millis> usual) const {
+    if (const std::optional<Millis> limit = timeout ? timeout : usual) {
+      context.set_deadline(std::chrono::system_clock::now() + *limit);
+    }
+  }
+
+  template <typename Response, typename Request>
+  absl::StatusOr<Response> Unary(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                 const Request& request,
+                                 std::optional<Millis> usual = kCallTimeout) {
+    grpc::ClientContext context;
+    SetDeadline(context, usual);
+    Response response;
+    const grpc::Status status = (stub.get()->*method)(&context, request, &response);
+    if (!status.ok()) {
+      return Explain(status, address);
+    }
+    return response;
+  }
+};
+
+Client::Client(const std::string& address, std::optional<Millis> timeout) : impl_(std::make_unique<Impl>()) {
+  impl_->address = address;
+  impl_->timeout = timeout;
+  impl_->stub = v1::MigrationService::NewStub(rpc::Connect(address));
+}
+
+Client::~Client() = default;
+
+absl::StatusOr<v1::Migration> Client::Call(const v1::GetMigrationRequest& request) {
+  return impl_->Unary(&Stub::GetMigration, request);
+}
+absl::StatusOr<v1::ListMigrationsResponse> Client::Call(const v1::ListMigrationsRequest& request) {
+  return impl_->Unary(&Stub::ListMigrations, request);
+}
+absl::StatusOr<v1::ListBatchesResponse> Client::Call(const v1::ListBatchesRequest& request) {
+  return impl_->Unary(&Stub::ListBatches, request);
+}
+absl::StatusOr<v1::ListProjectsResponse> Client::Call(const v1::ListProjectsRequest& request) {
+  return impl_->Unary(&Stub::ListProjects, request);
+}
+absl::StatusOr<v1::Project> Client::Call(const v1::GetProjectRequest& request) {
+  return impl_->Unary(&Stub::GetProject, request);
+}
+absl::StatusOr<v1::ListWorkersResponse> Client::Call(const v1::ListWorkersRequest& request) {
+  return impl_->Unary(&Stub::ListWorkers, request);
+}
+absl::StatusOr<v1::ListEventsResponse> Client::Call(const v1::ListEventsRequest& request) {
+  return impl_->Unary(&Stub::ListEvents, request);
+}
+absl::StatusOr<v1::Migration> Client::Call(const v1::PauseMigrationRequest& request) {
+  return impl_->Unary(&Stub::PauseMigration, request);
+}
+absl::StatusOr<v1::Migration> Client::Call(const v1::ResumeMigrationRequest& request) {
+  return impl_->Unary(&Stub::ResumeMigration, request);
+}
+absl::StatusOr<v1::Migration> Client::Call(const v1::CancelMigrationRequest& request) {
+  return impl_->Unary(&Stub::CancelMigration, request);
+}
+absl::StatusOr<v1::ProjectActionResponse> Client::Call(const v1::RetryProjectsRequest& request) {
+  return impl_->Unary(&Stub::RetryProjects, request);
+}
+absl::StatusOr<v1::ProjectActionResponse> Client::Call(const v1::RollbackProjectsRequest& request) {
+  return impl_->Unary(&Stub::RollbackProjects, request);
+}
+absl::StatusOr<v1::ListBackupsResponse> Client::Call(const v1::ListBackupsRequest& request) {
+  return impl_->Unary(&Stub::ListBackups, request);
+}
+absl::StatusOr<v1::VerifyBackupResponse> Client::Call(const v1::VerifyBackupRequest& request) {
+  return impl_->Unary(&Stub::VerifyBackup, request, std::nullopt);
+}
+absl::StatusOr<v1::SealedCredential> Client::Call(const v1::GetSealedCredentialRequest& request) {
+  return impl_->Unary(&Stub::GetSealedCredential, request);
+}
+
+absl::StatusOr<v1::SubmitMigrationResponse> Client::Submit(const v1::SubmitHeader& header,
+                                                           const std::vector<v1::ProjectSpec>& projects) {
+  grpc::ClientContext context;
+  impl_->SetDeadline(context, kSubmitTimeout);
+  v1::SubmitMigrationResponse response;
+  const auto writer = impl_->stub->SubmitMigration(&context, &response);
+  v1::SubmitMigrationRequest first;
+  *first.mutable_header() = header;
+  // A refused write means that the coordinator has answered early; Finish says what.
+  bool open = writer->Write(first);
+  for (size_t from = 0; open && from < projects.size();) {
+    const size_t end = ChunkEnd(projects, from);
+    v1::SubmitMigrationRequest chunk;
+    for (; from < end; ++from) {
+      *chunk.mutable_projects()->add_projects() = projects[from];
+    }
+    open = writer->Write(chunk);
+  }
+  writer->WritesDone();
+  const grpc::Status status = writer->Finish();
+  if (!status.ok()) {
+    return Explain(status, impl_->address);
+  }
+  return response;
+}
+
+absl::StatusOr<std::vector<v1::ProjectSpec>> Client::Discover(const std::string& plan_json) {
+  grpc::ClientContext context;
+  impl_->SetDeadline(context, kSubmitTimeout);
+  v1::DiscoverProjectsRequest request;
+  request.set_plan_json(plan_json);
+  const auto reader = impl_->stub->DiscoverProjects(&context, request);
+  std::vector<v1::ProjectSpec> projects;
+  v1::DiscoverProjectsResponse part;
+  while (reader->Read(&part)) {
+    projects.insert(projects.end(), part.projects().begin(), part.projects().end());
+  }
+  PGC_RETURN_IF_ERROR(Explain(reader->Finish(), impl_->address));
+  return projects;
+}
+
+absl::Status Client::Describe(const std::string& plan_json,
+                              const std::vector<v1::ProjectSpec>& projects,
+                              const std::function<void(const v1::PhaseDescription&)>& on_description) {
+  for (size_t from = 0; from < projects.size();) {
+    grpc::ClientContext context;
+    impl_->SetDeadline(context, kSubmitTimeout);
+    v1::DescribePlanRequest request;
+    request.set_plan_json(plan_json);
+    const size_t end = ChunkEnd(projects, from);
+    for (; from < end; ++from) {
+      *request.add_projects() = projects[from];
+    }
+    const auto reader = impl_->stub->DescribePlan(&context, request);
+    v1::DescribePlanResponse part;
+    while (reader->Read(&part)) {
+      for (const v1::PhaseDescription& description : part.descriptions()) {
+        on_description(description);
+      }
+    }
+    PGC_RETURN_IF_ERROR(Explain(reader->Finish(), impl_->address));
+  }
+  return absl::OkStatus();
+}
+
+std::unique_ptr<MigrationStream> Client::Watch(const std::string& migration_id) {
+  return std::make_unique<StreamReader>(*impl_->stub, migration_id, impl_->address);
+}
+
+}  // namespace pgconvoy::cli

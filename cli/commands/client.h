@@ -1,0 +1,106 @@
+// The coordinator as the CLI sees it: MigrationService with deadlines, and errors that say what to do.
+//
+// Errors: what the coordinator answered, with its code and remedy. PGC-CLI-UNAVAILABLE (Unavailable) when nobody
+// answers, DeadlineExceeded when the time given was not enough.
+// Thread safety: any thread.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "pgconvoy/v1/migration_service.pb.h"
+
+namespace pgconvoy::cli {
+
+using Millis = std::chrono::milliseconds;
+
+inline constexpr Millis kCallTimeout{15'000};
+inline constexpr Millis kSubmitTimeout{600'000};
+// The coordinator takes at most so many projects in one message.
+inline constexpr int kProjectsPerChunk = 1000;
+// And 4 MiB in all; half of it leaves room for the rest of the message.
+inline constexpr size_t kBytesPerChunk = 2 << 20;
+
+// An open WatchMigration stream, read by a thread of its own. Cancelled and joined on destruction.
+class MigrationStream {
+ public:
+  struct Next {
+    // The newest state that came since the last call.
+    std::optional<v1::Migration> migration;
+    // Set once the stream has ended; the status says how.
+    bool closed = false;
+    absl::Status status;
+  };
+  virtual ~MigrationStream() = default;
+  // Waits until something came, at most so long.
+  virtual Next Wait(Millis most) = 0;
+};
+
+class Client {
+ public:
+  // `timeout` replaces the deadlines above when given.
+  Client(const std::string& address, std::optional<Millis> timeout);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  absl::StatusOr<v1::Migration> Call(const v1::GetMigrationRequest& request);
+  absl::StatusOr<v1::ListMigrationsResponse> Call(const v1::ListMigrationsRequest& request);
+  absl::StatusOr<v1::ListBatchesResponse> Call(const v1::ListBatchesRequest& request);
+  absl::StatusOr<v1::ListProjectsResponse> Call(const v1::ListProjectsRequest& request);
+  absl::StatusOr<v1::Project> Call(const v1::GetProjectRequest& request);
+  absl::StatusOr<v1::ListWorkersResponse> Call(const v1::ListWorkersRequest& request);
+  absl::StatusOr<v1::ListEventsResponse> Call(const v1::ListEventsRequest& request);
+  absl::StatusOr<v1::Migration> Call(const v1::PauseMigrationRequest& request);
+  absl::StatusOr<v1::Migration> Call(const v1::ResumeMigrationRequest& request);
+  absl::StatusOr<v1::Migration> Call(const v1::CancelMigrationRequest& request);
+  absl::StatusOr<v1::ProjectActionResponse> Call(const v1::RetryProjectsRequest& request);
+  absl::StatusOr<v1::ProjectActionResponse> Call(const v1::RollbackProjectsRequest& request);
+  absl::StatusOr<v1::ListBackupsResponse> Call(const v1::ListBackupsRequest& request);
+  // Reads a whole backup on a worker, so it has no deadline of its own.
+  absl::StatusOr<v1::VerifyBackupResponse> Call(const v1::VerifyBackupRequest& request);
+  absl::StatusOr<v1::SealedCredential> Call(const v1::GetSealedCredentialRequest& request);
+
+  absl::StatusOr<v1::SubmitMigrationResponse> Submit(const v1::SubmitHeader& header,
+                                                     const std::vector<v1::ProjectSpec>& projects);
+  absl::StatusOr<std::vector<v1::ProjectSpec>> Discover(const std::string& plan_json);
+  // Projects in as many calls as the limits ask for; descriptions are handed on as they come.
+  absl::Status Describe(const std::string& plan_json,
+                        const std::vector<v1::ProjectSpec>& projects,
+                        const std::function<void(const v1::PhaseDescription&)>& on_description);
+  std::unique_ptr<MigrationStream> Watch(const std::string& migration_id);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Every page of a list in one response; `limit` items at most (0: all), in which case next_page_token stays set.
+template <typename Response, typename Request>
+absl::StatusOr<Response> CallAllPages(Client& client, Request request, int limit, int (Response::*size)() const) {
+  constexpr int kPageSize = 1000;
+  Response all;
+  while (true) {
+    const int left = limit - (all.*size)();
+    request.set_page_size(limit > 0 && left < kPageSize ? left : kPageSize);
+    absl::StatusOr<Response> page = client.Call(request);
+    if (!page.ok()) {
+      return page.status();
+    }
+    const std::string token = page->next_page_token();
+    all.MergeFrom(*page);
+    all.set_next_page_token(token);
+    if (token.empty() || token == request.page_token() || (limit > 0 && (all.*size)() >= limit)) {
+      return all;
+    }
+    request.set_page_token(token);
+  }
+}
+
+}  // namespace pgconvoy::cli

@@ -1,0 +1,97 @@
+// The commands, one function each. Every function prints what it has to say and gives the exit code.
+//
+// A migration is named by its id, by "latest", or by "" when exactly one is unfinished.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/commands/session.h"
+
+namespace pgconvoy::cli {
+
+// ---- looking: resources.cc -------------------------------------------------------------------------------------
+
+struct GetOptions {
+  std::string migration;
+  // Empty: every project.
+  std::string project;
+  // Names of ProjectState in any case, comma-separated; empty: all.
+  std::string states;
+  // 0: everything.
+  int limit = 0;
+};
+int GetMigrations(Session& session, const GetOptions& options);
+int GetBatches(Session& session, const GetOptions& options);
+int GetProjects(Session& session, const GetOptions& options);
+int GetWorkers(Session& session);
+int GetEvents(Session& session, const GetOptions& options);
+int DescribeMigration(Session& session, const std::string& migration);
+int DescribeProject(Session& session, const std::string& migration, const std::string& ref);
+
+// The migration behind a name as above. NotFound or InvalidArgument PGC-CLI-MIGRATION when there is none or several.
+absl::StatusOr<v1::Migration> FindMigration(Session& session, const std::string& name);
+
+// ---- submitting: submit.cc -------------------------------------------------------------------------------------
+
+struct SubmitOptions {
+  std::string plan;
+  // CSV file; exclusive with `all`.
+  std::string projects;
+  bool all = false;
+  // 0: the plan's.
+  int batch_size = 0;
+  bool dry_run = false;
+  bool wait = false;
+  // Empty: a new one.
+  std::string request_id;
+};
+int Submit(Session& session, const SubmitOptions& options);
+int ValidatePlanFile(Session& session, const std::string& file);
+
+// ---- following: follow.cc --------------------------------------------------------------------------------------
+
+// Progress to stdout; ends with the migration.
+int Watch(Session& session, const std::string& migration);
+// Progress to stderr, the outcome to stdout.
+int Wait(Session& session, const std::string& migration);
+
+// ---- steering: steer.cc ----------------------------------------------------------------------------------------
+
+struct SteerOptions {
+  std::string migration;
+  std::string project;
+  std::string reason;
+  // retry: every project that failed.
+  bool failed = false;
+  bool discard_writes = false;
+  bool yes = false;
+};
+int Pause(Session& session, const SteerOptions& options);
+int Resume(Session& session, const SteerOptions& options);
+int Cancel(Session& session, const SteerOptions& options);
+int Retry(Session& session, const SteerOptions& options);
+int Rollback(Session& session, const SteerOptions& options);
+
+// ---- credentials.cc, backup.cc ---------------------------------------------------------------------------------
+
+int Keygen(Session& session, const std::string& file);
+int Reveal(Session& session, const std::string& migration, const std::string& ref, const std::string& key_file);
+int BackupList(Session& session, const std::string& migration, const std::string& project);
+int BackupVerify(Session& session, const std::string& backup_id);
+
+// ---- local.cc --------------------------------------------------------------------------------------------------
+
+struct LocalOptions {
+  // Empty: the default folder.
+  std::string dir;
+  int workers = 2;
+  int slots = 4;
+  std::string listen = "127.0.0.1:7070";
+  bool detach = false;
+};
+int LocalUp(Session& session, const LocalOptions& options);
+int LocalDown(Session& session, const std::string& dir);
+int LocalStatus(Session& session, const std::string& dir);
+
+}  // namespace pgconvoy::cli

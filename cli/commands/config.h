@@ -1,0 +1,26 @@
+// The configuration file: a YAML map with address, output, color and timeout, all optional.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace pgconvoy::cli {
+
+struct Config {
+  std::string address;
+  std::string output;
+  std::string color;
+  std::string timeout;
+};
+
+// `path` empty: $PGCONVOY_CONFIG, else $XDG_CONFIG_HOME/pgconvoy/config.yaml (~/.config), which need not exist.
+// InvalidArgument PGC-CLI-CONFIG for an unreadable file or an unknown key.
+absl::StatusOr<Config> LoadConfig(const std::string& path);
+
+// The variable's value, "" when unset.
+std::string Env(const char* name);
+// $XDG_…_HOME, else ~/`fallback`.
+std::string XdgFolder(const char* variable, const char* fallback);
+
+}  // namespace pgconvoy::cli
