@@ -100,11 +100,12 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
 
   using pgconvoy::log::Level;
-  const Level level = log_level == "debug"  ? Level::kDebug
-                      : log_level == "warn" ? Level::kWarn
+  const Level level = log_level == "debug"   ? Level::kDebug
+                      : log_level == "warn"  ? Level::kWarn
                       : log_level == "error" ? Level::kError
                                              : Level::kInfo;
-  pgconvoy::log::Init("worker", log_format == "json" ? pgconvoy::log::Format::kJson : pgconvoy::log::Format::kText, level);
+  pgconvoy::log::Init("worker", log_format == "json" ? pgconvoy::log::Format::kJson : pgconvoy::log::Format::kText,
+                      level);
   pgconvoy::InitCrypto();
   // Detached threads may still look at it while the process ends, so it is never destroyed.
   auto* const worker = new pgconvoy::worker::Worker(options);

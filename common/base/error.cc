@@ -14,17 +14,12 @@ constexpr char kRemedyUrl[] = "pgconvoy.dev/remedy";
 
 absl::StatusCode CodeFor(Verdict verdict) {
   switch (verdict) {
-    case Verdict::kTransient:
-      return absl::StatusCode::kUnavailable;
+    case Verdict::kTransient: return absl::StatusCode::kUnavailable;
     case Verdict::kPermanent:
-    case Verdict::kOperator:
-      return absl::StatusCode::kFailedPrecondition;
-    case Verdict::kInDoubt:
-      return absl::StatusCode::kUnknown;
-    case Verdict::kFenced:
-      return absl::StatusCode::kAborted;
-    case Verdict::kAbandoned:
-      return absl::StatusCode::kCancelled;
+    case Verdict::kOperator: return absl::StatusCode::kFailedPrecondition;
+    case Verdict::kInDoubt: return absl::StatusCode::kUnknown;
+    case Verdict::kFenced: return absl::StatusCode::kAborted;
+    case Verdict::kAbandoned: return absl::StatusCode::kCancelled;
   }
   return absl::StatusCode::kInternal;
 }
@@ -57,26 +52,17 @@ std::optional<std::string> Payload(const absl::Status& status, const char* url) 
 
 std::string_view VerdictName(Verdict verdict) {
   switch (verdict) {
-    case Verdict::kTransient:
-      return "TRANSIENT";
-    case Verdict::kPermanent:
-      return "PERMANENT";
-    case Verdict::kInDoubt:
-      return "IN_DOUBT";
-    case Verdict::kFenced:
-      return "FENCED";
-    case Verdict::kOperator:
-      return "OPERATOR";
-    case Verdict::kAbandoned:
-      return "ABANDONED";
+    case Verdict::kTransient: return "TRANSIENT";
+    case Verdict::kPermanent: return "PERMANENT";
+    case Verdict::kInDoubt: return "IN_DOUBT";
+    case Verdict::kFenced: return "FENCED";
+    case Verdict::kOperator: return "OPERATOR";
+    case Verdict::kAbandoned: return "ABANDONED";
   }
   return "UNKNOWN";
 }
 
-absl::Status MakeError(Verdict verdict,
-                       std::string_view code,
-                       std::string_view message,
-                       std::string_view remedy) {
+absl::Status MakeError(Verdict verdict, std::string_view code, std::string_view message, std::string_view remedy) {
   return WithPayloads(CodeFor(verdict), verdict, code, message, remedy);
 }
 
@@ -96,10 +82,8 @@ Verdict VerdictOf(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kCancelled:
-      return Verdict::kTransient;
-    default:
-      return Verdict::kPermanent;
+    case absl::StatusCode::kCancelled: return Verdict::kTransient;
+    default: return Verdict::kPermanent;
   }
 }
 
@@ -130,9 +114,8 @@ absl::Status Annotate(const absl::Status& status, std::string_view prefix) {
     return status;
   }
   absl::Status annotated(status.code(), std::string(prefix) + ": " + MessageOf(status));
-  status.ForEachPayload([&annotated](absl::string_view url, const absl::Cord& payload) {
-    annotated.SetPayload(url, payload);
-  });
+  status.ForEachPayload(
+      [&annotated](absl::string_view url, const absl::Cord& payload) { annotated.SetPayload(url, payload); });
   return annotated;
 }
 

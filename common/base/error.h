@@ -69,16 +69,15 @@ absl::Status Annotate(const absl::Status& status, std::string_view prefix);
 #define PGC_CONCAT(a, b) PGC_CONCAT_INNER(a, b)
 
 // Returns from the enclosing function when `expr` is not OK.
-#define PGC_RETURN_IF_ERROR(expr)                \
-  do {                                           \
+#define PGC_RETURN_IF_ERROR(expr)                             \
+  do {                                                        \
     if (absl::Status pgc_status = (expr); !pgc_status.ok()) { \
-      return pgc_status;                         \
-    }                                            \
+      return pgc_status;                                      \
+    }                                                         \
   } while (false)
 
 // PGC_ASSIGN_OR_RETURN(auto x, Compute()); leaves the enclosing function when Compute() failed.
-#define PGC_ASSIGN_OR_RETURN(lhs, expr) \
-  PGC_ASSIGN_OR_RETURN_IMPL(PGC_CONCAT(pgc_statusor_, __LINE__), lhs, expr)
+#define PGC_ASSIGN_OR_RETURN(lhs, expr) PGC_ASSIGN_OR_RETURN_IMPL(PGC_CONCAT(pgc_statusor_, __LINE__), lhs, expr)
 #define PGC_ASSIGN_OR_RETURN_IMPL(var, lhs, expr) \
   auto var = (expr);                              \
   if (!var.ok()) {                                \

@@ -26,11 +26,11 @@ absl::Status HitFailpoint(std::string_view name);
 
 #ifdef PGCONVOY_FAILPOINTS_ENABLED
 // In a function that returns absl::Status or StatusOr.
-#define PGC_FAILPOINT(name)                                                      \
-  do {                                                                           \
+#define PGC_FAILPOINT(name)                                                                 \
+  do {                                                                                      \
     if (absl::Status pgc_failpoint = ::pgconvoy::HitFailpoint(name); !pgc_failpoint.ok()) { \
-      return pgc_failpoint;                                                      \
-    }                                                                            \
+      return pgc_failpoint;                                                                 \
+    }                                                                                       \
   } while (false)
 #else
 #define PGC_FAILPOINT(name) \

@@ -92,7 +92,9 @@ std::string_view Name(BatchState state) { return NameIn(kBatchStateNames, state)
 std::optional<Phase> PhaseFromName(std::string_view name) { return ValueIn(kPhaseNames, name); }
 std::optional<Direction> DirectionFromName(std::string_view name) { return ValueIn(kDirectionNames, name); }
 std::optional<ProjectState> ProjectStateFromName(std::string_view name) { return ValueIn(kProjectStateNames, name); }
-std::optional<MigrationState> MigrationStateFromName(std::string_view name) { return ValueIn(kMigrationStateNames, name); }
+std::optional<MigrationState> MigrationStateFromName(std::string_view name) {
+  return ValueIn(kMigrationStateNames, name);
+}
 std::optional<BatchState> BatchStateFromName(std::string_view name) { return ValueIn(kBatchStateNames, name); }
 
 bool IsEnded(ProjectState state) {

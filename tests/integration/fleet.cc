@@ -21,8 +21,8 @@ namespace {
 
 using Stub = v1::MigrationService::Stub;
 
-const char* const kTables[] = {
-    "auth.users", "auth.sessions", "auth.refresh_tokens", "storage.buckets", "storage.objects"};
+const char* const kTables[] = {"auth.users", "auth.sessions", "auth.refresh_tokens", "storage.buckets",
+                               "storage.objects"};
 
 std::string SourceFile(const std::string& relative) {
   const char* const root = std::getenv("PGCONVOY_SOURCE_DIR");
@@ -37,7 +37,9 @@ void Require(const grpc::Status& status, const std::string& what) {
 
 // Calls once, and again while the coordinator is away.
 template <typename Response>
-Response Call(int port, const std::string& what, const std::function<grpc::Status(Stub&, grpc::ClientContext&, Response*)>& call) {
+Response Call(int port,
+              const std::string& what,
+              const std::function<grpc::Status(Stub&, grpc::ClientContext&, Response*)>& call) {
   grpc::Status status;
   for (int i = 0; i < 150; ++i) {
     const auto stub = v1::MigrationService::NewStub(rpc::Connect("127.0.0.1:" + std::to_string(port)));
@@ -62,8 +64,8 @@ std::string HashSql(const std::string& where) {
   std::string sql;
   for (const char* const table : kTables) {
     sql += sql.empty() ? "" : " || ";
-    sql += "coalesce((SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) || count(*) FROM " + std::string(table) +
-           " t" + where + "), 'none')";
+    sql += "coalesce((SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) || count(*) FROM " +
+           std::string(table) + " t" + where + "), 'none')";
   }
   return "SELECT md5(" + sql + ")";
 }
@@ -80,10 +82,8 @@ Fleet::Fleet(const Options& options) : lease_ttl_(options.lease_ttl) {
   PgClusterOptions durable;
   durable.durable = true;
   store_ = std::make_unique<PgCluster>(durable);
-  for (const char* const name : {"PGCONVOY_SHARED_READER_PASSWORD",
-                                 "PGCONVOY_SHARED_REGISTRAR_PASSWORD",
-                                 "PGCONVOY_ISOLATED_PROVISIONER_PASSWORD",
-                                 "PGCONVOY_DEMO_TENANT_PASSWORD"}) {
+  for (const char* const name : {"PGCONVOY_SHARED_READER_PASSWORD", "PGCONVOY_SHARED_REGISTRAR_PASSWORD",
+                                 "PGCONVOY_ISOLATED_PROVISIONER_PASSWORD", "PGCONVOY_DEMO_TENANT_PASSWORD"}) {
     env_[name] = RandomPassword().Reveal();
   }
   env_["PGCONVOY_SHARED_CONNINFO"] = source_->TcpConninfo();
@@ -107,9 +107,10 @@ Fleet::~Fleet() {
 }
 
 void Fleet::RunPsql(PgCluster& cluster, const std::string& database, const std::string& file) {
-  const Finished done = RunToEnd({.argv = {"/usr/bin/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d",
-                                           cluster.SocketConninfo(database), "-f", SourceFile("deploy/demo/sql/" + file)},
-                                  .env = env_});
+  const Finished done =
+      RunToEnd({.argv = {"/usr/bin/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", cluster.SocketConninfo(database),
+                         "-f", SourceFile("deploy/demo/sql/" + file)},
+                .env = env_});
   if (done.exit_code != 0) {
     throw std::runtime_error(file + ": " + done.err);
   }
@@ -118,8 +119,8 @@ void Fleet::RunPsql(PgCluster& cluster, const std::string& database, const std::
 void Fleet::SeedSource(int projects) {
   env_["PGCONVOY_DEMO_PROJECTS"] = std::to_string(projects);
   source_->Exec("postgres", "CREATE DATABASE platform");
-  for (const char* const file :
-       {"10_platform.sql", "20_auth.sql", "30_storage.sql", "40_logins_shared.sql", "50_seed.sql", "60_triggers.sql"}) {
+  for (const char* const file : {"10_platform.sql", "20_auth.sql", "30_storage.sql", "40_logins_shared.sql",
+                                 "50_seed.sql", "60_triggers.sql"}) {
     RunPsql(*source_, "platform", file);
   }
   for (const auto& row :
@@ -160,7 +161,9 @@ Process& Fleet::StartWorker(const std::string& id, const std::string& failpoints
   return *workers_[id];
 }
 
-std::string Fleet::WorkerLog(const std::string& id) const { return ReadFile(folder_.path() + "/worker-" + id + ".log"); }
+std::string Fleet::WorkerLog(const std::string& id) const {
+  return ReadFile(folder_.path() + "/worker-" + id + ".log");
+}
 
 std::string Fleet::CoordinatorLog() const { return ReadFile(folder_.path() + "/coordinator.log"); }
 
@@ -218,7 +221,8 @@ v1::Migration Fleet::WaitEnded(const std::string& migration, int seconds) {
     for (const std::string& ref : refs_) {
       open += "\n" + GetProject(migration, ref).ShortDebugString();
     }
-    throw std::runtime_error("the migration does not end: " + last.ShortDebugString() + open + "\n" + CoordinatorLog());
+    throw std::runtime_error("the migration does not end: " + last.ShortDebugString() + open + "\n" +
+                             CoordinatorLog());
   }
   return last;
 }
@@ -234,26 +238,26 @@ void Fleet::WaitPhase(const std::string& migration, const std::string& ref, v1::
 }
 
 void Fleet::Rollback(const std::string& migration, const std::string& ref, bool discard_writes) {
-  Call<v1::ProjectActionResponse>(
-      port_, "rollback", [&](Stub& stub, grpc::ClientContext& context, v1::ProjectActionResponse* out) {
-        v1::RollbackProjectsRequest request;
-        request.set_migration_id(migration);
-        request.set_project_ref(ref);
-        request.set_discard_writes(discard_writes);
-        request.set_actor("test");
-        return stub.RollbackProjects(&context, request, out);
-      });
+  Call<v1::ProjectActionResponse>(port_, "rollback",
+                                  [&](Stub& stub, grpc::ClientContext& context, v1::ProjectActionResponse* out) {
+                                    v1::RollbackProjectsRequest request;
+                                    request.set_migration_id(migration);
+                                    request.set_project_ref(ref);
+                                    request.set_discard_writes(discard_writes);
+                                    request.set_actor("test");
+                                    return stub.RollbackProjects(&context, request, out);
+                                  });
 }
 
 void Fleet::Retry(const std::string& migration, const std::string& ref) {
-  Call<v1::ProjectActionResponse>(
-      port_, "retry", [&](Stub& stub, grpc::ClientContext& context, v1::ProjectActionResponse* out) {
-        v1::RetryProjectsRequest request;
-        request.set_migration_id(migration);
-        request.set_project_ref(ref);
-        request.set_actor("test");
-        return stub.RetryProjects(&context, request, out);
-      });
+  Call<v1::ProjectActionResponse>(port_, "retry",
+                                  [&](Stub& stub, grpc::ClientContext& context, v1::ProjectActionResponse* out) {
+                                    v1::RetryProjectsRequest request;
+                                    request.set_migration_id(migration);
+                                    request.set_project_ref(ref);
+                                    request.set_actor("test");
+                                    return stub.RetryProjects(&context, request, out);
+                                  });
 }
 
 void Fleet::Cancel(const std::string& migration) {
@@ -295,9 +299,11 @@ std::string Fleet::WhyNotIsolated(const std::string& ref) {
   if (SourceHash(ref) != TargetHash(ref)) {
     return ref + ": the rows differ";
   }
-  const auto row = source_->QueryRows("platform",
-                                      "SELECT database_name, database_user, database_password_hash, credential_status, "
-                                      "writes_frozen FROM public.projects WHERE ref = '" + ref + "'")[0];
+  const auto row =
+      source_->QueryRows("platform",
+                         "SELECT database_name, database_user, database_password_hash, credential_status, "
+                         "writes_frozen FROM public.projects WHERE ref = '" +
+                             ref + "'")[0];
   if (row[0] != name || row[1] != name || row[3] != "active" || row[4] != "f") {
     return ref + ": the registry row is not switched";
   }
@@ -319,15 +325,16 @@ std::string Fleet::WhyNotIsolated(const std::string& ref) {
 
 std::string Fleet::WhyNotUntouched(const std::string& ref) {
   const std::string name = "project_" + ref;
-  if (target_->QueryValue("postgres",
-                          "SELECT (SELECT count(*) FROM pg_database WHERE datname = '" + name +
-                              "') + (SELECT count(*) FROM pg_roles WHERE rolname = '" + name + "')") != "0") {
+  if (target_->QueryValue("postgres", "SELECT (SELECT count(*) FROM pg_database WHERE datname = '" + name +
+                                          "') + (SELECT count(*) FROM pg_roles WHERE rolname = '" + name + "')") !=
+      "0") {
     return ref + ": role or database is still there";
   }
-  if (source_->QueryValue("platform",
-                          "SELECT database_name IS NULL AND database_user IS NULL AND database_password_hash IS NULL AND "
-                          "credential_status = 'fallback' AND NOT writes_frozen FROM public.projects WHERE ref = '" +
-                              ref + "'") != "t") {
+  if (source_->QueryValue(
+          "platform",
+          "SELECT database_name IS NULL AND database_user IS NULL AND database_password_hash IS NULL AND "
+          "credential_status = 'fallback' AND NOT writes_frozen FROM public.projects WHERE ref = '" +
+              ref + "'") != "t") {
     return ref + ": the registry row is not as before";
   }
   return "";

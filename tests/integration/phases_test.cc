@@ -27,9 +27,9 @@ class AcceptAll : public worker::Reporter {
   std::vector<v1::Intent> intents;
 };
 
-constexpr Phase kForward[] = {Phase::kFence,  Phase::kPreValidation, Phase::kFreeze, Phase::kCredentials,
-                              Phase::kProvision, Phase::kBackup,     Phase::kCopy,   Phase::kVerify,
-                              Phase::kCutover, Phase::kPostValidation, Phase::kCleanup};
+constexpr Phase kForward[] = {Phase::kFence,     Phase::kPreValidation,  Phase::kFreeze, Phase::kCredentials,
+                              Phase::kProvision, Phase::kBackup,         Phase::kCopy,   Phase::kVerify,
+                              Phase::kCutover,   Phase::kPostValidation, Phase::kCleanup};
 constexpr Phase kRollback[] = {Phase::kFence,  Phase::kCutover, Phase::kProvision, Phase::kCredentials,
                                Phase::kFreeze, Phase::kBackup,  Phase::kVerify,    Phase::kCleanup};
 
@@ -149,9 +149,11 @@ TEST_F(PhasesTest, ASourceThatWasWrittenToIsNotCutOver) {
     }
     ASSERT_EQ(Describe(Run(*attempt, phase)), "OK");
   }
-  fleet_.source().Exec("platform",
-                       "SET session_replication_role = replica; UPDATE auth.users SET aud = 'changed' WHERE id = (SELECT "
-                       "id FROM auth.users WHERE project_ref = '" + fleet_.refs()[0] + "' LIMIT 1)");
+  fleet_.source().Exec(
+      "platform",
+      "SET session_replication_role = replica; UPDATE auth.users SET aud = 'changed' WHERE id = (SELECT "
+      "id FROM auth.users WHERE project_ref = '" +
+          fleet_.refs()[0] + "' LIMIT 1)");
   EXPECT_EQ(CodeOf(Run(*attempt, Phase::kCutover)), "PGC-CUT-SOURCE-DIRTY");
 }
 
@@ -170,13 +172,16 @@ TEST_F(PhasesTest, ATargetThatWasWrittenToIsNotRolledBack) {
     EXPECT_EQ(VerdictOf(refused), Verdict::kOperator);
   }
   EXPECT_EQ(fleet_.TargetHash(ref), written);
-  EXPECT_EQ(fleet_.target().QueryValue("postgres", "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'project_" + ref + "'"), "t");
+  EXPECT_EQ(fleet_.target().QueryValue("postgres",
+                                       "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'project_" + ref + "'"),
+            "t");
 }
 
 TEST_F(PhasesTest, TheReconcilerRemovesWhatADeadAttemptLeft) {
   {
     const auto attempt = NewAttempt();
-    for (const Phase phase : {Phase::kFence, Phase::kPreValidation, Phase::kCredentials, Phase::kProvision, Phase::kBackup, Phase::kCopy}) {
+    for (const Phase phase : {Phase::kFence, Phase::kPreValidation, Phase::kCredentials, Phase::kProvision,
+                              Phase::kBackup, Phase::kCopy}) {
       ASSERT_EQ(Describe(Run(*attempt, phase)), "OK");
     }
   }

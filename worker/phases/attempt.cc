@@ -9,21 +9,15 @@
 
 namespace pgconvoy::worker {
 
-absl::StatusOr<std::unique_ptr<Attempt>> Attempt::Create(const v1::Plan& plan,
-                                                         AttemptGrant grant,
-                                                         SessionPool& pool,
-                                                         SchemaCache& schemas,
-                                                         Reporter& reporter) {
+absl::StatusOr<std::unique_ptr<Attempt>> Attempt::Create(
+    const v1::Plan& plan, AttemptGrant grant, SessionPool& pool, SchemaCache& schemas, Reporter& reporter) {
   std::unique_ptr<Attempt> attempt(new Attempt(plan, std::move(grant), pool, schemas, reporter));
   PGC_RETURN_IF_ERROR(attempt->RenderNames());
   return attempt;
 }
 
-Attempt::Attempt(const v1::Plan& plan,
-                 AttemptGrant grant,
-                 SessionPool& pool,
-                 SchemaCache& schemas,
-                 Reporter& reporter)
+Attempt::Attempt(
+    const v1::Plan& plan, AttemptGrant grant, SessionPool& pool, SchemaCache& schemas, Reporter& reporter)
     : plan_(plan),
       grant_(std::move(grant)),
       names_(grant_.store_id, grant_.ref, grant_.fence),
@@ -57,7 +51,8 @@ absl::StatusOr<PooledSession> Attempt::Provisioner() {
 }
 
 absl::StatusOr<PooledSession> Attempt::Registrar() {
-  return pool_.Acquire(registry_server(), LoginKind::kRegistrar, plan_.registry().database(), names_.application_name);
+  return pool_.Acquire(registry_server(), LoginKind::kRegistrar, plan_.registry().database(),
+                       names_.application_name);
 }
 
 absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin(const std::string& database) {
@@ -65,8 +60,8 @@ absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin(const std::
   pg::SessionOptions options;
   // What is loaded before the last commit can be loaded again from the backup; that commit is synchronous.
   options.idle_in_transaction_timeout_ms = 300'000;
-  return SessionPool::Open(
-      target_server(), names_.login, *login_password, database, names_.application_name, options);
+  return SessionPool::Open(target_server(), names_.login, *login_password, database, names_.application_name,
+                           options);
 }
 
 absl::StatusOr<pg::Connection*> Attempt::Target() {
@@ -100,9 +95,7 @@ absl::Status Attempt::ReportIntent(v1::Intent intent) {
   return absl::OkStatus();
 }
 
-std::string Attempt::OwnerComment() const {
-  return worker::OwnerComment(grant_.store_id, grant_.ref, grant_.fence);
-}
+std::string Attempt::OwnerComment() const { return worker::OwnerComment(grant_.store_id, grant_.ref, grant_.fence); }
 
 bool Attempt::IsOwnComment(std::string_view comment) const {
   return worker::IsOwnComment(comment, grant_.store_id, grant_.ref);

@@ -66,11 +66,8 @@ struct ProjectNames {
 class Attempt {
  public:
   // PGC-PLAN-… when a template of the plan cannot be rendered for this project.
-  static absl::StatusOr<std::unique_ptr<Attempt>> Create(const v1::Plan& plan,
-                                                         AttemptGrant grant,
-                                                         SessionPool& pool,
-                                                         SchemaCache& schemas,
-                                                         Reporter& reporter);
+  static absl::StatusOr<std::unique_ptr<Attempt>> Create(
+      const v1::Plan& plan, AttemptGrant grant, SessionPool& pool, SchemaCache& schemas, Reporter& reporter);
 
   const v1::Plan& plan() const { return plan_; }
   const AttemptGrant& grant() const { return grant_; }

@@ -58,7 +58,8 @@ absl::Status CheckList::Verdict() const {
   if (failed.empty()) {
     return absl::OkStatus();
   }
-  return MakeError(pgconvoy::Verdict::kPermanent, "PGC-CHECK-FAILED", failed, "put that right, then retry the project");
+  return MakeError(pgconvoy::Verdict::kPermanent, "PGC-CHECK-FAILED", failed,
+                   "put that right, then retry the project");
 }
 
 }  // namespace pgconvoy::worker

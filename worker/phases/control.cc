@@ -58,8 +58,7 @@ constexpr char kLock[] =
     "SELECT fence FROM pgconvoy.fence WHERE store_id = $1 AND project = $2 AND fence = $3::bigint FOR UPDATE";
 
 absl::Status Stale(const Attempt& attempt) {
-  return MakeError(Verdict::kFenced,
-                   "PGC-FENCE-STALE",
+  return MakeError(Verdict::kFenced, "PGC-FENCE-STALE",
                    "project " + attempt.grant().ref + ": a newer attempt than fence " +
                        std::to_string(attempt.grant().fence) + " has taken over",
                    "nothing to do: the newer attempt goes on");
@@ -124,8 +123,7 @@ absl::Status EnsureRegistryTables(pg::Connection& connection) {
   }
   const absl::Status made = MakeTables(connection, std::string(kFenceTable) + kRegistryTables);
   if (pg::SqlStateOf(made) == "42501") {
-    return MakeError(Verdict::kPermanent,
-                     "PGC-REGISTRY-SCHEMA",
+    return MakeError(Verdict::kPermanent, "PGC-REGISTRY-SCHEMA",
                      "the registrar may not make schema pgconvoy in the registry's database",
                      "run: GRANT CREATE ON DATABASE <registry database> TO <registrar>");
   }

@@ -58,7 +58,8 @@ class Describer {
       Step(Registrar(), "raise the project's row in pgconvoy.fence; end sessions of older attempts");
     }
     if (attempt_.has_target()) {
-      Step(Provisioner(), "raise the project's row in pgconvoy.fence; NOLOGIN, end and drop logins of older attempts");
+      Step(Provisioner(),
+           "raise the project's row in pgconvoy.fence; NOLOGIN, end and drop logins of older attempts");
     }
   }
 
@@ -112,9 +113,8 @@ class Describer {
     Begin(v1::PROVISION);
     const std::string from = "pgc_tmpl_" + schema_->hash;
     Step(Provisioner(), "lay template database " + from + " from the source's schema, unless it is there");
-    Step(Provisioner(),
-         "CREATE DATABASE (temporary name) TEMPLATE " + Ident(from) + " OWNER " + Ident(attempt_.project().user) +
-             "; REVOKE ALL FROM PUBLIC");
+    Step(Provisioner(), "CREATE DATABASE (temporary name) TEMPLATE " + Ident(from) + " OWNER " +
+                            Ident(attempt_.project().user) + "; REVOKE ALL FROM PUBLIC");
     Step(Login(), "REASSIGN OWNED to " + Ident(attempt_.project().user) + "; make the ledger");
     Step(Provisioner(), "ALTER DATABASE (temporary name) RENAME TO " + Ident(attempt_.project().database));
   }
@@ -156,10 +156,9 @@ class Describer {
     for (const auto& [column, value] : values) {
       assignments += (assignments.empty() ? "" : ", ") + Ident(column) + " = " + Literal(value.value_or("NULL"));
     }
-    Step(Registrar(),
-         "UPDATE " + SplitTable(plan_.registry().table()).Quoted() + " SET " + assignments + " WHERE " +
-             Ident(plan_.registry().ref_column()) + " = " + Literal(attempt_.grant().ref) +
-             " AND the row is as it was read");
+    Step(Registrar(), "UPDATE " + SplitTable(plan_.registry().table()).Quoted() + " SET " + assignments + " WHERE " +
+                          Ident(plan_.registry().ref_column()) + " = " + Literal(attempt_.grant().ref) +
+                          " AND the row is as it was read");
     return absl::OkStatus();
   }
 

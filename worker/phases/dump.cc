@@ -122,10 +122,9 @@ absl::Status Run(const std::vector<std::string>& args,
     return absl::OkStatus();
   }
   const auto complaint = ReadFile(err_path);
-  return MakeError(WIFSIGNALED(status) ? Verdict::kTransient : Verdict::kPermanent,
-                   "PGC-SCHEMA-DUMP",
-                   std::filesystem::path(args[0]).filename().string() + " failed: " +
-                       (complaint.ok() ? FirstLine(*complaint) : "no message"),
+  return MakeError(WIFSIGNALED(status) ? Verdict::kTransient : Verdict::kPermanent, "PGC-SCHEMA-DUMP",
+                   std::filesystem::path(args[0]).filename().string() +
+                       " failed: " + (complaint.ok() ? FirstLine(*complaint) : "no message"),
                    "run `pgconvoy plan validate` and see that the reader may read the schema");
 }
 
@@ -185,16 +184,10 @@ absl::StatusOr<std::string> Extract(const ScratchFolder& scratch,
                                     const std::string& name) {
   const std::string key = "pgconvoy" + RandomHex(16);
   PGC_RETURN_IF_ERROR(WriteFile(scratch.File(name + ".list"), list));
-  PGC_RETURN_IF_ERROR(Run({pg_restore,
-                           "--no-owner",
-                           "--no-privileges",
-                           "--restrict-key=" + key,
-                           "--use-list=" + scratch.File(name + ".list"),
-                           "--file=" + scratch.File(name + ".sql"),
+  PGC_RETURN_IF_ERROR(Run({pg_restore, "--no-owner", "--no-privileges", "--restrict-key=" + key,
+                           "--use-list=" + scratch.File(name + ".list"), "--file=" + scratch.File(name + ".sql"),
                            scratch.File("schema.dump")},
-                          {},
-                          "/dev/null",
-                          scratch.File(name + ".err")));
+                          {}, "/dev/null", scratch.File(name + ".err")));
   PGC_ASSIGN_OR_RETURN(const std::string script, ReadFile(scratch.File(name + ".sql")));
   return BodyOfScript(script, key);
 }

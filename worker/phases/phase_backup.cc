@@ -93,8 +93,7 @@ absl::Status ReadEverything(Attempt& attempt,
 }  // namespace
 
 absl::StatusOr<std::string> BackupRoot(const v1::Plan& plan) {
-  PGC_ASSIGN_OR_RETURN(const Secret root,
-                       plan::ResolveSecret(plan.backup().directory(), /*allow_literal=*/true));
+  PGC_ASSIGN_OR_RETURN(const Secret root, plan::ResolveSecret(plan.backup().directory(), /*allow_literal=*/true));
   return root.Reveal();
 }
 
@@ -104,10 +103,7 @@ absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenBackup(const Attempt& 
     return MakeError(Verdict::kPermanent, "PGC-BACKUP-MISSING", "the attempt has no sealed backup to load from");
   }
   PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(attempt.plan()));
-  return backup::BackupReader::Open(root,
-                                    attempt.grant().store_id,
-                                    attempt.grant().ref,
-                                    sealed->fence(),
+  return backup::BackupReader::Open(root, attempt.grant().store_id, attempt.grant().ref, sealed->fence(),
                                     sealed->backup().manifest_digest());
 }
 

@@ -101,28 +101,23 @@ class Loader {
       PGC_ASSIGN_OR_RETURN(open_, pg::Transaction::Begin(target_));
     }
     bool sent = false;
-    const auto taken = target_.CopyIn(
-        "COPY " + SplitTable(table.table).Quoted() + " (" + IdentList(table.columns) + ") FROM STDIN",
-        [&]() -> absl::StatusOr<std::string_view> {
-          return std::exchange(sent, true) ? std::string_view() : std::string_view(rows);
-        });
+    const auto taken =
+        target_.CopyIn("COPY " + SplitTable(table.table).Quoted() + " (" + IdentList(table.columns) + ") FROM STDIN",
+                       [&]() -> absl::StatusOr<std::string_view> {
+                         return std::exchange(sent, true) ? std::string_view() : std::string_view(rows);
+                       });
     if (!taken.ok()) {
       return Annotate(taken.status(), "loading " + table.table);
     }
     if (*taken != chunk.rows) {
-      return MakeError(Verdict::kPermanent,
-                       "PGC-COPY-ROWS",
+      return MakeError(Verdict::kPermanent, "PGC-COPY-ROWS",
                        table.table + ": the server took " + std::to_string(*taken) + " rows of a chunk of " +
                            std::to_string(chunk.rows));
     }
     PGC_FAILPOINT("worker.copy.chunk_sent");
     return target_
-        .Exec(kRecord,
-              {backup_id_,
-               table.table,
-               std::to_string(index),
-               std::to_string(chunk.rows),
-               std::to_string(attempt_.grant().fence)})
+        .Exec(kRecord, {backup_id_, table.table, std::to_string(index), std::to_string(chunk.rows),
+                        std::to_string(attempt_.grant().fence)})
         .status();
   }
 
@@ -147,8 +142,7 @@ class Loader {
     for (const backup::SequenceEntry& sequence : reader_.manifest().sequences) {
       PGC_RETURN_IF_ERROR(target_
                               .Exec("SELECT pg_catalog.setval($1::regclass, $2::bigint, $3::boolean)",
-                                    {SplitTable(sequence.sequence).Quoted(),
-                                     std::to_string(sequence.last_value),
+                                    {SplitTable(sequence.sequence).Quoted(), std::to_string(sequence.last_value),
                                      sequence.is_called ? "t" : "f"})
                               .status());
     }

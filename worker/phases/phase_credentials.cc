@@ -34,26 +34,21 @@ absl::Status SetRole(pg::Connection& connection, const Attempt& attempt, const s
   const std::string& user = attempt.project().user;
   PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(connection, attempt, user));
   if (role.exists && !role.own) {
-    return MakeError(Verdict::kOperator,
-                     "PGC-CRED-EXISTS",
-                     "role \"" + user + "\" exists already and is not ours",
+    return MakeError(Verdict::kOperator, "PGC-CRED-EXISTS", "role \"" + user + "\" exists already and is not ours",
                      "drop or rename it, or choose another credentials.user in the plan; then retry");
   }
   const std::string verb = role.exists ? "ALTER ROLE " : "CREATE ROLE ";
-  return connection.ExecScript(verb + Ident(user) + " LOGIN PASSWORD " + Literal(verifier) + "; COMMENT ON ROLE " + Ident(user) + " IS " +
-                               Literal(attempt.OwnerComment()) + "; GRANT " + Ident(user) + " TO CURRENT_USER");
+  return connection.ExecScript(verb + Ident(user) + " LOGIN PASSWORD " + Literal(verifier) + "; COMMENT ON ROLE " +
+                               Ident(user) + " IS " + Literal(attempt.OwnerComment()) + "; GRANT " + Ident(user) +
+                               " TO CURRENT_USER");
 }
 
 // The control database lets nobody in but the provisioner, so "permission denied for database", which the server says
 // only after the password was accepted, is the proof that is looked for.
 absl::Status TestLogin(const Attempt& attempt, const std::string& user, const Secret& password) {
   const std::string& named = attempt.target_server().control_database();
-  const auto session = SessionPool::Open(attempt.target_server(),
-                                         user,
-                                         password,
-                                         named.empty() ? "pgconvoy" : named,
-                                         attempt.names().application_name,
-                                         {});
+  const auto session = SessionPool::Open(attempt.target_server(), user, password, named.empty() ? "pgconvoy" : named,
+                                         attempt.names().application_name, {});
   if (session.ok() || pg::SqlStateOf(session.status()) == "42501") {
     return absl::OkStatus();
   }
@@ -85,9 +80,8 @@ absl::StatusOr<v1::PhaseResult> RunCredentials(Attempt& attempt) {
   PGC_RETURN_IF_ERROR(attempt.ReportIntent(intent));
   PGC_FAILPOINT("worker.credentials.sealed");
 
-  PGC_RETURN_IF_ERROR(InFencedTransaction(*provisioner, attempt, [&](pg::Connection& connection) {
-    return SetRole(connection, attempt, verifier);
-  }));
+  PGC_RETURN_IF_ERROR(InFencedTransaction(
+      *provisioner, attempt, [&](pg::Connection& connection) { return SetRole(connection, attempt, verifier); }));
   PGC_FAILPOINT("worker.credentials.created");
   PGC_RETURN_IF_ERROR(TestLogin(attempt, user, password));
   attempt.password = std::move(password);
@@ -103,10 +97,10 @@ absl::StatusOr<v1::PhaseResult> UndoCredentials(Attempt& attempt) {
   if (!role.exists || !role.own) {
     return result;
   }
-  PGC_RETURN_IF_ERROR(InFencedTransaction(*provisioner, attempt, [&](pg::Connection& connection) {
-    return ShutLogins(connection, {user});
-  }));
-  PGC_ASSIGN_OR_RETURN(const int ended, EndSessions(*provisioner, attempt, {{user}, /*older_attempts=*/false, /*own_role_only=*/false}));
+  PGC_RETURN_IF_ERROR(InFencedTransaction(
+      *provisioner, attempt, [&](pg::Connection& connection) { return ShutLogins(connection, {user}); }));
+  PGC_ASSIGN_OR_RETURN(const int ended, EndSessions(*provisioner, attempt,
+                                                    {{user}, /*older_attempts=*/false, /*own_role_only=*/false}));
   // A member of the role blocks nothing, but the login of this attempt is of no use without it.
   PGC_RETURN_IF_ERROR(DropRoles(*provisioner, attempt, {attempt.names().login, user}));
   undo->add_undone("dropped role " + user + ", " + std::to_string(ended) + " session(s) ended");

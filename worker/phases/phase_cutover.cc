@@ -40,7 +40,8 @@ void Describe(const CutoverRecord& record, v1::CutoverResult& result) {
 absl::Status CheckSourceUnchanged(Attempt& attempt) {
   const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
   if (sealed == nullptr) {
-    return MakeError(Verdict::kPermanent, "PGC-BACKUP-MISSING", "there is no sealed backup to compare the source with");
+    return MakeError(Verdict::kPermanent, "PGC-BACKUP-MISSING",
+                     "there is no sealed backup to compare the source with");
   }
   PGC_ASSIGN_OR_RETURN(const auto now, SourceDigests(attempt));
   const std::string difference =
@@ -48,8 +49,7 @@ absl::Status CheckSourceUnchanged(Attempt& attempt) {
   if (difference.empty()) {
     return absl::OkStatus();
   }
-  return MakeError(Verdict::kPermanent,
-                   "PGC-CUT-SOURCE-DIRTY",
+  return MakeError(Verdict::kPermanent, "PGC-CUT-SOURCE-DIRTY",
                    "the source was written to after the backup: " + difference,
                    "make sure that writes are stopped (plan.freeze), then retry the project");
 }
@@ -57,10 +57,8 @@ absl::Status CheckSourceUnchanged(Attempt& attempt) {
 absl::Status CheckVerified(const Attempt& attempt) {
   const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
   const v1::PhaseResult* const verified = attempt.Result(Phase::kVerify);
-  if (sealed == nullptr || verified == nullptr ||
-      sealed->backup().backup_id() != verified->verify().backup_id()) {
-    return MakeError(Verdict::kPermanent,
-                     "PGC-CUT-UNVERIFIED",
+  if (sealed == nullptr || verified == nullptr || sealed->backup().backup_id() != verified->verify().backup_id()) {
+    return MakeError(Verdict::kPermanent, "PGC-CUT-UNVERIFIED",
                      "there is no verification of the backup that was loaded; a missing proof is not a pass");
   }
   return absl::OkStatus();
@@ -73,24 +71,19 @@ absl::StatusOr<CutoverRecord> Switch(pg::Connection& registrar, Attempt& attempt
   const v1::PhaseResult* const credentials = attempt.Result(Phase::kCredentials);
   record.credentials_fence = credentials == nullptr ? 0 : credentials->fence();
   PGC_ASSIGN_OR_RETURN(
-      record.after,
-      NewRegistryValues(attempt, credentials == nullptr ? "" : credentials->credentials().verifier()));
+      record.after, NewRegistryValues(attempt, credentials == nullptr ? "" : credentials->credentials().verifier()));
   const absl::Status done = InFencedTransaction(registrar, attempt, [&](pg::Connection& connection) -> absl::Status {
     PGC_ASSIGN_OR_RETURN(record.before, ReadRegistryRow(connection, attempt, /*lock=*/true));
     PGC_ASSIGN_OR_RETURN(const bool switched, SwitchRegistryRow(connection, attempt, record.before, record.after));
     if (!switched) {
       return MakeError(Verdict::kTransient, "PGC-CUT-REGISTRY", "the registry row changed while it was switched");
     }
-    PGC_RETURN_IF_ERROR(connection
-                            .Exec(kRecord,
-                                  {attempt.grant().store_id,
-                                   attempt.grant().ref,
-                                   attempt.grant().migration_id,
-                                   std::to_string(record.fence),
-                                   std::to_string(record.credentials_fence),
-                                   ToJson(record.before),
-                                   ToJson(record.after)})
-                            .status());
+    PGC_RETURN_IF_ERROR(
+        connection
+            .Exec(kRecord, {attempt.grant().store_id, attempt.grant().ref, attempt.grant().migration_id,
+                            std::to_string(record.fence), std::to_string(record.credentials_fence),
+                            ToJson(record.before), ToJson(record.after)})
+            .status());
     PGC_FAILPOINT("worker.cutover.before_commit");
     return absl::OkStatus();
   });
@@ -111,9 +104,8 @@ absl::StatusOr<bool> DefinitionsChanged(Attempt& attempt, const SourceSchema& sc
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
   PGC_ASSIGN_OR_RETURN(const auto objects, ListObjects(*target, attempt.plan()));
   const auto& moved = attempt.plan().target().schemas();
-  PGC_ASSIGN_OR_RETURN(
-      const pg::Result others,
-      target->Exec(kOtherRelations, {"{" + IdentList({moved.begin(), moved.end()}) + "}"}));
+  PGC_ASSIGN_OR_RETURN(const pg::Result others,
+                       target->Exec(kOtherRelations, {"{" + IdentList({moved.begin(), moved.end()}) + "}"}));
   const bool ledger_there = attempt.Result(Phase::kCleanup) == nullptr;
   return objects != schema.objects || (others.Int(0, 0) != 0 && !ledger_there);
 }
@@ -121,10 +113,7 @@ absl::StatusOr<bool> DefinitionsChanged(Attempt& attempt, const SourceSchema& sc
 absl::StatusOr<bool> SequencesMoved(Attempt& attempt, const SourceSchema& schema, const v1::VerifyResult& verified) {
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
   PGC_ASSIGN_OR_RETURN(const auto now, ReadSequences(*target, schema));
-  return !std::equal(now.begin(),
-                     now.end(),
-                     verified.sequences().begin(),
-                     verified.sequences().end(),
+  return !std::equal(now.begin(), now.end(), verified.sequences().begin(), verified.sequences().end(),
                      [](const v1::SequenceValue& a, const v1::SequenceValue& b) {
                        return a.last_value() == b.last_value() && a.is_called() == b.is_called();
                      });
@@ -186,7 +175,8 @@ absl::Status StopAndCompare(Attempt& attempt, v1::UndoResult& undo) {
     return absl::OkStatus();
   }
   PGC_RETURN_IF_ERROR(SetLogin(*provisioner, attempt, false));
-  PGC_RETURN_IF_ERROR(EndSessions(*provisioner, attempt, {{user}, /*older_attempts=*/false, /*own_role_only=*/false}).status());
+  PGC_RETURN_IF_ERROR(
+      EndSessions(*provisioner, attempt, {{user}, /*older_attempts=*/false, /*own_role_only=*/false}).status());
   const auto written = TenantHasWritten(attempt);
   if (written.ok() && !*written) {
     return absl::OkStatus();
@@ -198,8 +188,7 @@ absl::Status StopAndCompare(Attempt& attempt, v1::UndoResult& undo) {
   if (!written.ok()) {
     return written.status();
   }
-  return MakeError(Verdict::kOperator,
-                   "PGC-ROLLBACK-WRITES",
+  return MakeError(Verdict::kOperator, "PGC-ROLLBACK-WRITES",
                    "the project has written to its new database since the cutover; a rollback would lose that",
                    "leave it where it is, or run `pgconvoy rollback --project REF --discard-writes` (the database is "
                    "kept under another name)");
@@ -209,17 +198,13 @@ absl::Status SwitchBack(pg::Connection& registrar, Attempt& attempt, const Cutov
   return InFencedTransaction(registrar, attempt, [&](pg::Connection& connection) -> absl::Status {
     PGC_ASSIGN_OR_RETURN(const bool switched, SwitchRegistryRow(connection, attempt, record.after, record.before));
     if (!switched) {
-      return MakeError(Verdict::kOperator,
-                       "PGC-ROLLBACK-REGISTRY",
+      return MakeError(Verdict::kOperator, "PGC-ROLLBACK-REGISTRY",
                        "somebody has changed the registry row since the cutover",
                        "put the row right by hand, then retry the rollback");
     }
     return connection
-        .Exec(kUndone,
-              {attempt.grant().store_id,
-               attempt.grant().ref,
-               std::to_string(record.fence),
-               std::to_string(attempt.grant().fence)})
+        .Exec(kUndone, {attempt.grant().store_id, attempt.grant().ref, std::to_string(record.fence),
+                        std::to_string(attempt.grant().fence)})
         .status();
   });
 }

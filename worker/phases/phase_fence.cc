@@ -27,7 +27,8 @@ absl::Status FenceRegistry(Attempt& attempt, v1::FenceResult& result) {
 absl::Status FenceTarget(Attempt& attempt, v1::FenceResult& result) {
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
   PGC_RETURN_IF_ERROR(EnsureControlTables(*provisioner));
-  PGC_ASSIGN_OR_RETURN(const int before, EndSessions(*provisioner, attempt, {{}, /*older_attempts=*/true, /*own_role_only=*/false}));
+  PGC_ASSIGN_OR_RETURN(const int before,
+                       EndSessions(*provisioner, attempt, {{}, /*older_attempts=*/true, /*own_role_only=*/false}));
   std::vector<std::string> logins;
   {
     PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*provisioner));
@@ -37,7 +38,8 @@ absl::Status FenceTarget(Attempt& attempt, v1::FenceResult& result) {
     PGC_RETURN_IF_ERROR(transaction->Commit());
   }
   PGC_FAILPOINT("worker.fence.raised");
-  PGC_ASSIGN_OR_RETURN(const int after, EndSessions(*provisioner, attempt, {logins, /*older_attempts=*/true, /*own_role_only=*/false}));
+  PGC_ASSIGN_OR_RETURN(const int after, EndSessions(*provisioner, attempt,
+                                                    {logins, /*older_attempts=*/true, /*own_role_only=*/false}));
   PGC_RETURN_IF_ERROR(DropRoles(*provisioner, attempt, logins));
   for (const std::string& login : logins) {
     result.add_logins_dropped(login);

@@ -39,10 +39,8 @@ absl::StatusOr<v1::PhaseResult> RunFreeze(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
   const absl::Status done = InFencedTransaction(*registrar, attempt, [&](pg::Connection& connection) -> absl::Status {
     PGC_ASSIGN_OR_RETURN(const pg::Result inserted,
-                         connection.Exec(kFrozen,
-                                         {attempt.grant().store_id,
-                                          attempt.grant().ref,
-                                          std::to_string(attempt.grant().fence)}));
+                         connection.Exec(kFrozen, {attempt.grant().store_id, attempt.grant().ref,
+                                                   std::to_string(attempt.grant().fence)}));
     if (inserted.rows() == 1) {
       PGC_RETURN_IF_ERROR(RunTemplates(connection, attempt, attempt.plan().freeze().apply()));
       freeze->set_applied(true);

@@ -27,15 +27,12 @@ Column SplitColumn(const std::string& path) {
 absl::Status CheckLogin(Attempt& attempt, CheckList& checks) {
   if (!attempt.password.has_value()) {
     // An earlier attempt made the password and tested the login before it forgot it.
-    checks.Add("login-as-project", attempt.Result(Phase::kCredentials) != nullptr, "the credentials were never tested");
+    checks.Add("login-as-project", attempt.Result(Phase::kCredentials) != nullptr,
+               "the credentials were never tested");
     return absl::OkStatus();
   }
-  auto session = SessionPool::Open(attempt.target_server(),
-                                   attempt.project().user,
-                                   *attempt.password,
-                                   attempt.project().database,
-                                   attempt.names().application_name,
-                                   {});
+  auto session = SessionPool::Open(attempt.target_server(), attempt.project().user, *attempt.password,
+                                   attempt.project().database, attempt.names().application_name, {});
   if (!session.ok() && VerdictOf(session.status()) != Verdict::kPermanent) {
     return session.status();
   }
@@ -47,11 +44,9 @@ absl::Status CheckNobodyElse(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
   const std::string allowed =
       IdentList({attempt.project().user, attempt.names().login, attempt.target_server().provisioner().user()});
-  PGC_ASSIGN_OR_RETURN(
-      const pg::Result others,
-      provisioner->Exec(kOthersWhoConnect, {attempt.project().database, "{" + allowed + "}"}));
-  checks.Add("nobody-else-connects",
-             !others.Get(0, 0).has_value(),
+  PGC_ASSIGN_OR_RETURN(const pg::Result others,
+                       provisioner->Exec(kOthersWhoConnect, {attempt.project().database, "{" + allowed + "}"}));
+  checks.Add("nobody-else-connects", !others.Get(0, 0).has_value(),
              "these logins may connect to the project's database: " + others.Text(0, 0));
   return absl::OkStatus();
 }
@@ -65,8 +60,7 @@ absl::Status CheckOnlyOwnRows(Attempt& attempt, pg::Connection& target, CheckLis
     PGC_ASSIGN_OR_RETURN(const pg::Result foreign,
                          target.Exec("SELECT pg_catalog.count(*) FROM " + SplitTable(table.table()).Quoted() +
                                      " WHERE (" + where + ") IS NOT TRUE"));
-    checks.Add("only-own-rows:" + table.table(),
-               foreign.Int(0, 0) == 0,
+    checks.Add("only-own-rows:" + table.table(), foreign.Int(0, 0) == 0,
                foreign.Text(0, 0) + " row(s) of other projects are in the target");
   }
   return absl::OkStatus();
@@ -82,8 +76,7 @@ absl::Status CheckLinks(Attempt& attempt, pg::Connection& target, CheckList& che
         target.Exec("SELECT pg_catalog.count(*) FROM " + from.table.Quoted() + " a WHERE " + a +
                     " IS NOT NULL AND NOT EXISTS (SELECT 1 FROM " + to.table.Quoted() + " b WHERE b." +
                     Ident(to.column) + "::pg_catalog.text = " + a + "::pg_catalog.text)"));
-    checks.Add("link:" + link.from() + "->" + link.to(),
-               orphans.Int(0, 0) == 0,
+    checks.Add("link:" + link.from() + "->" + link.to(), orphans.Int(0, 0) == 0,
                orphans.Text(0, 0) + " value(s) refer to nothing");
   }
   return absl::OkStatus();

@@ -47,16 +47,13 @@ absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList
   for (const TableInfo& table : schema.tables) {
     const std::string quoted = SplitTable(table.name).Quoted();
     PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayRead, {quoted}));
-    checks.Add("reader-may-select:" + table.name,
-               may.Bool(0, 0),
+    checks.Add("reader-may-select:" + table.name, may.Bool(0, 0),
                "run: GRANT SELECT ON " + table.name + " TO " + attempt.source_server().reader().user());
-    checks.Add("reader-sees-all-rows:" + table.name,
-               !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
+    checks.Add("reader-sees-all-rows:" + table.name, !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
                "row-level security is on; run: ALTER ROLE " + attempt.source_server().reader().user() + " BYPASSRLS");
     PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader->Exec(kReferenced, {quoted}));
     for (int row = 0; row < referenced.rows(); ++row) {
-      checks.Add("references-move:" + table.name,
-                 moved.contains(referenced.Text(row, 0)),
+      checks.Add("references-move:" + table.name, moved.contains(referenced.Text(row, 0)),
                  "it references " + referenced.Text(row, 0) + ", which the plan does not move");
     }
   }
@@ -73,16 +70,14 @@ absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
   checks.Add("provisioner-createrole", super || self.Bool(0, 2), "run: ALTER ROLE " + user + " CREATEROLE");
   checks.Add("provisioner-signals", super || self.Bool(0, 4), "run: GRANT pg_signal_backend TO " + user);
   PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
-  checks.Add("role-free",
-             !role.exists || role.own,
+  checks.Add("role-free", !role.exists || role.own,
              "role \"" + attempt.project().user + "\" exists already on the target and is not ours");
   PGC_ASSIGN_OR_RETURN(const auto databases, ProjectDatabases(*provisioner, attempt));
   bool free = true;
   for (const DatabaseInfo& database : databases) {
     free = free && database.own;
   }
-  checks.Add("database-free",
-             free,
+  checks.Add("database-free", free,
              "database \"" + attempt.project().database + "\" exists already on the target and is not ours");
   return absl::OkStatus();
 }
@@ -93,9 +88,9 @@ absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult
   const std::string table = attempt.plan().registry().table();
   for (const auto& [column, value] : before) {
     PGC_ASSIGN_OR_RETURN(const pg::Result may, registrar->Exec(kMayUpdate, {SplitTable(table).Quoted(), column}));
-    checks.Add("registrar-may-update:" + column,
-               may.Bool(0, 0),
-               "run: GRANT UPDATE (" + column + ") ON " + table + " TO " + attempt.registry_server().registrar().user());
+    checks.Add(
+        "registrar-may-update:" + column, may.Bool(0, 0),
+        "run: GRANT UPDATE (" + column + ") ON " + table + " TO " + attempt.registry_server().registrar().user());
     if (value.has_value()) {
       (*result.mutable_registry_before())[column] = *value;
     }
@@ -112,8 +107,7 @@ absl::Status CheckBackupFolder(const Attempt& attempt, CheckList& checks) {
     // A backup that does not fit fails by itself; this only says so before anything is made.
     constexpr int64_t kLeast = 64 << 20;
     const auto free = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
-    checks.Add("backup-disk",
-               free >= kLeast,
+    checks.Add("backup-disk", free >= kLeast,
                "only " + std::to_string(free >> 20) + " MiB are free under " + root + ", " +
                    std::to_string(kLeast >> 20) + " are needed at the least");
   }

@@ -54,8 +54,7 @@ absl::StatusOr<bool> TakeOverLeftovers(pg::Connection& provisioner, Attempt& att
     } else if (database.own) {
       finished = true;
     } else {
-      return MakeError(Verdict::kOperator,
-                       "PGC-DB-EXISTS",
+      return MakeError(Verdict::kOperator, "PGC-DB-EXISTS",
                        "database \"" + database.name + "\" exists already and is not ours",
                        "drop or rename it, or choose another target.database in the plan; then retry");
     }
@@ -77,9 +76,9 @@ absl::Status Clone(pg::Connection& provisioner, Attempt& attempt, const SchemaCa
   PGC_FAILPOINT("worker.provision.created");
   // A clone lets PUBLIC connect whatever its template said; nobody may come in before that is taken away.
   return InFencedTransaction(provisioner, attempt, [&](pg::Connection& connection) {
-    return connection.ExecScript("REVOKE ALL ON DATABASE " + database + " FROM PUBLIC; COMMENT ON DATABASE " + database +
-                                 " IS " + Literal(attempt.OwnerComment()) + "; ALTER DATABASE " + database +
-                                 " ALLOW_CONNECTIONS true");
+    return connection.ExecScript("REVOKE ALL ON DATABASE " + database + " FROM PUBLIC; COMMENT ON DATABASE " +
+                                 database + " IS " + Literal(attempt.OwnerComment()) + "; ALTER DATABASE " +
+                                 database + " ALLOW_CONNECTIONS true");
   });
 }
 
@@ -92,12 +91,12 @@ absl::Status TakeOwnership(Attempt& attempt, const SchemaCache::Template& from) 
   for (const std::string& schema : attempt.plan().target().schemas()) {
     script += "ALTER SCHEMA " + Ident(schema) + " OWNER TO " + user + ";";
   }
-  script += "REASSIGN OWNED BY " + Ident(from.owner) + " TO " + user + "; SET LOCAL ROLE " + user + ";" + kLedgerTables;
+  script +=
+      "REASSIGN OWNED BY " + Ident(from.owner) + " TO " + user + "; SET LOCAL ROLE " + user + ";" + kLedgerTables;
   PGC_RETURN_IF_ERROR(session->ExecScript(script));
   PGC_ASSIGN_OR_RETURN(const pg::Result left, session->Exec(kOwnedByTemplateOwner, {from.owner}));
   if (left.Int(0, 0) != 0) {
-    return MakeError(Verdict::kPermanent,
-                     "PGC-PROVISION-OWNER",
+    return MakeError(Verdict::kPermanent, "PGC-PROVISION-OWNER",
                      left.Text(0, 0) + " object(s) of the clone still belong to the template's owner",
                      "the schema holds objects whose owner cannot be changed; leave them out of target.schemas");
   }

@@ -55,8 +55,7 @@ absl::Status CompareObjects(const std::vector<std::string>& source, const std::v
   };
   name("missing: ", missing);
   name("not in the source: ", extra);
-  return MakeError(Verdict::kPermanent,
-                   "PGC-VERIFY-SCHEMA",
+  return MakeError(Verdict::kPermanent, "PGC-VERIFY-SCHEMA",
                    std::to_string(missing.size()) + " object(s) missing and " + std::to_string(extra.size()) +
                        " too many in the target (" + named + ")",
                    "stop DDL on the source for the time of the migration, then retry");
@@ -75,8 +74,7 @@ absl::Status CompareContent(Attempt& attempt, const SourceSchema& schema, v1::Ve
   PGC_ASSIGN_OR_RETURN(const auto found, TargetDigests(attempt, schema));
   const std::string difference = FirstDifference(Expected(*sealed), found);
   if (!difference.empty()) {
-    return MakeError(Verdict::kPermanent,
-                     "PGC-VERIFY-MISMATCH",
+    return MakeError(Verdict::kPermanent, "PGC-VERIFY-MISMATCH",
                      "the target does not hold what the backup holds: " + difference,
                      "look for writers on the target; the project is rolled back");
   }
@@ -91,8 +89,7 @@ absl::Status CompareSequences(Attempt& attempt, const SourceSchema& schema, v1::
   for (size_t i = 0; i < found.size(); ++i) {
     const v1::SequenceValue& want = expected.at(static_cast<int>(i));
     if (found[i].last_value() != want.last_value() || found[i].is_called() != want.is_called()) {
-      return MakeError(Verdict::kPermanent,
-                       "PGC-VERIFY-SEQUENCE",
+      return MakeError(Verdict::kPermanent, "PGC-VERIFY-SEQUENCE",
                        "sequence " + want.sequence() + " stands at " + std::to_string(found[i].last_value()) +
                            " instead of " + std::to_string(want.last_value()));
     }
@@ -116,9 +113,8 @@ absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const bool finished, IsFinished(attempt));
   if (finished) {
     // An earlier attempt died after the last DDL: FORCE is on and would hide rows from their owner.
-    PGC_RETURN_IF_ERROR(WithoutForce(attempt, *schema, [&](pg::Connection&) {
-      return CompareContent(attempt, *schema, *verify);
-    }));
+    PGC_RETURN_IF_ERROR(
+        WithoutForce(attempt, *schema, [&](pg::Connection&) { return CompareContent(attempt, *schema, *verify); }));
   } else {
     PGC_RETURN_IF_ERROR(CompareContent(attempt, *schema, *verify));
   }

@@ -39,8 +39,7 @@ absl::StatusOr<v1::PhaseResult> RunPhase(Attempt& attempt, Phase phase) {
       return run(attempt);
     }
   }
-  return MakeError(Verdict::kPermanent,
-                   "PGC-PHASE-UNKNOWN",
+  return MakeError(Verdict::kPermanent, "PGC-PHASE-UNKNOWN",
                    "this worker cannot run phase " + std::string(Name(phase)),
                    "use a worker of the coordinator's version");
 }

@@ -14,9 +14,7 @@ WHERE store_id = $1 AND project = $2 AND migration = $3 AND undone_fence IS NULL
 ORDER BY fence DESC LIMIT 1
 )sql";
 
-std::string RegistryTable(const Attempt& attempt) {
-  return SplitTable(attempt.plan().registry().table()).Quoted();
-}
+std::string RegistryTable(const Attempt& attempt) { return SplitTable(attempt.plan().registry().table()).Quoted(); }
 
 // An empty map with the columns of cutover.set.
 RegistryValues SetColumns(const Attempt& attempt) {
@@ -45,14 +43,13 @@ absl::StatusOr<RegistryValues> ReadRegistryRow(pg::Connection& registrar, const 
   for (const auto& [column, unused] : values) {
     list += ", " + Ident(column) + "::pg_catalog.text";
   }
-  PGC_ASSIGN_OR_RETURN(const pg::Result row,
-                       registrar.Exec("SELECT " + list + " FROM " + RegistryTable(attempt) + " WHERE " +
-                                          Ident(attempt.plan().registry().ref_column()) + " = $1" +
-                                          (lock ? " FOR UPDATE" : ""),
-                                      {attempt.grant().ref}));
+  PGC_ASSIGN_OR_RETURN(
+      const pg::Result row,
+      registrar.Exec("SELECT " + list + " FROM " + RegistryTable(attempt) + " WHERE " +
+                         Ident(attempt.plan().registry().ref_column()) + " = $1" + (lock ? " FOR UPDATE" : ""),
+                     {attempt.grant().ref}));
   if (row.rows() != 1) {
-    return MakeError(Verdict::kPermanent,
-                     "PGC-REGISTRY-ROW",
+    return MakeError(Verdict::kPermanent, "PGC-REGISTRY-ROW",
                      "the registry has " + std::to_string(row.rows()) + " rows for project " + attempt.grant().ref,
                      "it must have exactly one; correct the list of projects or the registry");
   }

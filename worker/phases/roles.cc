@@ -23,8 +23,8 @@ SELECT rolcanlogin, pg_catalog.shobj_description(oid, 'pg_authid') FROM pg_catal
 constexpr char kRolesWithPrefix[] =
     "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.starts_with(rolname, $1) ORDER BY rolname";
 
-// $1: role names; $2: prefix of application_name; $3: fence; $4: own role only. pg_stat_activity shows pid, usename and application_name
-// of every session to everybody; backend_type it does not.
+// $1: role names; $2: prefix of application_name; $3: fence; $4: own role only. pg_stat_activity shows pid, usename and
+// application_name of every session to everybody; backend_type it does not.
 constexpr char kMatchingSessions[] = R"sql(
 SELECT pid FROM pg_catalog.pg_stat_activity
 WHERE pid <> pg_catalog.pg_backend_pid()
@@ -82,14 +82,15 @@ absl::Status EnsureAttemptLogin(Attempt& attempt, const std::string& also_member
   }
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
   Secret password = RandomPassword();
-  const absl::Status done = InFencedTransaction(*provisioner, attempt, [&](pg::Connection& connection) -> absl::Status {
-    PGC_ASSIGN_OR_RETURN(const RoleInfo present, FindRole(connection, attempt, attempt.names().login));
-    if (present.exists) {
-      // Only an earlier try of this very attempt can have made it; its password is lost.
-      PGC_RETURN_IF_ERROR(connection.ExecScript("DROP ROLE " + Ident(attempt.names().login)));
-    }
-    return CreateLogin(connection, attempt, password, also_member_of);
-  });
+  const absl::Status done =
+      InFencedTransaction(*provisioner, attempt, [&](pg::Connection& connection) -> absl::Status {
+        PGC_ASSIGN_OR_RETURN(const RoleInfo present, FindRole(connection, attempt, attempt.names().login));
+        if (present.exists) {
+          // Only an earlier try of this very attempt can have made it; its password is lost.
+          PGC_RETURN_IF_ERROR(connection.ExecScript("DROP ROLE " + Ident(attempt.names().login)));
+        }
+        return CreateLogin(connection, attempt, password, also_member_of);
+      });
   PGC_RETURN_IF_ERROR(done);
   attempt.login_password = std::move(password);
   return absl::OkStatus();
@@ -98,8 +99,7 @@ absl::Status EnsureAttemptLogin(Attempt& attempt, const std::string& also_member
 absl::StatusOr<int> EndSessions(pg::Connection& connection, const Attempt& attempt, const SessionFilter& filter) {
   const std::vector<pg::Param> params = {ArrayLiteral(filter.roles),
                                          filter.older_attempts ? attempt.names().application_prefix : "",
-                                         std::to_string(attempt.grant().fence),
-                                         filter.own_role_only ? "t" : "f"};
+                                         std::to_string(attempt.grant().fence), filter.own_role_only ? "t" : "f"};
   const MonotonicMs deadline = Clock::System().NowMonotonic() + kSessionWaitMs;
   int ended = 0;
   for (bool first = true;; first = false) {
@@ -108,15 +108,14 @@ absl::StatusOr<int> EndSessions(pg::Connection& connection, const Attempt& attem
       return ended;
     }
     if (Clock::System().NowMonotonic() > deadline) {
-      return MakeError(Verdict::kTransient,
-                       "PGC-FENCE-SESSIONS",
+      return MakeError(Verdict::kTransient, "PGC-FENCE-SESSIONS",
                        std::to_string(sessions.rows()) + " session(s) of an older attempt do not end",
                        "look at pg_stat_activity on the server; the attempt is repeated");
     }
     for (int row = 0; row < sessions.rows(); ++row) {
       // The session may have ended by itself since, which is as good.
-      PGC_ASSIGN_OR_RETURN(const pg::Result sent,
-                           connection.Exec("SELECT pg_catalog.pg_terminate_backend($1::int)", {sessions.Text(row, 0)}));
+      PGC_ASSIGN_OR_RETURN(const pg::Result sent, connection.Exec("SELECT pg_catalog.pg_terminate_backend($1::int)",
+                                                                  {sessions.Text(row, 0)}));
       ended += first && sent.Bool(0, 0) ? 1 : 0;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(kSessionPollMs));

@@ -74,7 +74,8 @@ WITH rel AS (
   WHERE n.nspname = ANY ($1::pg_catalog.name[])
 )
 SELECT 'column ' || rel.name || '.' || a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod) ||
-       CASE WHEN a.attnotnull THEN ' not null' ELSE '' END || ' ' || a.attgenerated::pg_catalog.text || a.attidentity::pg_catalog.text || ' ' ||
+       CASE WHEN a.attnotnull THEN ' not null' ELSE '' END || ' ' || a.attgenerated::pg_catalog.text ||
+       a.attidentity::pg_catalog.text || ' ' ||
        COALESCE(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
 FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -128,9 +129,7 @@ absl::Status NoSuchTable(pg::Connection& connection, const TableName& name) {
     }
   }
   const auto nearest = Nearest(name.table, present);
-  return MakeError(Verdict::kPermanent,
-                   "PGC-SRC-TABLE",
-                   "the source has no table " + name.schema + "." + name.table,
+  return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE", "the source has no table " + name.schema + "." + name.table,
                    nearest ? "did you mean \"" + name.schema + "." + *nearest + "\"?" : "correct tables in the plan");
 }
 
@@ -138,8 +137,7 @@ absl::Status CheckExcluded(const v1::Table& table, const std::vector<std::string
   for (const std::string& column : table.exclude_columns()) {
     if (std::find(all.begin(), all.end(), column) == all.end()) {
       const auto nearest = Nearest(column, all);
-      return MakeError(Verdict::kPermanent,
-                       "PGC-SRC-COLUMN",
+      return MakeError(Verdict::kPermanent, "PGC-SRC-COLUMN",
                        "table " + table.table() + " has no column \"" + column + "\"",
                        nearest ? "did you mean \"" + *nearest + "\"?" : "correct exclude_columns in the plan");
     }
@@ -147,7 +145,10 @@ absl::Status CheckExcluded(const v1::Table& table, const std::vector<std::string
   return absl::OkStatus();
 }
 
-absl::Status ReadColumns(pg::Connection& connection, const std::string& oid, const v1::Table& table, TableInfo& info) {
+absl::Status ReadColumns(pg::Connection& connection,
+                         const std::string& oid,
+                         const v1::Table& table,
+                         TableInfo& info) {
   PGC_ASSIGN_OR_RETURN(const pg::Result columns, connection.Exec(kColumns, {oid}));
   std::vector<std::string> all;
   for (int row = 0; row < columns.rows(); ++row) {
@@ -233,7 +234,10 @@ constexpr char kUnlock[] = "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hash
 
 class TemplateLayer {
  public:
-  TemplateLayer(Attempt& attempt, const SourceSchema& schema, const SchemaCache::Template& names, pg::Connection& control)
+  TemplateLayer(Attempt& attempt,
+                const SourceSchema& schema,
+                const SchemaCache::Template& names,
+                pg::Connection& control)
       : attempt_(attempt),
         schema_(schema),
         names_(names),
@@ -273,25 +277,19 @@ class TemplateLayer {
   }
 
   absl::Status CreateDatabase() {
-    PGC_RETURN_IF_ERROR(control_.ExecScript(
-        "CREATE DATABASE " + Ident(half_laid_) + " TEMPLATE template0 ENCODING " + Literal(schema_.encoding) +
-        " LC_COLLATE " + Literal(schema_.collate) + " LC_CTYPE " + Literal(schema_.ctype) +
-        " ALLOW_CONNECTIONS false"));
+    PGC_RETURN_IF_ERROR(control_.ExecScript("CREATE DATABASE " + Ident(half_laid_) + " TEMPLATE template0 ENCODING " +
+                                            Literal(schema_.encoding) + " LC_COLLATE " + Literal(schema_.collate) +
+                                            " LC_CTYPE " + Literal(schema_.ctype) + " ALLOW_CONNECTIONS false"));
     const std::string database = Ident(half_laid_);
-    return control_.ExecScript("REVOKE ALL ON DATABASE " + database + " FROM PUBLIC; GRANT CONNECT, CREATE ON DATABASE " +
-                               database + " TO " + Ident(names_.owner) + "; ALTER DATABASE " + database +
-                               " ALLOW_CONNECTIONS true");
+    return control_.ExecScript("REVOKE ALL ON DATABASE " + database +
+                               " FROM PUBLIC; GRANT CONNECT, CREATE ON DATABASE " + database + " TO " +
+                               Ident(names_.owner) + "; ALTER DATABASE " + database + " ALLOW_CONNECTIONS true");
   }
 
   // The definition comes from the source's owners, so it is run by a login that can do nothing else.
   absl::Status LaySchema() {
-    PGC_ASSIGN_OR_RETURN(auto session,
-                         SessionPool::Open(attempt_.target_server(),
-                                           names_.owner,
-                                           password_,
-                                           half_laid_,
-                                           attempt_.names().application_name,
-                                           {}));
+    PGC_ASSIGN_OR_RETURN(auto session, SessionPool::Open(attempt_.target_server(), names_.owner, password_,
+                                                         half_laid_, attempt_.names().application_name, {}));
     PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*session));
     PGC_RETURN_IF_ERROR(session->ExecScript("SET LOCAL search_path = ''; SET LOCAL check_function_bodies = off"));
     if (const absl::Status laid = session->ExecScript(schema_.template_sql); !laid.ok()) {
@@ -304,10 +302,11 @@ class TemplateLayer {
     PGC_RETURN_IF_ERROR(control_.Exec(kEndSessions, {half_laid_}).status());
     PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(control_));
     const std::string database = Ident(half_laid_);
-    PGC_RETURN_IF_ERROR(control_.ExecScript(
-        "ALTER ROLE " + Ident(names_.owner) + " NOLOGIN; ALTER DATABASE " + database +
-        " ALLOW_CONNECTIONS false; ALTER DATABASE " + database + " IS_TEMPLATE true; COMMENT ON DATABASE " + database +
-        " IS " + Literal(Comment()) + "; ALTER DATABASE " + database + " RENAME TO " + Ident(names_.database)));
+    PGC_RETURN_IF_ERROR(control_.ExecScript("ALTER ROLE " + Ident(names_.owner) + " NOLOGIN; ALTER DATABASE " +
+                                            database + " ALLOW_CONNECTIONS false; ALTER DATABASE " + database +
+                                            " IS_TEMPLATE true; COMMENT ON DATABASE " + database + " IS " +
+                                            Literal(Comment()) + "; ALTER DATABASE " + database + " RENAME TO " +
+                                            Ident(names_.database)));
     return transaction->Commit();
   }
 
@@ -351,8 +350,7 @@ absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Ta
   info.relkind = found.Text(0, 1);
   info.row_security = found.Bool(0, 2);
   if (info.relkind != "r" && info.relkind != "p") {
-    return MakeError(Verdict::kPermanent,
-                     "PGC-SRC-TABLE",
+    return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE",
                      table.table() + " is not a table (relkind " + info.relkind + ")",
                      "views and foreign tables cannot be moved; list tables");
   }

@@ -15,12 +15,9 @@ namespace {
 
 const v1::Login& LoginOf(const v1::Server& server, LoginKind kind) {
   switch (kind) {
-    case LoginKind::kReader:
-      return server.reader();
-    case LoginKind::kProvisioner:
-      return server.provisioner();
-    case LoginKind::kRegistrar:
-      return server.registrar();
+    case LoginKind::kReader: return server.reader();
+    case LoginKind::kProvisioner: return server.provisioner();
+    case LoginKind::kRegistrar: return server.registrar();
   }
   return server.reader();
 }
@@ -32,7 +29,7 @@ absl::StatusOr<Secret> ResolveOptional(const std::string& reference) {
   return plan::ResolveSecret(reference, /*allow_literal=*/false);
 }
 
-constexpr std::array<std::string_view, 6> kForbiddenKeys = {"user", "password", "dbname",
+constexpr std::array<std::string_view, 6> kForbiddenKeys = {"user",    "password", "dbname",
                                                             "options", "passfile", "application_name"};
 
 // One round trip that both renames the session and shows that it is alive.
@@ -71,19 +68,20 @@ absl::StatusOr<std::string> ResolveConninfo(const v1::Server& server) {
   if (options == nullptr) {
     // The parser's words quote the string, which may hold what should not be shown.
     PQfreemem(complaint);
-    return InputError("PGC-PLAN-CONNINFO", "a server's conninfo is no list of keyword=value", "see the plan's servers");
+    return InputError("PGC-PLAN-CONNINFO", "a server's conninfo is no list of keyword=value",
+                      "see the plan's servers");
   }
   std::string forbidden;
   for (const PQconninfoOption* option = options; option->keyword != nullptr; ++option) {
-    const bool listed = std::find(kForbiddenKeys.begin(), kForbiddenKeys.end(), option->keyword) != kForbiddenKeys.end();
+    const bool listed =
+        std::find(kForbiddenKeys.begin(), kForbiddenKeys.end(), option->keyword) != kForbiddenKeys.end();
     if (listed && option->val != nullptr) {
       forbidden = option->keyword;
     }
   }
   PQconninfoFree(options);
   if (!forbidden.empty()) {
-    return InputError("PGC-PLAN-CONNINFO",
-                      "a server's conninfo holds \"" + forbidden + "\"",
+    return InputError("PGC-PLAN-CONNINFO", "a server's conninfo holds \"" + forbidden + "\"",
                       "logins, databases and passwords have fields of their own in the plan");
   }
   return conninfo.Reveal();

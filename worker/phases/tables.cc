@@ -21,8 +21,7 @@ const v1::Table* FindTable(const v1::Plan& plan, const std::string& name) {
 absl::Status CheckUnchanged(pg::Connection& reader, const v1::Table& table, const TableInfo& expected) {
   PGC_ASSIGN_OR_RETURN(const TableInfo found, DescribeTable(reader, table));
   if (found.fingerprint != expected.fingerprint || found.relkind != expected.relkind) {
-    return MakeError(Verdict::kPermanent,
-                     "PGC-SRC-DDL",
+    return MakeError(Verdict::kPermanent, "PGC-SRC-DDL",
                      "the definition of " + table.table() + " has changed since the migration read it",
                      "stop DDL on the source for the time of the migration, then retry");
   }
@@ -64,8 +63,7 @@ absl::StatusOr<RowDigest> ReadDigest(Attempt& attempt,
 absl::StatusOr<std::unique_ptr<pg::Transaction>> BeginSourceSnapshot(Attempt& attempt,
                                                                      pg::Connection& reader,
                                                                      const SourceSchema& schema) {
-  PGC_ASSIGN_OR_RETURN(auto transaction,
-                       pg::Transaction::Begin(reader, "ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+  PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(reader, "ISOLATION LEVEL REPEATABLE READ READ ONLY"));
   std::string tables;
   for (const TableInfo& table : schema.tables) {
     tables += (tables.empty() ? "" : ", ") + SplitTable(table.name).Quoted();
@@ -74,7 +72,8 @@ absl::StatusOr<std::unique_ptr<pg::Transaction>> BeginSourceSnapshot(Attempt& at
     PGC_RETURN_IF_ERROR(reader.ExecScript("LOCK TABLE " + tables + " IN ACCESS SHARE MODE"));
   }
   for (size_t i = 0; i < schema.tables.size(); ++i) {
-    const absl::Status unchanged = CheckUnchanged(reader, attempt.plan().tables(static_cast<int>(i)), schema.tables[i]);
+    const absl::Status unchanged =
+        CheckUnchanged(reader, attempt.plan().tables(static_cast<int>(i)), schema.tables[i]);
     if (!unchanged.ok()) {
       attempt.schemas().Forget(attempt);
       return unchanged;
@@ -98,8 +97,7 @@ absl::StatusOr<std::vector<v1::TableDigest>> SourceDigests(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const auto snapshot, BeginSourceSnapshot(attempt, *reader, *schema));
   std::vector<v1::TableDigest> digests;
   for (const TableInfo& info : schema->tables) {
-    PGC_ASSIGN_OR_RETURN(const std::string sql,
-                         SourceCopySql(attempt, *FindTable(attempt.plan(), info.name), info));
+    PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, *FindTable(attempt.plan(), info.name), info));
     PGC_ASSIGN_OR_RETURN(const RowDigest digest, ReadDigest(attempt, *reader, sql, nullptr));
     digests.push_back(ToProto(info.name, digest));
   }
@@ -156,9 +154,8 @@ absl::StatusOr<std::vector<v1::SequenceValue>> ReadSequences(pg::Connection& con
   std::vector<v1::SequenceValue> values;
   for (const TableInfo& table : schema.tables) {
     for (const std::string& sequence : table.sequences) {
-      PGC_ASSIGN_OR_RETURN(
-          const pg::Result row,
-          connection.Exec("SELECT last_value, is_called FROM " + SplitTable(sequence).Quoted()));
+      PGC_ASSIGN_OR_RETURN(const pg::Result row,
+                           connection.Exec("SELECT last_value, is_called FROM " + SplitTable(sequence).Quoted()));
       v1::SequenceValue value;
       value.set_sequence(sequence);
       value.set_last_value(row.Int(0, 0));

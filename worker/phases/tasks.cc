@@ -58,16 +58,11 @@ class TaskRunner {
   absl::Status Dispatch() {
     PGC_ASSIGN_OR_RETURN(plan_, plan::PlanFromJson(task_.plan_json()));
     switch (task_.body_case()) {
-      case v1::Task::kDiscover:
-        return Discover();
-      case v1::Task::kDescribe:
-        return DescribeAll();
-      case v1::Task::kVerifyBackup:
-        return VerifyBackup();
-      case v1::Task::kReconcile:
-        return RunReconcile();
-      default:
-        return MakeError(Verdict::kPermanent, "PGC-TASK-UNKNOWN", "this worker does not know the task");
+      case v1::Task::kDiscover: return Discover();
+      case v1::Task::kDescribe: return DescribeAll();
+      case v1::Task::kVerifyBackup: return VerifyBackup();
+      case v1::Task::kReconcile: return RunReconcile();
+      default: return MakeError(Verdict::kPermanent, "PGC-TASK-UNKNOWN", "this worker does not know the task");
     }
   }
 
@@ -87,9 +82,8 @@ class TaskRunner {
       return InputError("PGC-PLAN-REGISTRY", "the plan has no registry", "list the projects with --projects");
     }
     const v1::Server& server = plan_.servers().at(plan_.registry().server());
-    PGC_ASSIGN_OR_RETURN(
-        PooledSession registrar,
-        pool_.Acquire(server, LoginKind::kRegistrar, plan_.registry().database(), "pgc:discover"));
+    PGC_ASSIGN_OR_RETURN(PooledSession registrar,
+                         pool_.Acquire(server, LoginKind::kRegistrar, plan_.registry().database(), "pgc:discover"));
     const auto rows = registrar->Exec(DiscoverSql());
     if (!rows.ok()) {
       return Annotate(rows.status(), "reading the registry");
@@ -109,8 +103,7 @@ class TaskRunner {
     v1::ProjectSpec* const project = page.add_projects();
     project->set_ref(rows.Text(row, 0));
     if (!IsValidRef(project->ref())) {
-      return InputError("PGC-PROJECT-REF",
-                        "the registry holds the illegal ref \"" + Printable(project->ref()) + "\"",
+      return InputError("PGC-PROJECT-REF", "the registry holds the illegal ref \"" + Printable(project->ref()) + "\"",
                         "allowed: [a-z0-9][a-z0-9_-]{0,39}; exclude it with registry.where");
     }
     project->set_estimated_bytes(std::max<int64_t>(0, rows.Int(row, 1)));
@@ -147,9 +140,8 @@ class TaskRunner {
       return InputError("PGC-BACKUP-ID", "\"" + Printable(id) + "\" is no backup id", "see `pgconvoy backup list`");
     }
     PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(plan_));
-    PGC_ASSIGN_OR_RETURN(
-        const auto reader,
-        backup::BackupReader::Open(root, store_id_, id.substr(0, slash), *fence, task_.verify_backup().manifest_digest()));
+    PGC_ASSIGN_OR_RETURN(const auto reader, backup::BackupReader::Open(root, store_id_, id.substr(0, slash), *fence,
+                                                                       task_.verify_backup().manifest_digest()));
     PGC_RETURN_IF_ERROR(reader->VerifyAll());
     v1::TaskResult result;
     for (const backup::TableEntry& table : reader->manifest().tables) {
@@ -165,11 +157,8 @@ class TaskRunner {
       return absl::OkStatus();
     }
     const auto& live = task_.reconcile().live_refs();
-    PGC_ASSIGN_OR_RETURN(const auto removed,
-                         Reconcile(pool_,
-                                   plan_.servers().at(plan_.target().server()),
-                                   store_id_,
-                                   {live.begin(), live.end()}));
+    PGC_ASSIGN_OR_RETURN(const auto removed, Reconcile(pool_, plan_.servers().at(plan_.target().server()), store_id_,
+                                                       {live.begin(), live.end()}));
     v1::TaskResult result;
     result.mutable_lines()->Assign(removed.begin(), removed.end());
     Send(std::move(result));

@@ -24,16 +24,11 @@ v1::Verdict ToProto(Verdict verdict) {
   switch (verdict) {
     case Verdict::kTransient:
     // The next attempt asks the database what became of it.
-    case Verdict::kInDoubt:
-      return v1::TRANSIENT;
-    case Verdict::kPermanent:
-      return v1::PERMANENT;
-    case Verdict::kFenced:
-      return v1::FENCED;
-    case Verdict::kOperator:
-      return v1::OPERATOR;
-    case Verdict::kAbandoned:
-      return v1::ABANDONED;
+    case Verdict::kInDoubt: return v1::TRANSIENT;
+    case Verdict::kPermanent: return v1::PERMANENT;
+    case Verdict::kFenced: return v1::FENCED;
+    case Verdict::kOperator: return v1::OPERATOR;
+    case Verdict::kAbandoned: return v1::ABANDONED;
   }
   return v1::PERMANENT;
 }
@@ -74,8 +69,7 @@ class Runner {
     result.set_phase(static_cast<v1::Phase>(phase));
     result.set_direction(static_cast<v1::Direction>(attempt_->grant().direction));
     result.set_fence(attempt_->grant().fence);
-    *result.mutable_end_time() =
-        google::protobuf::util::TimeUtil::MillisecondsToTimestamp(Clock::System().NowWall());
+    *result.mutable_end_time() = google::protobuf::util::TimeUtil::MillisecondsToTimestamp(Clock::System().NowWall());
     result.set_duration_ms(Clock::System().NowMonotonic() - begin);
     attempt_->AddResult(result);
     v1::Report done;
@@ -89,8 +83,8 @@ class Runner {
   absl::Status HitPhaseFailpoint([[maybe_unused]] const char* when) {
 #ifdef PGCONVOY_FAILPOINTS_ENABLED
     const bool forward = attempt_->grant().direction == Direction::kForward;
-    return HitFailpoint(std::string(forward ? "worker.phase." : "worker.rollback.") + std::string(Name(phase_)) + "." +
-                        when);
+    return HitFailpoint(std::string(forward ? "worker.phase." : "worker.rollback.") + std::string(Name(phase_)) +
+                        "." + when);
 #else
     return absl::OkStatus();
 #endif

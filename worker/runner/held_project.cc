@@ -14,8 +14,7 @@ constexpr int64_t kProgressIntervalMs = 1'000;
 constexpr auto kWaitStep = std::chrono::milliseconds(100);
 
 absl::Status LeaseLost(const std::string& ref, const std::string& why) {
-  return MakeError(Verdict::kFenced,
-                   "PGC-LEASE-LOST",
+  return MakeError(Verdict::kFenced, "PGC-LEASE-LOST",
                    "project " + ref + ": " + why + "; this worker stops and touches nothing more",
                    "nothing to do: another attempt goes on");
 }
@@ -41,7 +40,11 @@ bool LeaseWatch::Expired() const {
 }
 
 HeldProject::HeldProject(std::string migration_id, std::string ref, int64_t fence, const LeaseWatch& lease, Send send)
-    : migration_id_(std::move(migration_id)), ref_(std::move(ref)), fence_(fence), lease_(lease), send_(std::move(send)) {}
+    : migration_id_(std::move(migration_id)),
+      ref_(std::move(ref)),
+      fence_(fence),
+      lease_(lease),
+      send_(std::move(send)) {}
 
 v1::HeldProject HeldProject::ToProto() const {
   v1::HeldProject held;
@@ -120,8 +123,7 @@ void HeldProject::Acknowledge(const v1::Ack& ack) {
     if (ack.refused_reason() == "LEASE_LOST") {
       stop_ = LeaseLost(ref_, "the coordinator says that its lease is lost");
     } else if (!ack.refused_reason().empty()) {
-      stop_ = MakeError(Verdict::kPermanent,
-                        "PGC-REPORT-REFUSED",
+      stop_ = MakeError(Verdict::kPermanent, "PGC-REPORT-REFUSED",
                         "project " + ref_ + ": the coordinator refused a report: " + ack.refused_message(),
                         "use workers and coordinator of the same version");
     } else {

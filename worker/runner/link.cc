@@ -21,6 +21,7 @@ constexpr int64_t kFirstBackoffMs = 100;
 constexpr int64_t kMaxBackoffMs = 2'000;
 // A third of the shortest lease that a coordinator grants.
 constexpr auto kHeartbeatInterval = std::chrono::milliseconds(1'000);
+constexpr auto kFarewellTimeout = std::chrono::seconds(5);
 
 using Stream = grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>;
 
@@ -121,8 +122,12 @@ class Link::Impl {
       if (outbox_.empty() && stopped_) {
         lock.unlock();
         stream.WritesDone();
-        // The coordinator answers by closing; should it hang, this process still ends.
-        context.TryCancel();
+        // The coordinator takes in all that was said and answers by closing. A cancellation at once could overtake
+        // the last reports; should it hang, this process still ends.
+        lock.lock();
+        if (!changed_.wait_for(lock, kFarewellTimeout, [this] { return !open_; })) {
+          context.TryCancel();
+        }
         return;
       }
       if (outbox_.empty() && changed_.wait_for(lock, kHeartbeatInterval) == std::cv_status::timeout) {

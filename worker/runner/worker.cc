@@ -125,26 +125,13 @@ class Worker::Impl : public LinkHandler {
   void OnMessage(const v1::CoordinatorMessage& message) override {
     lease_.Heard();
     switch (message.body_case()) {
-      case v1::CoordinatorMessage::kWelcome:
-        OnWelcome(message.welcome());
-        break;
-      case v1::CoordinatorMessage::kGrant:
-        OnGrant(message.grant());
-        break;
-      case v1::CoordinatorMessage::kAck:
-        OnAck(message.ack());
-        break;
-      case v1::CoordinatorMessage::kRevoke:
-        OnRevoke(message.revoke());
-        break;
-      case v1::CoordinatorMessage::kTask:
-        OnTask(message.task());
-        break;
-      case v1::CoordinatorMessage::kRestarting:
-        log::Info("the coordinator is restarting; work goes on");
-        break;
-      default:
-        break;
+      case v1::CoordinatorMessage::kWelcome: OnWelcome(message.welcome()); break;
+      case v1::CoordinatorMessage::kGrant: OnGrant(message.grant()); break;
+      case v1::CoordinatorMessage::kAck: OnAck(message.ack()); break;
+      case v1::CoordinatorMessage::kRevoke: OnRevoke(message.revoke()); break;
+      case v1::CoordinatorMessage::kTask: OnTask(message.task()); break;
+      case v1::CoordinatorMessage::kRestarting: log::Info("the coordinator is restarting; work goes on"); break;
+      default: break;
     }
   }
 
@@ -175,14 +162,15 @@ class Worker::Impl : public LinkHandler {
     }
     const std::string hash = plan::PlanHash(*plan->second);
     for (const v1::ProjectGrant& project : grant.projects()) {
+      if (held_.contains({project.ref(), project.fence()})) {
+        continue;
+      }
       Job job;
       job.plan = plan->second;
       job.grant = ToGrant(store_id_, grant.migration_id(), hash, project);
       job.phases = ToPhases(project);
-      job.held = std::make_shared<HeldProject>(
-          grant.migration_id(), project.ref(), project.fence(), lease_, [this](const v1::WorkerMessage& message) {
-            link_.Send(message);
-          });
+      job.held = std::make_shared<HeldProject>(grant.migration_id(), project.ref(), project.fence(), lease_,
+                                               [this](const v1::WorkerMessage& message) { link_.Send(message); });
       held_[{project.ref(), project.fence()}] = job.held;
       queue_.push_back(std::move(job));
     }
