@@ -2,19 +2,23 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "common/crypto/crypto.h"
 #include "common/log/log.h"
+#include "common/rpc/rpc.h"
 #include "worker/runner/worker.h"
 
 namespace {
 
-constexpr char kExamples[] = R"(examples:
+constexpr char kExamples[] = R"(Examples:
   pgconvoy-worker --coordinator coordinator:7070 --slots 4
   PGCONVOY_COORDINATOR=coordinator:7070 pgconvoy-worker --exit-when-idle 60   # as a Kubernetes Job
 
@@ -22,10 +26,42 @@ A worker keeps nothing: start and kill as many as you like. It needs the environ
 plan's ${env:…} and ${file:…} references name, the plan's backup directory, pg_dump, and a network path to the
 servers. SIGTERM drains it.
 
-exit codes: 0 drained or nothing left to do; 1 failure; 3 bad configuration (do not restart);
-            64 usage; 69 the coordinator was out of reach for too long)";
+Every flag can stand in the file that --config names, one "flag = value" a line. A flag beats its environment
+variable, which beats the file. Exit codes: 0 told to end, or idle for as long as --exit-when-idle says; 1 failure;
+3 the coordinator refuses this worker, so do not restart it; 64 wrong usage; 69 the coordinator was out of reach for
+too long.)";
 
 constexpr int kUsage = 64;
+
+// A flag and the environment variable that stands in for it.
+struct EnvironmentFlag {
+  const char* flag;
+  const char* variable;
+};
+constexpr std::array<EnvironmentFlag, 7> kEnvironment = {{
+    {"--coordinator", "PGCONVOY_COORDINATOR"},
+    {"--worker-id", "PGCONVOY_WORKER_ID"},
+    {"--slots", "PGCONVOY_SLOTS"},
+    {"--exit-when-idle", "PGCONVOY_EXIT_WHEN_IDLE"},
+    {"--drain-timeout", "PGCONVOY_DRAIN_TIMEOUT"},
+    {"--log-format", "PGCONVOY_LOG_FORMAT"},
+    {"--log-level", "PGCONVOY_LOG_LEVEL"},
+}};
+
+// Environment first: the last value of a flag counts, and a configuration file only fills in what is not given.
+// (CLI11's own envname() lets the file win.)
+std::vector<std::string> WithEnvironment(int argc, char** argv) {
+  std::vector<std::string> arguments;
+  for (const EnvironmentFlag& entry : kEnvironment) {
+    if (const char* const value = std::getenv(entry.variable); value != nullptr && *value != '\0') {
+      arguments.push_back(std::string(entry.flag) + "=" + value);
+    }
+  }
+  arguments.insert(arguments.end(), argv + 1, argv + argc);
+  // CLI11 takes them from the back.
+  std::reverse(arguments.begin(), arguments.end());
+  return arguments;
+}
 
 std::string HostName() {
   std::array<char, 256> name{};
@@ -45,6 +81,7 @@ void DrainOnSignal(pgconvoy::worker::Worker& worker, const sigset_t& signals) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  pgconvoy::rpc::PrepareProcess();
   pgconvoy::worker::WorkerOptions options;
   options.host = HostName();
   options.worker_id = options.host + "-" + std::to_string(::getpid());
@@ -55,36 +92,33 @@ int main(int argc, char** argv) {
 
   CLI::App app("Runs migrations of PostgreSQL projects for a pgconvoy coordinator.", "pgconvoy-worker");
   app.footer(kExamples);
+  app.option_defaults()->take_last();
   app.set_version_flag("--version", "pgconvoy-worker " PGCONVOY_VERSION);
-  app.set_config("--config", "", "read options from this file (flags and environment win)");
-  app.add_option("--coordinator", options.coordinator, "address of the coordinator, host:port")
-      ->envname("PGCONVOY_COORDINATOR")
+  app.set_config("--config", "", "Read flags from a file");
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.add_option("--coordinator", options.coordinator, "Address of the coordinator, host:port [PGCONVOY_COORDINATOR]")
       ->capture_default_str();
-  app.add_option("--worker-id", options.worker_id, "stable name of this worker")
-      ->envname("PGCONVOY_WORKER_ID")
-      ->capture_default_str();
-  app.add_option("--slots", options.slots, "projects to run at once")
-      ->envname("PGCONVOY_SLOTS")
+  app.add_option("--worker-id", options.worker_id,
+                 "Stable name of this worker; default: host and process id [PGCONVOY_WORKER_ID]");
+  app.add_option("--slots", options.slots, "Projects to run at once, 1 to 256 [PGCONVOY_SLOTS]")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
-  app.add_option("--exit-when-idle", idle_s, "end after so many seconds without work; 0: never")
-      ->envname("PGCONVOY_EXIT_WHEN_IDLE")
+  app.add_option("--exit-when-idle", idle_s,
+                 "End after so many seconds without work; 0: never [PGCONVOY_EXIT_WHEN_IDLE]")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
-  app.add_option("--drain-timeout", drain_s, "seconds that SIGTERM leaves running attempts before they are abandoned")
-      ->envname("PGCONVOY_DRAIN_TIMEOUT")
+  app.add_option("--drain-timeout", drain_s,
+                 "Seconds that SIGTERM leaves running attempts before they are abandoned [PGCONVOY_DRAIN_TIMEOUT]")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
-  app.add_option("--log-format", log_format, "text or json")
-      ->envname("PGCONVOY_LOG_FORMAT")
+  app.add_option("--log-format", log_format, "text or json [PGCONVOY_LOG_FORMAT]")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
-  app.add_option("--log-level", log_level, "debug, info, warn or error")
-      ->envname("PGCONVOY_LOG_LEVEL")
+  app.add_option("--log-level", log_level, "debug, info, warn or error [PGCONVOY_LOG_LEVEL]")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
   try {
-    app.parse(argc, argv);
+    app.parse(WithEnvironment(argc, argv));
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
     return code == 0 ? 0 : kUsage;
@@ -98,6 +132,8 @@ int main(int argc, char** argv) {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  // A file that may not grow is then an error of one project, not the end of the worker.
+  signal(SIGXFSZ, SIG_IGN);
 
   using pgconvoy::log::Level;
   const Level level = log_level == "debug"   ? Level::kDebug

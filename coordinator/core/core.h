@@ -135,7 +135,8 @@ struct ProjectRow {
   // The same for rollback; cleared whenever a rollback begins anew. Bit 0, which no phase has: a rollback was asked for
   // while a forward attempt ran, and begins when that attempt ends.
   uint32_t done_rollback = 0;
-  // True once any intent or any phase result beyond PRE_VALIDATION is recorded: there may be something to undo.
+  // True once any intent or any phase result beyond PRE_VALIDATION is recorded, or an attempt was lost, of which nobody
+  // knows what it did: there may be something to undo.
   bool touched = false;
   // Cancel was asked for while it ran or waited: the rollback that follows ends as kCancelled.
   bool cancelling = false;

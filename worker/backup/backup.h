@@ -90,7 +90,7 @@ class BackupWriter {
  public:
   // Creates the folder. An unfinished one of the same fence is emptied first; a sealed one is PGC-BACKUP-EXISTS.
   // `header` carries everything but tables and sequences. PGC-BACKUP-ID for a ref or fence that names no backup,
-  // PGC-BACKUP-DIR when the root is missing, not a folder or not writable; ENOSPC is TRANSIENT PGC-BACKUP-DISK-FULL,
+  // PGC-BACKUP-DIR when the root is missing, not a folder or not writable; ENOSPC is PERMANENT PGC-BACKUP-DISK-FULL,
   // other errors of the storage TRANSIENT PGC-BACKUP-IO. After one, every call returns it again.
   static absl::StatusOr<std::unique_ptr<BackupWriter>> Create(const WriterOptions& options, Manifest header);
   ~BackupWriter();

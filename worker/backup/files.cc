@@ -56,9 +56,12 @@ absl::Status Corrupt(const std::string& path, std::string_view why) {
 absl::Status FileError(std::string_view what, const std::string& path, int error) {
   const std::string message = std::string(what) + " " + path + ": " + std::strerror(error);
   switch (error) {
+    // Not tried again: the project's writes would stay stopped for as long as nobody makes room.
     case ENOSPC:
     case EDQUOT:
-      return MakeError(Verdict::kTransient, "PGC-BACKUP-DISK-FULL", message, "free space in the backup directory");
+    case EFBIG:
+      return MakeError(Verdict::kPermanent, "PGC-BACKUP-DISK-FULL", message,
+                       "make room in the backup directory, or raise the limit, then retry the project");
     case EACCES:
     case EPERM:
     case EROFS:

@@ -1,7 +1,7 @@
 // Durable files of a backup: the one place where errno becomes our errors. Private to worker/backup.
 //
-// Errors: ENOSPC and EDQUOT are TRANSIENT PGC-BACKUP-DISK-FULL, EIO and the like TRANSIENT PGC-BACKUP-IO, what only an
-// operator can change (permissions, a read-only or missing root) PERMANENT PGC-BACKUP-DIR.
+// Errors: ENOSPC, EDQUOT and EFBIG are PERMANENT PGC-BACKUP-DISK-FULL, EIO and the like TRANSIENT PGC-BACKUP-IO, what
+// only an operator can change (permissions, a read-only or missing root) PERMANENT PGC-BACKUP-DIR.
 #pragma once
 
 #include <cstdint>

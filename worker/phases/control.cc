@@ -69,7 +69,8 @@ absl::StatusOr<bool> HasTable(pg::Connection& connection, const std::string& tab
   return result.Bool(0, 0);
 }
 
-absl::Status MakeTables(pg::Connection& connection, const std::string& ddl) {
+// One after the other among all workers.
+absl::Status RunSetup(pg::Connection& connection, const std::string& ddl) {
   PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(connection));
   PGC_ASSIGN_OR_RETURN(const pg::Result locked, connection.Exec(kLockSetup));
   PGC_RETURN_IF_ERROR(connection.ExecScript(ddl));
@@ -90,7 +91,8 @@ absl::Status CreateControlDatabase(SessionPool& pool, const v1::Server& server, 
   if (!created.ok() && state != "42P04" && state != "23505") {
     return Annotate(created.status(), "making the control database \"" + database + "\"");
   }
-  return session->ExecScript("REVOKE ALL ON DATABASE " + Ident(database) + " FROM PUBLIC");
+  // Each of them does this, and two at once would fail with "tuple concurrently updated".
+  return RunSetup(*session, "REVOKE ALL ON DATABASE " + Ident(database) + " FROM PUBLIC");
 }
 
 std::vector<pg::Param> FenceParams(const Attempt& attempt) {
@@ -113,7 +115,7 @@ absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
 
 absl::Status EnsureControlTables(pg::Connection& connection) {
   PGC_ASSIGN_OR_RETURN(const bool exists, HasTable(connection, "pgconvoy.fence"));
-  return exists ? absl::OkStatus() : MakeTables(connection, kFenceTable);
+  return exists ? absl::OkStatus() : RunSetup(connection, kFenceTable);
 }
 
 absl::Status EnsureRegistryTables(pg::Connection& connection) {
@@ -121,7 +123,7 @@ absl::Status EnsureRegistryTables(pg::Connection& connection) {
   if (exists) {
     return absl::OkStatus();
   }
-  const absl::Status made = MakeTables(connection, std::string(kFenceTable) + kRegistryTables);
+  const absl::Status made = RunSetup(connection, std::string(kFenceTable) + kRegistryTables);
   if (pg::SqlStateOf(made) == "42501") {
     return MakeError(Verdict::kPermanent, "PGC-REGISTRY-SCHEMA",
                      "the registrar may not make schema pgconvoy in the registry's database",

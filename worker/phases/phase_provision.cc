@@ -111,21 +111,47 @@ absl::Status Publish(pg::Connection& provisioner, Attempt& attempt, const Schema
   return RenameDatabase(provisioner, attempt, attempt.names().temporary_database, attempt.project().database);
 }
 
-absl::Status Build(pg::Connection& provisioner, Attempt& attempt, v1::ProvisionResult& result) {
-  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
-  PGC_ASSIGN_OR_RETURN(const SchemaCache::Template from, attempt.schemas().EnsureTemplate(attempt, *schema));
-  result.set_template_database(from.database);
+absl::Status CloneAsNewLogin(pg::Connection& provisioner,
+                             Attempt& attempt,
+                             const SourceSchema& schema,
+                             SchemaCache::Template& from) {
+  PGC_ASSIGN_OR_RETURN(from, attempt.schemas().EnsureTemplate(attempt, schema));
   PGC_RETURN_IF_ERROR(EnsureAttemptLogin(attempt, from.owner));
-  if (const absl::Status cloned = Clone(provisioner, attempt, from); !cloned.ok()) {
-    if (pg::SqlStateOf(cloned) == "3D000") {
-      // Somebody dropped the template; the next attempt lays it again.
-      attempt.schemas().ForgetTemplate(from);
-      return MakeError(Verdict::kTransient, "PGC-TEMPLATE-GONE", "template database " + from.database + " is gone");
-    }
+  return Clone(provisioner, attempt, from);
+}
+
+// No such database, or no such role: a reconciler removes templates and their owners once no migration is under way,
+// and a worker may remember one from before.
+bool IsTemplateGone(const absl::Status& status) {
+  return pg::SqlStateOf(status) == "3D000" || pg::SqlStateOf(status) == "42704";
+}
+
+absl::Status LayAndClone(pg::Connection& provisioner, Attempt& attempt, SchemaCache::Template& from) {
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  const absl::Status cloned = CloneAsNewLogin(provisioner, attempt, *schema, from);
+  if (!IsTemplateGone(cloned)) {
     return cloned;
   }
-  PGC_RETURN_IF_ERROR(TakeOwnership(attempt, from));
-  return Publish(provisioner, attempt, from);
+  attempt.schemas().ForgetTemplate(from);
+  // The login may be a member of an owner that is gone; it is made again.
+  attempt.login_password.reset();
+  return CloneAsNewLogin(provisioner, attempt, *schema, from);
+}
+
+absl::Status Build(pg::Connection& provisioner, Attempt& attempt, v1::ProvisionResult& result) {
+  SchemaCache::Template from;
+  absl::Status built = LayAndClone(provisioner, attempt, from);
+  if (built.ok()) {
+    built = TakeOwnership(attempt, from);
+  }
+  if (built.ok()) {
+    built = Publish(provisioner, attempt, from);
+  }
+  if (IsTemplateGone(built)) {
+    return MakeError(Verdict::kTransient, "PGC-TEMPLATE-GONE", "template database " + from.database + " is gone");
+  }
+  result.set_template_database(from.database);
+  return built;
 }
 
 }  // namespace

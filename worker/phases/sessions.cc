@@ -95,7 +95,8 @@ absl::StatusOr<PooledSession> SessionPool::Acquire(const v1::Server& server,
   if (login.user().empty()) {
     return InputError("PGC-PLAN-LOGIN", "the plan names no login for this step", "add it to the server in the plan");
   }
-  const std::string key = server.conninfo() + '\n' + login.user() + '\n' + database;
+  // With the password's reference: two plans may name one login and differ in what they hold for it.
+  const std::string key = server.conninfo() + '\n' + login.user() + '\n' + login.password() + '\n' + database;
   if (auto idle = Take(key); idle != nullptr) {
     if (idle->Exec(kRenameSql, {application_name}).ok()) {
       return PooledSession(this, key, std::move(idle));

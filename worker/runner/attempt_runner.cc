@@ -103,9 +103,21 @@ class Runner {
     log::Write(log::Level::kInfo, Context(), "attempt done");
   }
 
-  void ReportFailure(const absl::Status& error) {
+  // A lost lease is why the rest went wrong: whoever took over ends sessions and logins first.
+  absl::Status LeadingCause(const absl::Status& failure) {
+    const absl::Status stop = held_.Checkpoint();
+    if (VerdictOf(stop) != Verdict::kFenced || CodeOf(stop) == CodeOf(failure)) {
+      return failure;
+    }
+    log::Write(log::Level::kInfo, Context(), "stopped by: " + Describe(failure));
+    return stop;
+  }
+
+  void ReportFailure(const absl::Status& failure) {
+    const absl::Status error = LeadingCause(failure);
     log::Write(log::Level::kWarn, Context(), "attempt ended: " + Describe(error));
-    if (CodeOf(error) == "PGC-LEASE-LOST" || CodeOf(error) == "PGC-REPORT-REFUSED") {
+    if (CodeOf(error) == "PGC-LEASE-LOST") {
+      held_.GiveBack();
       return;
     }
     v1::Report report;

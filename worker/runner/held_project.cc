@@ -25,6 +25,9 @@ LeaseWatch::LeaseWatch(Clock& clock) : clock_(clock), heard_(clock.NowMonotonic(
 
 void LeaseWatch::Heard() {
   const std::lock_guard<std::mutex> lock(mutex_);
+  if (SilentLocked()) {
+    ++lapses_;
+  }
   heard_ = clock_.NowMonotonic();
 }
 
@@ -33,8 +36,12 @@ void LeaseWatch::SetTtl(int64_t lease_ttl_ms) {
   ttl_ms_ = lease_ttl_ms;
 }
 
-bool LeaseWatch::Expired() const {
+int64_t LeaseWatch::Lapses() const {
   const std::lock_guard<std::mutex> lock(mutex_);
+  return lapses_ + (SilentLocked() ? 1 : 0);
+}
+
+bool LeaseWatch::SilentLocked() const {
   // A tenth is the margin for what is on its way.
   return clock_.NowMonotonic() - heard_ > ttl_ms_ - ttl_ms_ / 10;
 }
@@ -44,6 +51,7 @@ HeldProject::HeldProject(std::string migration_id, std::string ref, int64_t fenc
       ref_(std::move(ref)),
       fence_(fence),
       lease_(lease),
+      lapses_at_grant_(lease.Lapses()),
       send_(std::move(send)) {}
 
 v1::HeldProject HeldProject::ToProto() const {
@@ -81,6 +89,12 @@ absl::Status HeldProject::WaitDurable(int64_t seq) {
   return absl::OkStatus();
 }
 
+void HeldProject::GiveBack() {
+  v1::WorkerMessage message;
+  *message.mutable_release()->add_projects() = ToProto();
+  send_(message);
+}
+
 absl::Status HeldProject::Intent(const v1::Intent& intent) {
   v1::Report report;
   *report.mutable_intent() = intent;
@@ -111,7 +125,7 @@ absl::Status HeldProject::StopReasonLocked() const {
   if (!stop_.ok()) {
     return stop_;
   }
-  if (lease_.Expired()) {
+  if (lease_.Lapses() != lapses_at_grant_) {
     return LeaseLost(ref_, "nothing was heard from the coordinator for the time of a lease");
   }
   return absl::OkStatus();

@@ -30,14 +30,18 @@ class LeaseWatch {
   explicit LeaseWatch(Clock& clock);
   void Heard();
   void SetTtl(int64_t lease_ttl_ms);
-  // True when nothing was heard for so long that the coordinator may have given the work to somebody else.
-  bool Expired() const;
+  // How often nothing was heard for so long that the coordinator may have given the work to somebody else. Work that
+  // was granted before such a silence is lost, even if the coordinator was heard again since.
+  int64_t Lapses() const;
 
  private:
+  bool SilentLocked() const;
+
   Clock& clock_;
   mutable std::mutex mutex_;
   MonotonicMs heard_;
   int64_t ttl_ms_;
+  int64_t lapses_ = 0;
 };
 
 class HeldProject : public Reporter {
@@ -54,6 +58,8 @@ class HeldProject : public Reporter {
   int64_t Post(v1::Report report);
   // Blocks until everything up to `seq` is durable. FENCED or ABANDONED when the attempt must stop instead.
   absl::Status WaitDurable(int64_t seq);
+  // Tells the coordinator that this worker does no more about the project; ignored when it knows that already.
+  void GiveBack();
 
   // Reporter.
   absl::Status Intent(const v1::Intent& intent) override;
@@ -73,6 +79,7 @@ class HeldProject : public Reporter {
   const std::string ref_;
   const int64_t fence_;
   const LeaseWatch& lease_;
+  const int64_t lapses_at_grant_;
   const Send send_;
 
   mutable std::mutex mutex_;

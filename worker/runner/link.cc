@@ -31,7 +31,7 @@ class Link::Impl {
  public:
   Impl(std::string address, LinkHandler& handler) : address_(std::move(address)), handler_(handler) {}
 
-  bool Run(int64_t give_up_ms) {
+  LinkEnd Run(int64_t give_up_ms) {
     const auto channel = rpc::Connect(address_);
     const auto stub = v1::WorkerService::NewStub(channel);
     MonotonicMs alone_since = Clock::System().NowMonotonic();
@@ -44,13 +44,16 @@ class Link::Impl {
       if (stopped_) {
         break;
       }
+      if (refused_) {
+        return LinkEnd::kRefused;
+      }
       if (Clock::System().NowMonotonic() - alone_since > give_up_ms) {
-        return false;
+        return LinkEnd::kUnreachable;
       }
       Sleep(backoff_ms);
       backoff_ms = std::min(backoff_ms * 2, kMaxBackoffMs);
     }
-    return true;
+    return LinkEnd::kStopped;
   }
 
   void Send(const v1::WorkerMessage& message) {
@@ -95,9 +98,23 @@ class Link::Impl {
     writer.join();
     const grpc::Status status = stream->Finish();
     if (!status.ok() && !stopped_) {
-      log::Debug("the stream to the coordinator ended", {{"reason", Describe(rpc::FromGrpc(status))}});
+      Explain(rpc::FromGrpc(status), answered);
     }
     return answered;
+  }
+
+  void Explain(const absl::Status& status, bool answered) {
+    const log::Fields fields = {{"address", address_}, {"reason", Describe(status)}};
+    // What is wrong with the hello stays wrong.
+    refused_ = !answered && absl::IsInvalidArgument(status);
+    if (refused_) {
+      log::Error("the coordinator refuses this worker", fields);
+    } else if (!answered && !told_) {
+      log::Warn("cannot reach the coordinator; trying again", fields);
+    } else {
+      log::Debug("the stream to the coordinator ended", fields);
+    }
+    told_ = true;
   }
 
   bool ReadLoop(Stream& stream) {
@@ -162,13 +179,16 @@ class Link::Impl {
   bool open_ = false;
   std::atomic<bool> stopped_ = false;
   std::atomic<bool> draining_ = false;
+  // Of the reading thread. told_: once is enough, however often it is tried again.
+  bool refused_ = false;
+  bool told_ = false;
 };
 
 Link::Link(std::string address, LinkHandler& handler) : impl_(std::make_unique<Impl>(std::move(address), handler)) {}
 
 Link::~Link() = default;
 
-bool Link::Run(int64_t give_up_ms) { return impl_->Run(give_up_ms); }
+LinkEnd Link::Run(int64_t give_up_ms) { return impl_->Run(give_up_ms); }
 
 void Link::Send(const v1::WorkerMessage& message) { impl_->Send(message); }
 

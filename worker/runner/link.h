@@ -23,6 +23,15 @@ class LinkHandler {
   virtual void OnMessage(const v1::CoordinatorMessage& message) = 0;
 };
 
+enum class LinkEnd {
+  // Stop() was called.
+  kStopped,
+  // The coordinator could not be reached for `give_up_ms` without interruption.
+  kUnreachable,
+  // The coordinator does not accept the hello, and never will.
+  kRefused
+};
+
 class Link {
  public:
   Link(std::string address, LinkHandler& handler);
@@ -30,8 +39,8 @@ class Link {
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
-  // Runs until Stop(). False when the coordinator could not be reached for `give_up_ms` without interruption.
-  bool Run(int64_t give_up_ms);
+  // Once.
+  LinkEnd Run(int64_t give_up_ms);
   // Queues a message for the present stream; dropped when there is none, because reports are kept by their owners and
   // heartbeats mean nothing later.
   void Send(const v1::WorkerMessage& message);

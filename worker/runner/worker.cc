@@ -71,7 +71,7 @@ class Worker::Impl : public LinkHandler {
       threads.emplace_back([this] { SlotLoop(); });
     }
     threads.emplace_back([this] { DrainLoop(); });
-    const bool stopped = link_.Run(options_.give_up_ms);
+    const LinkEnd end = link_.Run(options_.give_up_ms);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       ended_ = true;
@@ -81,7 +81,10 @@ class Worker::Impl : public LinkHandler {
       thread.join();
     }
     JoinTasks();
-    if (!stopped) {
+    if (end == LinkEnd::kRefused) {
+      return WorkerExit::kConfiguration;
+    }
+    if (end == LinkEnd::kUnreachable) {
       log::Error("the coordinator was out of reach for too long; giving up", {{"address", options_.coordinator}});
       return WorkerExit::kCoordinatorUnavailable;
     }

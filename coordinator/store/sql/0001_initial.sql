@@ -148,7 +148,8 @@ COMMENT ON COLUMN pgconvoy.project.failures IS 'Failed attempts of the present d
 COMMENT ON COLUMN pgconvoy.project.losses IS 'Attempts whose lease was lost; raised and cleared like failures.';
 COMMENT ON COLUMN pgconvoy.project.done_forward IS 'Bit set of forward phases with a durable result; bit number is the number of Phase. Set by the leader.';
 COMMENT ON COLUMN pgconvoy.project.done_rollback IS 'The same for the rollback; cleared by the leader when a rollback begins anew.';
-COMMENT ON COLUMN pgconvoy.project.touched IS 'There may be something to undo. Set by the leader with the first intent or result past PRE_VALIDATION.';
+COMMENT ON COLUMN pgconvoy.project.touched IS
+  'There may be something to undo. Set by the leader with the first intent, result past PRE_VALIDATION or lost lease.';
 COMMENT ON COLUMN pgconvoy.project.cancelling IS 'Cancel was asked for and its rollback has not ended yet. Set by the leader.';
 COMMENT ON COLUMN pgconvoy.project.discard_writes IS 'The operator lets the rollback discard what the tenant wrote. Set by the leader on that command.';
 COMMENT ON COLUMN pgconvoy.project.last_seq IS 'Highest report sequence number recorded under fence; set by the leader with every report.';

@@ -318,6 +318,19 @@ TEST_F(CommandTest, AllowsToDiscardWritesWhereARollbackStoppedForThem) {
   EXPECT_EQ(StateOf(migration, "p0"), ProjectState::kRolledBack);
 }
 
+TEST_F(CommandTest, ShutsOutALostAttemptThatReportedNothing) {
+  const MigrationId migration = Submit(1, Spec());
+  Hello(1, "w1");
+  Grants();
+  Order(K::kRollback, migration);
+  Pass(settings.lease_ttl_ms);
+  Hello(2, "w2");
+  Running rollback = Grants().at(0);
+  EXPECT_EQ(rollback.project.direction, Direction::kRollback);
+  Finish(rollback);
+  EXPECT_EQ(StateOf(migration, "p0"), ProjectState::kRolledBack);
+}
+
 TEST_F(CommandTest, RefusesToRollBackWhatIsRolledBack) {
   const MigrationId migration = Succeeded(1);
   OrderEnded(K::kRollback, migration);
