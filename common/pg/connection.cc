@@ -1,10 +1,14 @@
 #include "common/pg/connection.h"
 
 #include <libpq-fe.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <utility>
 
 #include "common/base/error.h"
@@ -18,12 +22,65 @@ namespace {
 // Measured: 64 KiB per PQputCopyData is 6 % faster than a call per row, 1 MiB is slower than either.
 constexpr size_t kCopyPieceBytes = 64 << 10;
 
+// A connection, and how long its server may be silent while it is waited for: libpq's own blocking calls would wait for
+// ever for a server that has stopped without closing its sockets.
+struct Link {
+  PGconn* conn;
+  // 0: without end.
+  int64_t limit_ms;
+  // Set when the limit was passed; the connection is broken then.
+  bool silent = false;
+
+  // Waits for a sign of life and takes it in. False when the connection is broken.
+  bool Await() {
+    pollfd fd{PQsocket(conn), POLLIN, 0};
+    if (fd.fd < 0) {
+      return false;
+    }
+    int ready = 0;
+    do {
+      ready = ::poll(&fd, 1, limit_ms == 0 ? -1 : static_cast<int>(limit_ms));
+    } while (ready < 0 && errno == EINTR);
+    if (ready == 0) {
+      silent = true;
+      ::shutdown(fd.fd, SHUT_RDWR);
+    }
+    return PQconsumeInput(conn) == 1;
+  }
+
+  // As PQgetResult.
+  PGresult* NextResult() {
+    while (PQisBusy(conn) != 0 && Await()) {
+    }
+    return PQgetResult(conn);
+  }
+
+  // As PQgetCopyData.
+  int NextRow(char** row) {
+    for (;;) {
+      const int length = PQgetCopyData(conn, row, /*async=*/1);
+      if (length != 0) {
+        return length;
+      }
+      if (!Await()) {
+        return -2;
+      }
+    }
+  }
+};
+
 std::string Field(const PGresult* result, int field) {
   const char* const value = PQresultErrorField(result, field);
   return value == nullptr ? "" : value;
 }
 
-absl::Status Lost(std::string_view doing) {
+absl::Status Lost(const Link& link, std::string_view doing) {
+  if (link.silent) {
+    return MakeError(
+        Verdict::kTransient, "PGC-PG-SILENT",
+        "the server was silent for " + std::to_string(link.limit_ms) + " ms during " + std::string(doing),
+        "look at what the server does; execution.phase_timeout_ms of the plan is how long it may be silent");
+  }
   return MakeError(Verdict::kTransient, "PGC-PG-LOST", "the connection broke during " + std::string(doing));
 }
 
@@ -40,10 +97,10 @@ std::string WithNames(const PGresult* result, std::string message) {
   return message;
 }
 
-absl::Status ErrorOf(const PGresult* result, std::string_view doing) {
+absl::Status ErrorOf(const Link& link, const PGresult* result, std::string_view doing) {
   const std::string state = Field(result, PG_DIAG_SQLSTATE);
   if (state.empty()) {
-    return Lost(doing);
+    return Lost(link, doing);
   }
   return FromSqlState(state, WithNames(result, Field(result, PG_DIAG_MESSAGE_PRIMARY)));
 }
@@ -60,36 +117,36 @@ bool EndsSession(const PGresult* result) {
 }
 
 // Ends a COPY that `status` says has begun: refuses to send, or discards what comes.
-void LeaveCopy(PGconn* conn, ExecStatusType status) {
+void LeaveCopy(Link& link, ExecStatusType status) {
   if (status == PGRES_COPY_IN) {
-    PQputCopyEnd(conn, "given up by the client");
+    PQputCopyEnd(link.conn, "given up by the client");
   } else if (status == PGRES_COPY_OUT) {
     char* row = nullptr;
-    while (PQgetCopyData(conn, &row, 0) > 0) {
+    while (link.NextRow(&row) > 0) {
       PQfreemem(row);
     }
   }
 }
 
 // Reads all results that are left; the first error among them.
-absl::Status Drain(PGconn* conn, int64_t* affected = nullptr) {
+absl::Status Drain(Link& link, int64_t* affected = nullptr) {
   absl::Status status;
   for (;;) {
-    const Result result(PQgetResult(conn));
+    const Result result(link.NextResult());
     if (result.raw() == nullptr) {
       return status;
     }
     const ExecStatusType kind = PQresultStatus(result.raw());
     if (kind == PGRES_COPY_IN || kind == PGRES_COPY_OUT) {
-      LeaveCopy(conn, kind);
+      LeaveCopy(link, kind);
     } else if (!Succeeded(result.raw())) {
-      status.Update(ErrorOf(result.raw(), "COPY"));
+      status.Update(ErrorOf(link, result.raw(), "COPY"));
     } else if (affected != nullptr) {
       *affected = result.affected();
     }
     // A lost connection reports itself for ever.
-    if (PQstatus(conn) == CONNECTION_BAD) {
-      return status.ok() ? Lost("COPY") : status;
+    if (PQstatus(link.conn) == CONNECTION_BAD) {
+      return status.ok() ? Lost(link, "COPY") : status;
     }
   }
 }
@@ -103,31 +160,47 @@ absl::Status CheckText(const std::string& sql, const std::vector<Param>& params)
   return absl::OkStatus();
 }
 
-Result Run(PGconn* conn, const std::string& sql, const std::vector<Param>& params) {
+bool Send(PGconn* conn, const std::string& sql, const std::vector<Param>& params) {
   if (params.empty()) {
-    return Result(PQexec(conn, sql.c_str()));
+    return PQsendQuery(conn, sql.c_str()) == 1;
   }
   std::vector<const char*> values;
   for (const Param& param : params) {
     values.push_back(param ? param->c_str() : nullptr);
   }
-  return Result(
-      PQexecParams(conn, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr, 0));
+  return PQsendQueryParams(conn, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
+                           nullptr, 0) == 1;
+}
+
+// As PQexec and PQexecParams: the last result, or the one that begins a COPY. A null one says that nothing came.
+Result Run(Link& link, const std::string& sql, const std::vector<Param>& params) {
+  Result last(nullptr);
+  if (!Send(link.conn, sql, params)) {
+    return last;
+  }
+  while (PGresult* const next = link.NextResult()) {
+    last = Result(next);
+    const ExecStatusType status = PQresultStatus(next);
+    if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || PQstatus(link.conn) == CONNECTION_BAD) {
+      break;
+    }
+  }
+  return last;
 }
 
 // Runs `sql`, which must start a COPY in the direction of `expected`.
-absl::Status StartCopy(PGconn* conn, const std::string& sql, ExecStatusType expected) {
+absl::Status StartCopy(Link& link, const std::string& sql, ExecStatusType expected) {
   PGC_RETURN_IF_ERROR(CheckText(sql, {}));
-  const Result result(PQexec(conn, sql.c_str()));
+  const Result result = Run(link, sql, {});
   const ExecStatusType status = PQresultStatus(result.raw());
   if (status == expected) {
     return absl::OkStatus();
   }
   if (status != PGRES_COPY_IN && status != PGRES_COPY_OUT && !Succeeded(result.raw())) {
-    return ErrorOf(result.raw(), "COPY");
+    return ErrorOf(link, result.raw(), "COPY");
   }
-  LeaveCopy(conn, status);
-  (void)Drain(conn);
+  LeaveCopy(link, status);
+  (void)Drain(link);
   return InputError("PGC-PG-NOT-COPY", "the statement is not a COPY of the expected direction");
 }
 
@@ -233,15 +306,16 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const Endpoint& end
 
 absl::StatusOr<Result> Connection::Exec(const std::string& sql, const std::vector<Param>& params) {
   PGC_RETURN_IF_ERROR(CheckText(sql, params));
-  Result result = Run(conn_, sql, params);
+  Link link{conn_, silence_limit_ms_};
+  Result result = Run(link, sql, params);
   const ExecStatusType status = PQresultStatus(result.raw());
   if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT) {
-    LeaveCopy(conn_, status);
-    (void)Drain(conn_);
+    LeaveCopy(link, status);
+    (void)Drain(link);
     return InputError("PGC-PG-COPY", "COPY with STDIN or STDOUT cannot be run as a plain statement");
   }
   if (!Succeeded(result.raw())) {
-    return ErrorOf(result.raw(), "a statement");
+    return ErrorOf(link, result.raw(), "a statement");
   }
   return result;
 }
@@ -250,19 +324,20 @@ absl::Status Connection::ExecScript(const std::string& sql) { return Exec(sql).s
 
 absl::Status Connection::CopyOut(const std::string& sql,
                                  const std::function<absl::Status(std::string_view row)>& sink) {
-  PGC_RETURN_IF_ERROR(StartCopy(conn_, sql, PGRES_COPY_OUT));
+  Link link{conn_, silence_limit_ms_};
+  PGC_RETURN_IF_ERROR(StartCopy(link, sql, PGRES_COPY_OUT));
   for (;;) {
     char* row = nullptr;
-    const int length = PQgetCopyData(conn_, &row, 0);
+    const int length = link.NextRow(&row);
     if (length <= 0) {
-      return length == -1 ? Drain(conn_) : Lost("COPY");
+      return length == -1 ? Drain(link) : Lost(link, "COPY");
     }
     absl::Status status = sink(std::string_view(row, static_cast<size_t>(length)));
     PQfreemem(row);
     if (!status.ok()) {
       Interrupt();
-      LeaveCopy(conn_, PGRES_COPY_OUT);
-      (void)Drain(conn_);
+      LeaveCopy(link, PGRES_COPY_OUT);
+      (void)Drain(link);
       return status;
     }
   }
@@ -270,13 +345,14 @@ absl::Status Connection::CopyOut(const std::string& sql,
 
 absl::StatusOr<int64_t> Connection::CopyIn(const std::string& sql,
                                            const std::function<absl::StatusOr<std::string_view>()>& source) {
-  PGC_RETURN_IF_ERROR(StartCopy(conn_, sql, PGRES_COPY_IN));
+  Link link{conn_, silence_limit_ms_};
+  PGC_RETURN_IF_ERROR(StartCopy(link, sql, PGRES_COPY_IN));
   CopyBuffer buffer(conn_);
   for (;;) {
     const absl::StatusOr<std::string_view> piece = source();
     if (!piece.ok()) {
-      LeaveCopy(conn_, PGRES_COPY_IN);
-      (void)Drain(conn_);
+      LeaveCopy(link, PGRES_COPY_IN);
+      (void)Drain(link);
       return piece.status();
     }
     if (piece->empty() || !buffer.Add(*piece)) {
@@ -285,17 +361,18 @@ absl::StatusOr<int64_t> Connection::CopyIn(const std::string& sql,
   }
   const bool sent = buffer.Flush() && PQputCopyEnd(conn_, nullptr) == 1;
   int64_t rows = 0;
-  PGC_RETURN_IF_ERROR(Drain(conn_, &rows));
-  return sent ? absl::StatusOr<int64_t>(rows) : absl::StatusOr<int64_t>(Lost("COPY"));
+  PGC_RETURN_IF_ERROR(Drain(link, &rows));
+  return sent ? absl::StatusOr<int64_t>(rows) : absl::StatusOr<int64_t>(Lost(link, "COPY"));
 }
 
 absl::Status Connection::Begin(const std::string& modes) { return Exec("BEGIN " + modes).status(); }
 
 absl::Status Connection::Commit() {
+  Link link{conn_, silence_limit_ms_};
   if (broken()) {
-    return Lost("a transaction, before COMMIT");
+    return Lost(link, "a transaction, before COMMIT");
   }
-  const Result result(PQexec(conn_, "COMMIT"));
+  const Result result = Run(link, "COMMIT", {});
   if (PQresultStatus(result.raw()) == PGRES_COMMAND_OK) {
     return std::string_view(PQcmdStatus(result.raw())) == "COMMIT"
                ? absl::OkStatus()
@@ -305,12 +382,13 @@ absl::Status Connection::Commit() {
   if (EndsSession(result.raw())) {
     return MakeError(Verdict::kInDoubt, "PGC-PG-IN-DOUBT", "the answer to COMMIT is lost");
   }
-  return ErrorOf(result.raw(), "COMMIT");
+  return ErrorOf(link, result.raw(), "COMMIT");
 }
 
 void Connection::Rollback() {
   if (!broken() && PQtransactionStatus(conn_) != PQTRANS_IDLE) {
-    const Result ignored(PQexec(conn_, "ROLLBACK"));
+    Link link{conn_, silence_limit_ms_};
+    const Result ignored = Run(link, "ROLLBACK", {});
   }
 }
 

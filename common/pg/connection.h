@@ -118,6 +118,10 @@ class Connection {
   // Never fails visibly: a broken connection has rolled back.
   void Rollback();
 
+  // From now on a server that says nothing for so long while it is waited for breaks the connection: TRANSIENT
+  // PGC-PG-SILENT, or what a lost COMMIT gives. 0, as it is at first: it is waited for without end.
+  void SetSilenceLimit(int64_t ms) { silence_limit_ms_ = ms; }
+
   // Asks the server to cancel what runs; safe from another thread, does not wait for the effect.
   void Interrupt();
 
@@ -132,6 +136,7 @@ class Connection {
   struct CancelHandle;
   pg_conn* conn_;
   std::unique_ptr<CancelHandle> cancel_;
+  int64_t silence_limit_ms_ = 0;
 };
 
 // Rolls back on destruction unless Commit() succeeded or was in doubt.

@@ -39,8 +39,14 @@ TEST_F(Steering, ARowWrittenToTheSourceBeforeCutoverIsNotLost) {
       "SET session_replication_role = replica; UPDATE auth.users SET aud = 'written late' WHERE id = "
       "(SELECT id FROM auth.users WHERE project_ref = '" +
           ref + "' LIMIT 1)");
+  const std::string written = fleet_.SourceHash(ref);
+  EXPECT_EQ(fleet_.WaitEnded(migration).state(), v1::MIGRATION_FAILED);
+  EXPECT_EQ(fleet_.GetProject(migration, ref).error().code(), "PGC-CUT-SOURCE-DIRTY") << fleet_.WorkerLog("w");
+  EXPECT_EQ(fleet_.WhyNotUntouched(ref), "");
+  EXPECT_EQ(fleet_.SourceHash(ref), written);
+
+  fleet_.Retry(migration, ref);
   EXPECT_EQ(fleet_.WaitEnded(migration).state(), v1::MIGRATION_SUCCEEDED);
-  EXPECT_NE(fleet_.WorkerLog("w").find("PGC-CUT-SOURCE-DIRTY"), std::string::npos) << fleet_.WorkerLog("w");
   EXPECT_EQ(
       fleet_.target().QueryValue("project_" + ref, "SELECT count(*) FROM auth.users WHERE aud = 'written late'"),
       "1");

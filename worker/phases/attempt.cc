@@ -42,17 +42,25 @@ absl::Status Attempt::RenderNames() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<PooledSession> Attempt::Limited(absl::StatusOr<PooledSession> session) const {
+  if (session.ok()) {
+    (*session)->SetSilenceLimit(plan_.execution().phase_timeout_ms());
+  }
+  return session;
+}
+
 absl::StatusOr<PooledSession> Attempt::Reader() {
-  return pool_.Acquire(source_server(), LoginKind::kReader, project_.source_database, names_.application_name);
+  return Limited(
+      pool_.Acquire(source_server(), LoginKind::kReader, project_.source_database, names_.application_name));
 }
 
 absl::StatusOr<PooledSession> Attempt::Provisioner() {
-  return AcquireControl(pool_, target_server(), names_.application_name);
+  return Limited(AcquireControl(pool_, target_server(), names_.application_name));
 }
 
 absl::StatusOr<PooledSession> Attempt::Registrar() {
-  return pool_.Acquire(registry_server(), LoginKind::kRegistrar, plan_.registry().database(),
-                       names_.application_name);
+  return Limited(
+      pool_.Acquire(registry_server(), LoginKind::kRegistrar, plan_.registry().database(), names_.application_name));
 }
 
 absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin(const std::string& database) {
@@ -60,8 +68,10 @@ absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin(const std::
   pg::SessionOptions options;
   // What is loaded before the last commit can be loaded again from the backup; that commit is synchronous.
   options.idle_in_transaction_timeout_ms = 300'000;
-  return SessionPool::Open(target_server(), names_.login, *login_password, database, names_.application_name,
-                           options);
+  PGC_ASSIGN_OR_RETURN(auto session, SessionPool::Open(target_server(), names_.login, *login_password, database,
+                                                       names_.application_name, options));
+  session->SetSilenceLimit(plan_.execution().phase_timeout_ms());
+  return session;
 }
 
 absl::StatusOr<pg::Connection*> Attempt::Target() {

@@ -119,6 +119,8 @@ class Attempt {
  private:
   Attempt(const v1::Plan& plan, AttemptGrant grant, SessionPool& pool, SchemaCache& schemas, Reporter& reporter);
   absl::Status RenderNames();
+  // A server that is silent for longer than the plan allows breaks the session.
+  absl::StatusOr<PooledSession> Limited(absl::StatusOr<PooledSession> session) const;
 
   const v1::Plan& plan_;
   AttemptGrant grant_;

@@ -243,6 +243,19 @@ TEST_F(ConnectionTest, InterruptsAStatementFromAnotherThread) {
   EXPECT_TRUE(connection->Exec("SELECT 1").ok());
 }
 
+TEST_F(ConnectionTest, GivesUpOnAServerThatIsSilentForTooLong) {
+  for (const bool copy : {false, true}) {
+    const auto connection = MustOpen(Tenant());
+    connection->SetSilenceLimit(100);
+    const absl::Status status = copy ? connection->CopyOut("COPY (SELECT pg_sleep(600)) TO STDOUT",
+                                                           [](std::string_view) { return absl::OkStatus(); })
+                                     : connection->ExecScript("SELECT pg_sleep(600)");
+    EXPECT_EQ(CodeOf(status), "PGC-PG-SILENT") << Describe(status);
+    EXPECT_EQ(VerdictOf(status), Verdict::kTransient);
+    EXPECT_TRUE(connection->broken());
+  }
+}
+
 TEST_F(ConnectionTest, SurvivesACopyInAPlainStatement) {
   const auto connection = MustOpen(Tenant());
   ASSERT_NE(connection, nullptr);
