@@ -15,6 +15,7 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
+#include "common/rpc/rpc.h"
 
 namespace pgconvoy::cli {
 namespace {
@@ -43,8 +44,17 @@ class ExampleFirst : public CLI::Formatter {
     return name + (gap == std::string::npos ? text : text.substr(gap + 2)) + "\n";
   }
 
+  std::string make_option_name(const CLI::Option* option, bool is_positional) const override {
+    const bool described = is_positional && !option->get_option_text().empty();
+    return described ? option->get_option_text() : CLI::Formatter::make_option_name(option, is_positional);
+  }
+
+  std::string make_option_usage(const CLI::Option* option) const override {
+    return option->get_option_text().empty() ? CLI::Formatter::make_option_usage(option) : option->get_option_text();
+  }
+
   std::string make_option_opts(const CLI::Option* option) const override {
-    return option->get_option_text().empty() ? "" : " " + option->get_option_text();
+    return option->get_positional() || option->get_option_text().empty() ? "" : " " + option->get_option_text();
   }
 };
 
@@ -135,7 +145,9 @@ class CommandLine {
   }
 
   void AddProjectPath(CLI::App* command) {
-    command->add_option("ID_REF", values_.project_path, "[ID] REF: the project, and its migration unless clear")
+    command
+        ->add_option("ID_REF", values_.project_path, "The project, and before it its migration unless that is clear")
+        ->option_text("[ID] REF")
         ->required()
         ->expected(1, 2);
   }
@@ -375,9 +387,11 @@ class CommandLine {
       what = "unknown argument \"" + unknown.front() + "\"";
       remedy = Suggest(active, unknown.front());
     } else if (active->get_require_subcommand_min() > 0 && active->get_subcommands().empty()) {
-      const bool named = !unknown.empty();
-      what = named ? "unknown command \"" + unknown.front() + "\"" : "a command is missing";
-      remedy = Suggest(active, named ? unknown.front() : "");
+      const auto word = std::find_if(unknown.begin(), unknown.end(),
+                                     [](const std::string& text) { return !text.starts_with("-"); });
+      const bool named = word != unknown.end();
+      what = named ? "unknown command \"" + *word + "\"" : "a command is missing";
+      remedy = Suggest(active, named ? *word : "");
     }
     Say(Printable("error PGC-CLI-USAGE: " + what + (remedy.empty() ? "" : "; " + remedy)));
     Say("next: " + PathOf(active) + " --help");
@@ -392,6 +406,7 @@ class CommandLine {
 }  // namespace
 
 int Main(int argc, char** argv) {
+  rpc::PrepareProcess();
   InitCrypto();
   const int code = CommandLine().Run(argc, argv);
   // A full disk shows only now.

@@ -16,7 +16,7 @@ constexpr std::array<std::pair<ExitCode, const char*>, 11> kMeanings = {{
     {kRefused, "refused: not allowed in this state, or a confirmation is missing"},
     {kUsage, "usage: unknown or contradictory arguments"},
     {kBadInput, "bad plan or CSV"},
-    {kUnavailable, "no coordinator answers"},
+    {kUnavailable, "no coordinator answers, or it has no worker"},
     {kNotPermitted, "not permitted"},
     {kTimeout, "the time given with --timeout was over; the migration goes on"},
     {kInterrupted, "interrupted; the migration goes on"},

@@ -88,7 +88,7 @@ std::string StateLines(const ProgressView& view, size_t width, const Style& styl
 
 std::string BytesLine(const ProgressView& view) {
   std::string text = "copied " + Bytes(view.bytes_copied);
-  if (view.estimated_bytes > 0) {
+  if (view.estimated_bytes > view.bytes_copied) {
     text += " of about " + Bytes(view.estimated_bytes);
   }
   text += "  " + Count(view.rows_copied) + " rows";

@@ -251,17 +251,15 @@ absl::Status ProveSettings(PGconn* conn, const Settings& pinned) {
   return CompareSettings(answer, expected);
 }
 
-absl::Status RequireVersion(PGconn* conn) {
-  if (PQserverVersion(conn) >= kMinServerVersion) {
+}  // namespace
+
+absl::Status CheckServerVersion(int version, std::string_view name) {
+  if (version >= kMinServerVersion) {
     return absl::OkStatus();
   }
-  const char* const version = PQparameterStatus(conn, "server_version");
-  return MakeError(Verdict::kPermanent, "PGC-PG-VERSION",
-                   "the server is PostgreSQL " + Printable(version == nullptr ? "(unknown)" : version),
+  return MakeError(Verdict::kPermanent, "PGC-PG-VERSION", "the server is PostgreSQL " + Printable(name),
                    "PostgreSQL 14 or newer is needed");
 }
-
-}  // namespace
 
 absl::StatusOr<pg_conn*> Connect(const Endpoint& endpoint, const SessionOptions& options) {
   PGC_ASSIGN_OR_RETURN(auto keywords, ParseConninfo(endpoint.conninfo));
@@ -272,7 +270,8 @@ absl::StatusOr<pg_conn*> Connect(const Endpoint& endpoint, const SessionOptions&
     return MakeError(Verdict::kTransient, "PGC-PG-MEMORY", "no memory for a connection");
   }
   PGC_RETURN_IF_ERROR(FinishConnect(conn.get(), options));
-  PGC_RETURN_IF_ERROR(RequireVersion(conn.get()));
+  const char* const version = PQparameterStatus(conn.get(), "server_version");
+  PGC_RETURN_IF_ERROR(CheckServerVersion(PQserverVersion(conn.get()), version == nullptr ? "(unknown)" : version));
   PGC_RETURN_IF_ERROR(ProveSettings(conn.get(), pinned));
   return conn.release();
 }

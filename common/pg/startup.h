@@ -4,6 +4,9 @@
 // Thread safety: any thread.
 #pragma once
 
+#include <string_view>
+
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/pg/connection.h"
 
@@ -11,6 +14,10 @@ namespace pgconvoy::pg {
 
 // The oldest server that knows every setting which is pinned.
 inline constexpr int kMinServerVersion = 140000;
+
+// PERMANENT PGC-PG-VERSION below kMinServerVersion. `version` as PQserverVersion gives it, `name` as the server says
+// it.
+absl::Status CheckServerVersion(int version, std::string_view name);
 
 // A session that has logged in and whose settings are proven, in two round trips more than the authentication needs.
 // The caller owns it.

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/integration/fleet.h"
+#include "tests/support/wait.h"
 
 namespace pgconvoy::testing {
 namespace {
@@ -17,8 +18,25 @@ TEST(Isolate, MovesEveryProjectAndLeavesNothingBehind) {
   EXPECT_EQ(ended.projects_succeeded(), 6);
   for (const std::string& ref : fleet.refs()) {
     EXPECT_EQ(fleet.WhyNotIsolated(ref), "");
+    EXPECT_EQ(fleet.GetProject(migration, ref).attempts(), 1) << ref << ": workers stood in each other's way";
   }
   EXPECT_EQ(fleet.Leftovers(), "");
+}
+
+// Once nothing is under way, the templates are removed; a worker must not rely on what it remembers of them.
+TEST(Isolate, ALaterMigrationOnTheSameWorkerLaysTheTemplateAgain) {
+  Fleet fleet({.projects = 2});
+  fleet.StartCoordinator();
+  fleet.StartWorker("a");
+  for (const std::string& ref : fleet.refs()) {
+    const std::string migration = fleet.Submit({ref});
+    EXPECT_EQ(fleet.WaitEnded(migration).state(), v1::MIGRATION_SUCCEEDED);
+    EXPECT_EQ(fleet.GetProject(migration, ref).attempts(), 1);
+    EXPECT_EQ(fleet.WhyNotIsolated(ref), "");
+    EXPECT_TRUE(Eventually([&] {
+      return fleet.target().QueryValue("postgres", "SELECT count(*) FROM pg_roles WHERE rolname ~ '^pgc_'") == "0";
+    }));
+  }
 }
 
 }  // namespace

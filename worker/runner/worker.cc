@@ -4,6 +4,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <future>
+#include <list>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -20,6 +22,8 @@
 
 namespace pgconvoy::worker {
 namespace {
+
+using std::chrono_literals::operator""s;
 
 struct Job {
   std::shared_ptr<const v1::Plan> plan;
@@ -214,7 +218,8 @@ class Worker::Impl : public LinkHandler {
 
   void OnTask(const v1::Task& task) {
     const std::lock_guard<std::mutex> lock(tasks_mutex_);
-    tasks_.emplace_back([this, task] {
+    tasks_.remove_if([](std::future<void>& running) { return running.wait_for(0s) == std::future_status::ready; });
+    tasks_.push_back(std::async(std::launch::async, [this, task] {
       std::string store_id;
       {
         const std::lock_guard<std::mutex> state(mutex_);
@@ -225,14 +230,13 @@ class Worker::Impl : public LinkHandler {
         *message.mutable_task_result() = result;
         link_.Send(message);
       });
-    });
+    }));
   }
 
   void JoinTasks() {
     const std::lock_guard<std::mutex> lock(tasks_mutex_);
-    for (std::thread& task : tasks_) {
-      task.join();
-    }
+    // A future of std::async waits for its thread.
+    tasks_.clear();
   }
 
   std::shared_ptr<HeldProject> Find(const std::string& ref, int64_t fence) {
@@ -334,7 +338,7 @@ class Worker::Impl : public LinkHandler {
   bool ended_ = false;
 
   std::mutex tasks_mutex_;
-  std::vector<std::thread> tasks_;
+  std::list<std::future<void>> tasks_;
   Link link_;
   MonotonicMs idle_since_;
 };

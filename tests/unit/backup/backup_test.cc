@@ -225,7 +225,7 @@ TEST(Backup, EndsForGoodWhenTheDiskIsFull) {
       status = writer->AddRow(std::to_string(random()) + std::to_string(random()) + "\n");
     }
     EXPECT_EQ(CodeOf(status), "PGC-BACKUP-DISK-FULL");
-    EXPECT_EQ(VerdictOf(status), Verdict::kTransient);
+    EXPECT_EQ(VerdictOf(status), Verdict::kPermanent);
     EXPECT_EQ(CodeOf(writer->AddRow("1\n")), "PGC-BACKUP-DISK-FULL");
     EXPECT_EQ(CodeOf(writer->Seal().status()), "PGC-BACKUP-DISK-FULL");
     EXPECT_EQ(RemoveUnsealed(mount_point, "acme", 1), absl::OkStatus());

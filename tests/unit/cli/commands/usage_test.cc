@@ -17,6 +17,7 @@ void ExpectUsage(const std::vector<std::string>& args, const std::string& hint) 
 TEST(Usage, ErrorsNameWhatIsWrongAndWhatWasMeant) {
   ExpectUsage({}, "a command is missing");
   ExpectUsage({"sumbit"}, "unknown command \"sumbit\"; did you mean \"submit\"?");
+  ExpectUsage({"submt", "p.yaml", "--projcts", "x"}, "unknown command \"submt\"; did you mean \"submit\"?");
   ExpectUsage({"get"}, "known: migrations, batches, projects, workers, events");
   ExpectUsage({"get", "projets"}, "did you mean \"projects\"?");
   ExpectUsage({"get", "projects", "--stat", "FAILED"}, "unknown argument \"--stat\"; did you mean \"--state\"?");
