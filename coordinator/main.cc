@@ -27,6 +27,7 @@
 #include "common/crypto/crypto.h"
 #include "common/log/log.h"
 #include "common/pg/local_cluster.h"
+#include "common/rpc/rpc.h"
 #include "coordinator/core/phase_table.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/server.h"
@@ -72,13 +73,12 @@ struct EnvironmentFlag {
   const char* flag;
   const char* variable;
 };
-constexpr std::array<EnvironmentFlag, 6> kEnvironment = {{
+constexpr std::array<EnvironmentFlag, 5> kEnvironment = {{
     {"--listen", "PGCONVOY_LISTEN"},
     {"--store", "PGCONVOY_STORE"},
     {"--lease-ttl", "PGCONVOY_LEASE_TTL"},
     {"--log-format", "PGCONVOY_LOG_FORMAT"},
     {"--log-level", "PGCONVOY_LOG_LEVEL"},
-    {"--config", "PGCONVOY_CONFIG"},
 }};
 
 int Fail(const absl::Status& status, int exit_code) {
@@ -105,7 +105,9 @@ void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--port-file", flags.port_file, "Write the port there once calls are answered");
   app.add_flag("--print-phase-table", flags.print_phase_table, "Print the life of a project as Markdown and exit");
   app.add_flag("--verify-events", flags.verify_events, "Check the hash chain of the event log and exit");
-  app.set_config("--config", "", "Read flags from a file [PGCONVOY_CONFIG]");
+  // PGCONVOY_CONFIG is the CLI's, whose environment the coordinator of `local up` inherits.
+  app.set_config("--config", "", "Read flags from a file");
+  app.allow_config_extras(CLI::config_extras_mode::error);
   app.set_version_flag("--version", std::string("pgconvoy-coordinator " PGCONVOY_VERSION));
   app.footer(kExamples);
 }
@@ -320,8 +322,7 @@ int Serve(const Flags& flags) {
 }
 
 int Main(int argc, char** argv) {
-  // gRPC writes lines of its own to stderr, in a form of its own, for what our errors say already.
-  ::setenv("GRPC_VERBOSITY", "NONE", 0);
+  rpc::PrepareProcess();
   Flags flags;
   CLI::App app("Leases batches of PostgreSQL projects to workers and keeps their status.", "pgconvoy-coordinator");
   Declare(app, flags);

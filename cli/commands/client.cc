@@ -17,6 +17,16 @@ namespace {
 
 using Stub = v1::MigrationService::Stub;
 
+absl::Status Timeout(const std::string& address) {
+  const absl::Status made =
+      MakeError(Verdict::kTransient, "PGC-CLI-TIMEOUT", "the coordinator at " + address + " did not answer in time",
+                "it may be out of reach, or its store may hang: see its log, or wait longer with --timeout");
+  absl::Status status(absl::StatusCode::kDeadlineExceeded, made.message());
+  made.ForEachPayload(
+      [&status](absl::string_view url, const absl::Cord& payload) { status.SetPayload(url, payload); });
+  return status;
+}
+
 absl::Status Explain(const grpc::Status& answer, const std::string& address) {
   const absl::Status status = rpc::FromGrpc(answer);
   // With a code of its own the coordinator has spoken for itself.
@@ -26,6 +36,9 @@ absl::Status Explain(const grpc::Status& answer, const std::string& address) {
   if (status.code() == absl::StatusCode::kUnavailable) {
     return MakeError(Verdict::kTransient, "PGC-CLI-UNAVAILABLE", "no coordinator answers at " + address,
                      "is it running there? start one with `pgconvoy local up`, or name another with --address");
+  }
+  if (status.code() == absl::StatusCode::kDeadlineExceeded) {
+    return Timeout(address);
   }
   return Annotate(status, "coordinator at " + address);
 }

@@ -60,7 +60,8 @@ int Act(Session& session, const SteerOptions& options, Request request, const st
   } else if (session.format() == Format::kName) {
     Out(id + "\n");
   } else {
-    Out(Count(done->projects_changed()) + " projects of migration " + id + " changed\n");
+    const char* const noun = done->projects_changed() == 1 ? " project of migration " : " projects of migration ";
+    Out(Count(done->projects_changed()) + noun + id + " changed\n");
   }
   Say("next: pgconvoy watch " + id);
   return kOk;

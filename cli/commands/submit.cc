@@ -10,6 +10,7 @@
 #include "common/crypto/crypto.h"
 #include "common/plan/csv.h"
 #include "common/plan/plan.h"
+#include "common/plan/project_check.h"
 
 namespace pgconvoy::cli {
 namespace {
@@ -66,6 +67,15 @@ int LoadProjectList(Session& session,
   }
   projects = *std::move(found);
   return kOk;
+}
+
+// What the coordinator would refuse, said before anything is sent.
+absl::Status CheckProjects(const v1::Plan& plan, const std::vector<v1::ProjectSpec>& projects) {
+  plan::ProjectCheck check(plan);
+  for (const v1::ProjectSpec& project : projects) {
+    PGC_RETURN_IF_ERROR(check.Add(project.ref(), {project.attributes().begin(), project.attributes().end()}));
+  }
+  return absl::OkStatus();
 }
 
 // Prints what every phase would do, project by project.
@@ -175,6 +185,9 @@ int Submit(Session& session, const SubmitOptions& options) {
   std::vector<v1::ProjectSpec> projects;
   if (const int code = LoadProjectList(session, options, plan_json, projects); code != kOk) {
     return code;
+  }
+  if (const absl::Status status = CheckProjects(parsed.plan, projects); !status.ok()) {
+    return Fail(session, status);
   }
   return options.dry_run ? DryRun(session, plan_json, projects)
                          : SubmitForReal(session, options, plan_json, projects);

@@ -52,6 +52,9 @@ Mark MarkOfWorker(std::string_view state) {
   if (state == "draining") {
     return {"⧗", "o", state, Tone::kWarn};
   }
+  if (state == "drained") {
+    return {"–", "-", state, Tone::kPlain};
+  }
   return {"✖", "x", state, Tone::kBad};
 }
 

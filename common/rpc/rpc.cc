@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <string_view>
 
 #include "common/base/error.h"
@@ -152,6 +153,14 @@ absl::Status FromGrpc(const grpc::Status& status) {
   };
   return WithCode(code, MakeError(VerdictFromName(value("verdict"), code), value("code"), status.error_message(),
                                   value("remedy")));
+}
+
+void PrepareProcess() {
+  // gRPC writes lines of its own to stderr, in a form of its own, for what our errors say already.
+  ::setenv("GRPC_VERBOSITY", "NONE", 0);
+  // A connection that was begun makes progress only while a call waits on it, else at this interval; the usual five
+  // seconds would be the time that a coordinator which is back stays unnoticed.
+  ::setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "200", 0);
 }
 
 std::shared_ptr<grpc::Channel> Connect(const std::string& address) {

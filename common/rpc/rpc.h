@@ -29,6 +29,9 @@ grpc::Status ToGrpc(const absl::Status& status, const std::vector<FieldViolation
 // The inverse; a status that is not ours gets code PGC-RPC-<CODE NAME>.
 absl::Status FromGrpc(const grpc::Status& status);
 
+// Sets what gRPC takes from nothing but the environment, unless the user has set it. Once, before the first thread.
+void PrepareProcess();
+
 // "host:port" or "unix:PATH". Plaintext; keepalive every 10 s; messages up to kMaxMessageBytes.
 std::shared_ptr<grpc::Channel> Connect(const std::string& address);
 

@@ -199,7 +199,7 @@ struct WorkerRow {
   std::string version;
   std::string host;
   int slots = 0;
-  // "connected", "draining", "lost"
+  // "connected", "draining", "drained", "lost"
   std::string state;
   WallMs last_seen = 0;
 };

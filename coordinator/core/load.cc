@@ -72,7 +72,7 @@ void Core::Impl::LoadMigration(MigrationRow row,
 void Core::Impl::Load(Snapshot snapshot, TimePoint now) {
   counters_ = snapshot.counters;
   for (const WorkerRow& row : snapshot.workers) {
-    if (row.state != "lost") {
+    if (row.state != "lost" && row.state != "drained") {
       Fill(fleet_.AddWorker(row.id), row);
     }
   }

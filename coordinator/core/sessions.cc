@@ -123,13 +123,17 @@ void Core::Impl::On(Step& step, const WorkerHeartbeat& heartbeat) {
   }
 }
 
-void Core::Impl::On(Step&, const WorkerGone& gone) {
+void Core::Impl::On(Step& step, const WorkerGone& gone) {
   Worker* worker = fleet_.WorkerOn(gone.stream);
   if (worker == nullptr) {
     return;
   }
   fleet_.Disconnect(*worker);
-  if (worker->lost) {
+  if (!worker->lost && worker->draining && worker->running == 0 && worker->batches.empty()) {
+    step.WriteDrained(*worker);
+    RecordWorker(step, *worker, "WORKER_DRAINED", "it gave everything back and left");
+    fleet_.RemoveWorker(std::string(worker->id));
+  } else if (worker->lost) {
     fleet_.RemoveWorker(std::string(worker->id));
   }
 }

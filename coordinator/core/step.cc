@@ -134,6 +134,12 @@ void Step::Write(Project& project) {
 }
 
 void Step::Write(Worker& worker) {
+  WriteWorker(worker, worker.lost ? "lost" : worker.draining ? "draining" : "connected");
+}
+
+void Step::WriteDrained(Worker& worker) { WriteWorker(worker, "drained"); }
+
+void Step::WriteWorker(Worker& worker, std::string_view state) {
   WorkerRow& row =
       Slot(out_.writes.workers, worker.row_hint, [&](const WorkerRow& other) { return other.id == worker.id; });
   row.id = worker.id;
@@ -141,7 +147,7 @@ void Step::Write(Worker& worker) {
   row.version = worker.version;
   row.host = worker.host;
   row.slots = worker.slots;
-  row.state = worker.lost ? "lost" : worker.draining ? "draining" : "connected";
+  row.state = state;
   row.last_seen = now_.wall;
 }
 

@@ -37,6 +37,8 @@ class Step {
   void Write(Batch& batch);
   void Write(Project& project);
   void Write(Worker& worker);
+  // The last that is said of a worker that has left in order.
+  void WriteDrained(Worker& worker);
   // The row of the project's present attempt; `outcome` is empty while it runs.
   void WriteAttempt(Project& project, std::string_view outcome = {}, const ErrorInfo* error = nullptr);
 
@@ -50,6 +52,8 @@ class Step {
   std::set<MigrationId>& changed() { return changed_; }
 
  private:
+  void WriteWorker(Worker& worker, std::string_view state);
+
   TimePoint now_;
   Output& out_;
   std::set<MigrationId> changed_;

@@ -25,18 +25,10 @@ absl::Status EventQueue::Push(Item&& item) {
   return absl::OkStatus();
 }
 
-std::vector<Item> EventQueue::Wait(Clock& clock,
-                                   std::optional<MonotonicMs> deadline_ms,
-                                   size_t limit,
-                                   bool& drained) {
+std::vector<Item> EventQueue::Wait(Clock& clock, MonotonicMs deadline_ms, size_t limit, bool& drained) {
   std::unique_lock<std::mutex> lock(mutex_);
-  const auto ready = [this] { return !items_.empty() || stopped_; };
-  if (deadline_ms.has_value()) {
-    const MonotonicMs wait_ms = std::max<MonotonicMs>(0, *deadline_ms - clock.NowMonotonic());
-    changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), ready);
-  } else {
-    changed_.wait(lock, ready);
-  }
+  const MonotonicMs wait_ms = std::max<MonotonicMs>(0, deadline_ms - clock.NowMonotonic());
+  changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), [this] { return !items_.empty() || stopped_; });
   std::vector<Item> taken;
   if (items_.size() <= limit) {
     taken.swap(items_);

@@ -9,7 +9,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -45,7 +44,7 @@ class EventQueue {
 
   // Waits until there is an item, `deadline_ms` (of `clock`) has come, or Stop() was called; then takes at most
   // `limit` items. `drained` says whether the queue is empty now.
-  std::vector<Item> Wait(Clock& clock, std::optional<MonotonicMs> deadline_ms, size_t limit, bool& drained);
+  std::vector<Item> Wait(Clock& clock, MonotonicMs deadline_ms, size_t limit, bool& drained);
 
   void Open();
   // Returns what was still queued.

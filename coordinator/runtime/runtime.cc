@@ -151,7 +151,8 @@ void Runtime::RunTerm() {
       again_.pop_back();
     } else {
       const size_t limit = singles_left_ > 0 ? 1 : options_.group_limit;
-      items = queue_.Wait(clock_, core_->NextDeadline(), limit, drained);
+      const MonotonicMs check = lead_proven_ + options_.lead_check_ms;
+      items = queue_.Wait(clock_, std::min(core_->NextDeadline().value_or(check), check), limit, drained);
     }
     singles_left_ -= std::min(singles_left_, items.size());
     if (const absl::Status status = RunGroup(items, drained); !status.ok()) {
@@ -179,6 +180,8 @@ absl::Status Runtime::RunGroup(std::vector<Item>& items, bool drained) {
   if (!output.writes.Empty()) {
     PGC_RETURN_IF_ERROR(Commit(output.writes));
     TakeNote(output.writes);
+  } else if (now.mono - lead_proven_ >= options_.lead_check_ms) {
+    PGC_RETURN_IF_ERROR(CheckLead());
   }
   PGC_RETURN_IF_ERROR(Deliver(output));
   for (const Item& item : items) {
@@ -241,6 +244,14 @@ absl::Status Runtime::Commit(const core::Writes& writes) {
   PGC_FAILPOINT("coordinator.commit.before");
   PGC_RETURN_IF_ERROR(store_->Commit(writes));
   PGC_FAILPOINT("coordinator.commit.after");
+  lead_proven_ = clock_.NowMonotonic();
+  return absl::OkStatus();
+}
+
+// A leader without work would not notice that another one has taken over, and keep its workers from it.
+absl::Status Runtime::CheckLead() {
+  PGC_RETURN_IF_ERROR(store_->Commit({}));
+  lead_proven_ = clock_.NowMonotonic();
   return absl::OkStatus();
 }
 
@@ -357,6 +368,7 @@ void Runtime::BeginTerm(store::Term term) {
       NoteProject(project);
     }
   }
+  lead_proven_ = clock_.NowMonotonic();
   log::Info("leading", {{"epoch", std::to_string(epoch_)},
                         {"store", store_id_},
                         {"migrations", std::to_string(term.snapshot.migrations.size())},

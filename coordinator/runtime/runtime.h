@@ -46,6 +46,8 @@ struct Options {
   // Pause before a try to lead again; doubles up to the last.
   MonotonicMs first_retry_ms = 100;
   MonotonicMs last_retry_ms = 5'000;
+  // How often a leader that has nothing to write asks the store whether it still leads.
+  MonotonicMs lead_check_ms = 5'000;
   // How long Stop() lets a store call go on before it breaks the connection.
   MonotonicMs stop_grace_ms = 5'000;
 };
@@ -110,6 +112,7 @@ class Runtime {
   void DropIfGone(const Item& item);
   absl::Status ReopenIfNeeded(const core::Event& event, core::TimePoint now, core::Output& output);
   absl::Status Commit(const core::Writes& writes);
+  absl::Status CheckLead();
   void TakeNote(const core::Writes& writes);
   void NoteProject(const core::ProjectRow& project);
   absl::Status Deliver(core::Output& output);
@@ -140,6 +143,7 @@ class Runtime {
   // Of the runtime's thread alone. The core is null while this process does not lead.
   std::unique_ptr<core::Core> core_;
   int64_t epoch_ = 0;
+  MonotonicMs lead_proven_ = 0;
   std::string store_id_;
   std::map<StreamId, Stream> streams_;
   std::map<MigrationId, std::shared_ptr<const std::string>> plans_;

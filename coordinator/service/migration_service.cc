@@ -1,17 +1,26 @@
 #include "coordinator/service/migration_service.h"
 
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+#include <map>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/plan/plan.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/convert.h"
 #include "coordinator/service/plan_check.h"
+#include "coordinator/service/submit_reactor.h"
 #include "coordinator/service/task_reactors.h"
+#include "coordinator/service/thread_pool.h"
 #include "coordinator/service/watch_reactor.h"
 #include "coordinator/store/store_reader.h"
+#include "pgconvoy/v1/migration_service.grpc.pb.h"
 
 namespace pgconvoy::service {
 namespace {
@@ -71,7 +80,46 @@ const char* WireName(core::WaitCause cause) {
   return "";
 }
 
-}  // namespace
+class MigrationService : public v1::MigrationService::CallbackService {
+ public:
+  MigrationService(const Backend& backend, TaskBroker& broker) : backend_(backend), broker_(broker) {}
+
+  using Context = grpc::CallbackServerContext;
+  using Unary = grpc::ServerUnaryReactor;
+  grpc::ServerReadReactor<v1::SubmitMigrationRequest>* SubmitMigration(Context*,
+                                                                       v1::SubmitMigrationResponse*) override;
+  Unary* GetMigration(Context*, const v1::GetMigrationRequest*, v1::Migration*) override;
+  Unary* ListMigrations(Context*, const v1::ListMigrationsRequest*, v1::ListMigrationsResponse*) override;
+  Unary* ListBatches(Context*, const v1::ListBatchesRequest*, v1::ListBatchesResponse*) override;
+  Unary* ListProjects(Context*, const v1::ListProjectsRequest*, v1::ListProjectsResponse*) override;
+  Unary* GetProject(Context*, const v1::GetProjectRequest*, v1::Project*) override;
+  Unary* ListWorkers(Context*, const v1::ListWorkersRequest*, v1::ListWorkersResponse*) override;
+  Unary* ListEvents(Context*, const v1::ListEventsRequest*, v1::ListEventsResponse*) override;
+  grpc::ServerWriteReactor<v1::Migration>* WatchMigration(Context*, const v1::WatchMigrationRequest*) override;
+  Unary* PauseMigration(Context*, const v1::PauseMigrationRequest*, v1::Migration*) override;
+  Unary* ResumeMigration(Context*, const v1::ResumeMigrationRequest*, v1::Migration*) override;
+  Unary* CancelMigration(Context*, const v1::CancelMigrationRequest*, v1::Migration*) override;
+  Unary* RetryProjects(Context*, const v1::RetryProjectsRequest*, v1::ProjectActionResponse*) override;
+  Unary* RollbackProjects(Context*, const v1::RollbackProjectsRequest*, v1::ProjectActionResponse*) override;
+  grpc::ServerWriteReactor<v1::DiscoverProjectsResponse>* DiscoverProjects(
+      Context*, const v1::DiscoverProjectsRequest*) override;
+  grpc::ServerWriteReactor<v1::DescribePlanResponse>* DescribePlan(Context*, const v1::DescribePlanRequest*) override;
+  Unary* ListBackups(Context*, const v1::ListBackupsRequest*, v1::ListBackupsResponse*) override;
+  Unary* VerifyBackup(Context*, const v1::VerifyBackupRequest*, v1::VerifyBackupResponse*) override;
+  Unary* GetSealedCredential(Context*, const v1::GetSealedCredentialRequest*, v1::SealedCredential*) override;
+
+ private:
+  // Runs `read` on the pool and finishes with its status.
+  Unary* Read(Context* context, std::function<absl::Status()> read);
+  // Runs a command, then gives the migration as it is now to `fill`.
+  Unary* Run(Context* context,
+             absl::StatusOr<core::Command> command,
+             std::function<void(const core::Reply&, v1::Migration)> fill);
+  absl::Status CheckExists(MigrationId id);
+
+  const Backend backend_;
+  TaskBroker& broker_;
+};
 
 MigrationService::Unary* MigrationService::Read(Context* context, std::function<absl::Status()> read) {
   Unary* const reactor = context->DefaultReactor();
@@ -120,7 +168,7 @@ grpc::ServerReadReactor<v1::SubmitMigrationRequest>* MigrationService::SubmitMig
   if (!backend_.runtime.leading()) {
     return new FailedSubmit(rpc::ToGrpc(Standby()));
   }
-  return new SubmitReactor(backend_, response);
+  return StartSubmit(backend_, response);
 }
 
 grpc::ServerWriteReactor<v1::Migration>* MigrationService::WatchMigration(Context*,
@@ -129,7 +177,7 @@ grpc::ServerWriteReactor<v1::Migration>* MigrationService::WatchMigration(Contex
   if (!id.ok()) {
     return new FailedStream<v1::Migration>(rpc::ToGrpc(id.status()));
   }
-  return new WatchReactor(backend_, *id);
+  return StartWatch(backend_, *id);
 }
 
 // ---- reads -----------------------------------------------------------------------------------------------------
@@ -304,16 +352,12 @@ MigrationService::Unary* MigrationService::CancelMigration(Context* context,
              [response](const core::Reply&, v1::Migration migration) { *response = std::move(migration); });
 }
 
-namespace {
-
 auto FillAction(v1::ProjectActionResponse* response) {
   return [response](const core::Reply& reply, v1::Migration migration) {
     response->set_projects_changed(reply.projects_changed);
     *response->mutable_migration() = std::move(migration);
   };
 }
-
-}  // namespace
 
 MigrationService::Unary* MigrationService::RetryProjects(Context* context,
                                                          const v1::RetryProjectsRequest* request,
@@ -344,9 +388,9 @@ grpc::ServerWriteReactor<v1::DiscoverProjectsResponse>* MigrationService::Discov
     return new FailedStream<v1::DiscoverProjectsResponse>(status);
   }
   v1::Task task;
-  task.set_plan_json(request->plan_json());
+  task.set_plan_json(plan::CanonicalJson(plan));
   task.mutable_discover();
-  return TaskStreamReactor<v1::DiscoverProjectsResponse>::Start(broker_, std::move(task));
+  return StartDiscover(broker_, std::move(task));
 }
 
 grpc::ServerWriteReactor<v1::DescribePlanResponse>* MigrationService::DescribePlan(
@@ -363,9 +407,9 @@ grpc::ServerWriteReactor<v1::DescribePlanResponse>* MigrationService::DescribePl
     return new FailedStream<v1::DescribePlanResponse>(status);
   }
   v1::Task task;
-  task.set_plan_json(request->plan_json());
+  task.set_plan_json(plan::CanonicalJson(plan));
   *task.mutable_describe()->mutable_projects() = request->projects();
-  return TaskStreamReactor<v1::DescribePlanResponse>::Start(broker_, std::move(task));
+  return StartDescribe(broker_, std::move(task));
 }
 
 MigrationService::Unary* MigrationService::VerifyBackup(Context* context,
@@ -390,7 +434,7 @@ MigrationService::Unary* MigrationService::VerifyBackup(Context* context,
       reactor->Finish(rpc::ToGrpc(task.status()));
       return;
     }
-    broker_.Start(*std::move(task), std::make_shared<LinesSink>(reactor, response));
+    broker_.Start(*std::move(task), MakeLinesSink(reactor, response));
   };
   if (!backend_.runtime.leading()) {
     reactor->Finish(rpc::ToGrpc(Standby()));
@@ -398,6 +442,12 @@ MigrationService::Unary* MigrationService::VerifyBackup(Context* context,
     reactor->Finish(rpc::ToGrpc(Overloaded()));
   }
   return reactor;
+}
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeMigrationService(const Backend& backend, TaskBroker& broker) {
+  return std::make_unique<MigrationService>(backend, broker);
 }
 
 }  // namespace pgconvoy::service

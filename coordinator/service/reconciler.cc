@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/log/log.h"
 #include "common/plan/plan.h"
+#include "coordinator/service/thread_pool.h"
 #include "coordinator/store/store_reader.h"
 
 namespace pgconvoy::service {

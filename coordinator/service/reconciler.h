@@ -2,7 +2,7 @@
 #pragma once
 
 #include "coordinator/core/core.h"
-#include "coordinator/service/submit_reactor.h"
+#include "coordinator/service/backend.h"
 #include "coordinator/service/task_broker.h"
 
 namespace pgconvoy::service {

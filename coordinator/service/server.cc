@@ -9,12 +9,15 @@
 
 #include "common/base/error.h"
 #include "common/rpc/rpc.h"
+#include "coordinator/service/backend.h"
 #include "coordinator/service/migration_service.h"
 #include "coordinator/service/reconciler.h"
 #include "coordinator/service/task_broker.h"
 #include "coordinator/service/thread_pool.h"
 #include "coordinator/service/work_session.h"
 #include "coordinator/store/store_reader.h"
+#include "pgconvoy/v1/migration_service.grpc.pb.h"
+#include "pgconvoy/v1/worker_service.grpc.pb.h"
 
 namespace pgconvoy::service {
 namespace {
@@ -47,8 +50,8 @@ class Server::Impl {
         pool_(std::make_unique<ThreadPool>(kReaders, kWaitingCalls)),
         broker_(std::make_unique<TaskBroker>(options.wait_for_worker_ms)),
         backend_{runtime, reader_, *pool_},
-        migrations_(backend_, *broker_),
-        workers_(runtime, *broker_) {}
+        migrations_(MakeMigrationService(backend_, *broker_)),
+        workers_(MakeWorkerService(runtime, *broker_)) {}
 
   ~Impl() { Stop(); }
 
@@ -60,8 +63,8 @@ class Server::Impl {
     if (!options_.listen.empty()) {
       builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
     }
-    builder.RegisterService(&migrations_);
-    builder.RegisterService(&workers_);
+    builder.RegisterService(migrations_.get());
+    builder.RegisterService(workers_.get());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || (!options_.listen.empty() && port_ == 0)) {
       return MakeError(Verdict::kPermanent, "PGC-COORD-LISTEN", "cannot listen on " + options_.listen,
@@ -71,9 +74,13 @@ class Server::Impl {
     return absl::OkStatus();
   }
 
-  // Calls that a task would answer end first, then what gRPC still has, then the threads that may be answering.
+  // Calls that a task would answer end first, then those that wait for the store, then what gRPC still has, then the
+  // threads that may be answering.
   void Stop() {
     broker_->Stop();
+    if (pool_ != nullptr && reader_ != nullptr && !pool_->WaitIdle(kStopGrace)) {
+      reader_->Interrupt();
+    }
     if (server_ != nullptr) {
       server_->Shutdown(std::chrono::system_clock::now() + kStopGrace);
       server_->Wait();
@@ -93,8 +100,8 @@ class Server::Impl {
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<TaskBroker> broker_;
   const Backend backend_;
-  MigrationService migrations_;
-  WorkerService workers_;
+  std::unique_ptr<grpc::Service> migrations_;
+  std::unique_ptr<grpc::Service> workers_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

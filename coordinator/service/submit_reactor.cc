@@ -1,20 +1,51 @@
 #include "coordinator/service/submit_reactor.h"
 
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <optional>
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/plan/project_check.h"
 #include "common/rpc/rpc.h"
+#include "coordinator/core/core.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/convert.h"
 #include "coordinator/service/plan_check.h"
+#include "coordinator/service/thread_pool.h"
 #include "coordinator/store/store_reader.h"
+#include "pgconvoy/v1/plan.pb.h"
 
 namespace pgconvoy::service {
 namespace {
 
 absl::Status Bad(const std::string& what) { return InputError("PGC-API-ARGUMENT", what); }
 
-}  // namespace
+class SubmitReactor : public grpc::ServerReadReactor<v1::SubmitMigrationRequest> {
+ public:
+  SubmitReactor(const Backend& backend, v1::SubmitMigrationResponse* response);
+  void OnReadDone(bool ok) override;
+  void OnCancel() override { cancelled_ = true; }
+  void OnDone() override { delete this; }
+
+ private:
+  grpc::Status Take(const v1::SubmitMigrationRequest& request);
+  grpc::Status TakeHeader(const v1::SubmitHeader& header);
+  absl::Status TakeProjects(const v1::ProjectChunk& chunk);
+  void Submit();
+  void Answer(const core::Reply& reply);
+
+  const Backend backend_;
+  v1::SubmitMigrationResponse* const response_;
+  v1::SubmitMigrationRequest incoming_;
+  bool has_header_ = false;
+  v1::Plan plan_;
+  // Set with the header.
+  std::optional<plan::ProjectCheck> project_check_;
+  core::SubmitMigration submit_;
+  std::atomic<bool> cancelled_ = false;
+};
 
 SubmitReactor::SubmitReactor(const Backend& backend, v1::SubmitMigrationResponse* response)
     : backend_(backend), response_(response) {
@@ -59,6 +90,7 @@ grpc::Status SubmitReactor::TakeHeader(const v1::SubmitHeader& header) {
   if (const grpc::Status status = ReadPlan(header.plan_json(), plan_); !status.ok()) {
     return status;
   }
+  project_check_.emplace(plan_);
   submit_.spec = ToSpec(plan_, header);
   return grpc::Status::OK;
 }
@@ -72,6 +104,8 @@ absl::Status SubmitReactor::TakeProjects(const v1::ProjectChunk& chunk) {
   }
   for (const v1::ProjectSpec& project : chunk.projects()) {
     PGC_RETURN_IF_ERROR(CheckProject(project));
+    PGC_RETURN_IF_ERROR(
+        project_check_->Add(project.ref(), {project.attributes().begin(), project.attributes().end()}));
     submit_.projects.push_back(ToInput(project, plan_));
   }
   return absl::OkStatus();
@@ -106,6 +140,13 @@ void SubmitReactor::Answer(const core::Reply& reply) {
     // The request id makes it safe to ask again.
     Finish(rpc::ToGrpc(MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many calls wait", "try again")));
   }
+}
+
+}  // namespace
+
+grpc::ServerReadReactor<v1::SubmitMigrationRequest>* StartSubmit(const Backend& backend,
+                                                                 v1::SubmitMigrationResponse* response) {
+  return new SubmitReactor(backend, response);
 }
 
 }  // namespace pgconvoy::service

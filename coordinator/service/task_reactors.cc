@@ -1,5 +1,11 @@
 #include "coordinator/service/task_reactors.h"
 
+#include <grpcpp/grpcpp.h>
+
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "common/rpc/rpc.h"
@@ -15,7 +21,33 @@ void Fill(const v1::TaskResult& result, v1::DescribePlanResponse& response) {
   *response.mutable_descriptions() = result.descriptions();
 }
 
-}  // namespace
+// Streams a task's results to the client. The broker holds it as long as the task runs, gRPC as long as the call does.
+template <typename Response>
+class TaskStreamReactor : public grpc::ServerWriteReactor<Response>, public TaskSink {
+ public:
+  static grpc::ServerWriteReactor<Response>* Start(TaskBroker& broker, v1::Task task);
+
+  void OnItems(const v1::TaskResult& result) override;
+  void OnEnd(const absl::Status& status) override;
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  explicit TaskStreamReactor(TaskBroker& broker) : broker_(broker) {}
+  void AdvanceLocked();
+  void Abandon();
+
+  TaskBroker& broker_;
+  std::mutex mutex_;
+  std::shared_ptr<TaskStreamReactor> self_;
+  std::string task_id_;
+  bool abandoned_ = false;
+  std::deque<Response> queue_;
+  bool writing_ = false;
+  bool finished_ = false;
+  std::optional<grpc::Status> end_;
+};
 
 template <typename Response>
 grpc::ServerWriteReactor<Response>* TaskStreamReactor<Response>::Start(TaskBroker& broker, v1::Task task) {
@@ -103,15 +135,34 @@ void TaskStreamReactor<Response>::OnDone() {
   // `self` is declared before the lock and so outlives it.
 }
 
-template class TaskStreamReactor<v1::DiscoverProjectsResponse>;
-template class TaskStreamReactor<v1::DescribePlanResponse>;
-
-void LinesSink::OnItems(const v1::TaskResult& result) {
-  for (const std::string& line : result.lines()) {
-    response_->add_lines(line);
+class LinesSink : public TaskSink {
+ public:
+  LinesSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response)
+      : reactor_(reactor), response_(response) {}
+  void OnItems(const v1::TaskResult& result) override {
+    for (const std::string& line : result.lines()) {
+      response_->add_lines(line);
+    }
   }
+  void OnEnd(const absl::Status& status) override { reactor_->Finish(rpc::ToGrpc(status)); }
+
+ private:
+  grpc::ServerUnaryReactor* const reactor_;
+  v1::VerifyBackupResponse* const response_;
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::DiscoverProjectsResponse>* StartDiscover(TaskBroker& broker, v1::Task task) {
+  return TaskStreamReactor<v1::DiscoverProjectsResponse>::Start(broker, std::move(task));
 }
 
-void LinesSink::OnEnd(const absl::Status& status) { reactor_->Finish(rpc::ToGrpc(status)); }
+grpc::ServerWriteReactor<v1::DescribePlanResponse>* StartDescribe(TaskBroker& broker, v1::Task task) {
+  return TaskStreamReactor<v1::DescribePlanResponse>::Start(broker, std::move(task));
+}
+
+std::shared_ptr<TaskSink> MakeLinesSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response) {
+  return std::make_shared<LinesSink>(reactor, response);
+}
 
 }  // namespace pgconvoy::service

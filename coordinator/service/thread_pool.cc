@@ -33,6 +33,11 @@ bool ThreadPool::Run(std::function<void()> work) {
   return true;
 }
 
+bool ThreadPool::WaitIdle(std::chrono::milliseconds most) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  return idle_.wait_for(lock, most, [this] { return working_ == 0 && waiting_.empty(); });
+}
+
 void ThreadPool::Loop() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
@@ -42,9 +47,12 @@ void ThreadPool::Loop() {
     }
     const std::function<void()> work = std::move(waiting_.front());
     waiting_.pop_front();
+    ++working_;
     lock.unlock();
     work();
     lock.lock();
+    --working_;
+    idle_.notify_all();
   }
 }
 

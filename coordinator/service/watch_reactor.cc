@@ -1,11 +1,18 @@
 #include "coordinator/service/watch_reactor.h"
 
+#include <grpcpp/alarm.h>
+#include <grpcpp/grpcpp.h>
+
 #include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <string>
 
 #include "common/base/error.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/convert.h"
+#include "coordinator/service/thread_pool.h"
 #include "coordinator/store/store_reader.h"
 
 namespace pgconvoy::service {
@@ -13,7 +20,31 @@ namespace {
 
 constexpr std::chrono::milliseconds kInterval(500);
 
-}  // namespace
+// One step follows the other (read, write, pause), so that no state needs a lock but the alarm, which OnCancel may
+// touch at any time.
+class WatchReactor : public grpc::ServerWriteReactor<v1::Migration> {
+ public:
+  WatchReactor(const Backend& backend, MigrationId id);
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override { delete this; }
+
+ private:
+  void Read();
+  void ReadNow();
+  void Pause();
+
+  const Backend backend_;
+  const MigrationId id_;
+  uint64_t revision_ = 0;
+  std::string sent_;
+  v1::Migration message_;
+  bool ended_ = false;
+
+  std::mutex mutex_;
+  bool cancelled_ = false;
+  grpc::Alarm alarm_;
+};
 
 WatchReactor::WatchReactor(const Backend& backend, MigrationId id) : backend_(backend), id_(id) { Read(); }
 
@@ -76,6 +107,12 @@ void WatchReactor::OnCancel() {
   const std::lock_guard<std::mutex> lock(mutex_);
   cancelled_ = true;
   alarm_.Cancel();
+}
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::Migration>* StartWatch(const Backend& backend, MigrationId id) {
+  return new WatchReactor(backend, id);
 }
 
 }  // namespace pgconvoy::service

@@ -1,6 +1,8 @@
 #include "coordinator/store/session.h"
 
 #include <libpq-fe.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <exception>
 #include <map>
@@ -111,6 +113,21 @@ absl::StatusOr<std::unique_ptr<pqxx::connection>> Connect(const std::string& con
     return MakeError(Verdict::kTransient, "PGC-STORE-UNREACHABLE",
                      "no connection to the store: " + PrimaryMessage(error.what()),
                      "check that the store runs and that --store names it");
+  }
+}
+
+void SocketGuard::Reset(int socket) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+  }
+  descriptor_ = socket < 0 ? -1 : ::dup(socket);
+}
+
+void SocketGuard::Shutdown() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (descriptor_ >= 0) {
+    ::shutdown(descriptor_, SHUT_RDWR);
   }
 }
 

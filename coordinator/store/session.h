@@ -1,6 +1,6 @@
 // Connections of the coordinator to its store, and the one place where libpqxx's exceptions become our errors.
 //
-// Thread safety: one thread at a time per connection.
+// Thread safety: one thread at a time per connection, but for SocketGuard.
 // Errors, by code:
 //   PGC-STORE-UNREACHABLE  TRANSIENT  no connection
 //   PGC-STORE-UNAVAILABLE  TRANSIENT  a connection or the server failed; nothing was committed
@@ -11,6 +11,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -31,6 +32,23 @@ inline constexpr char kReaderApplication[] = "pgconvoy-coordinator-reader";
 
 // Keepalives, timeouts and names are added to `conninfo` (keywords or URI) where it does not set them itself.
 absl::StatusOr<std::unique_ptr<pqxx::connection>> Connect(const std::string& conninfo, Access access);
+
+// Breaks a connection under the call that waits on it, which then fails. It holds a second descriptor of the
+// connection's socket that is closed by itself alone, so that Shutdown() cannot hit a descriptor which libpq has closed
+// and somebody else has opened in the meantime.
+// Thread safety: any thread.
+class SocketGuard {
+ public:
+  ~SocketGuard() { Reset(-1); }
+
+  // Guards this socket from now on; -1 for none.
+  void Reset(int socket);
+  void Shutdown();
+
+ private:
+  std::mutex mutex_;
+  int descriptor_ = -1;
+};
 
 // The error behind the exception that is being handled. To be called in a catch block only.
 absl::Status StatusOfCurrentException();

@@ -1,8 +1,5 @@
 #include "coordinator/store/store.h"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <pqxx/pqxx>
 #include <thread>
@@ -155,32 +152,6 @@ class Store::Session {
  private:
   std::unique_ptr<pqxx::connection> connection_;
   int backend_pid_;
-};
-
-// A second descriptor of the session's socket. Closing is ours alone, so that Interrupt() cannot hit a descriptor
-// that libpq has closed and somebody else has opened in the meantime.
-class Store::SocketGuard {
- public:
-  ~SocketGuard() { Reset(-1); }
-
-  void Reset(int socket) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (descriptor_ >= 0) {
-      ::close(descriptor_);
-    }
-    descriptor_ = socket < 0 ? -1 : ::dup(socket);
-  }
-
-  void Shutdown() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (descriptor_ >= 0) {
-      ::shutdown(descriptor_, SHUT_RDWR);
-    }
-  }
-
- private:
-  std::mutex mutex_;
-  int descriptor_ = -1;
 };
 
 Store::Store(std::string conninfo, std::string holder)

@@ -16,7 +16,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,6 +43,8 @@ struct History {
   // All intents, as proto Intent JSON.
   std::vector<std::string> intents_json;
 };
+
+class SocketGuard;
 
 class Store {
  public:
@@ -74,7 +75,6 @@ class Store {
 
  private:
   class Session;
-  class SocketGuard;
   Store(std::string conninfo, std::string holder);
   absl::Status Reconnect();
 

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <pqxx/pqxx>
+#include <set>
 
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -229,13 +230,21 @@ class StoreReader::Pool {
   // connection failed under it.
   template <typename Body>
   auto Read(Body body) -> decltype(body(std::declval<pqxx::transaction_base&>())) {
-    const Slot slot(*this);
-    auto result = Try(body);
+    Slot slot(*this);
+    auto result = Try(slot, body);
     if (!result.ok() && VerdictOf(result.status()) == Verdict::kTransient) {
       Clear();
-      result = Try(body);
+      result = Try(slot, body);
     }
     return result;
+  }
+
+  void Interrupt() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    interrupted_ = true;
+    for (SocketGuard* const socket : in_use_) {
+      socket->Shutdown();
+    }
   }
 
  private:
@@ -246,20 +255,27 @@ class StoreReader::Pool {
       std::unique_lock<std::mutex> lock(pool.mutex_);
       pool.freed_.wait(lock, [this] { return pool.free_slots_ > 0; });
       --pool.free_slots_;
+      pool.in_use_.insert(&socket);
     }
     ~Slot() {
       const std::lock_guard<std::mutex> lock(pool.mutex_);
+      pool.in_use_.erase(&socket);
       ++pool.free_slots_;
       pool.freed_.notify_one();
     }
     Slot(const Slot&) = delete;
     Slot& operator=(const Slot&) = delete;
     Pool& pool;
+    SocketGuard socket;
   };
 
   template <typename Body>
-  auto Try(Body& body) -> decltype(body(std::declval<pqxx::transaction_base&>())) {
+  auto Try(Slot& slot, Body& body) -> decltype(body(std::declval<pqxx::transaction_base&>())) {
+    PGC_RETURN_IF_ERROR(CheckNotInterrupted());
     PGC_ASSIGN_OR_RETURN(auto connection, Take());
+    slot.socket.Reset(connection->sock());
+    // Again, now that the socket is known: an interruption has come before this check, or finds the socket.
+    PGC_RETURN_IF_ERROR(CheckNotInterrupted());
     auto result = Guarded([&] {
       Snapshot tx(*connection);
       return body(tx);
@@ -282,6 +298,13 @@ class StoreReader::Pool {
     return Connect(conninfo_, Access::kReadOnly);
   }
 
+  absl::Status CheckNotInterrupted() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return interrupted_
+               ? MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "the coordinator stops", "try again")
+               : absl::OkStatus();
+  }
+
   void Give(std::unique_ptr<pqxx::connection> connection) {
     const std::lock_guard<std::mutex> lock(mutex_);
     idle_.push_back(std::move(connection));
@@ -298,6 +321,8 @@ class StoreReader::Pool {
   std::condition_variable freed_;
   int free_slots_;
   std::vector<std::unique_ptr<pqxx::connection>> idle_;
+  std::set<SocketGuard*> in_use_;
+  bool interrupted_ = false;
 };
 
 StoreReader::StoreReader(std::string conninfo, int max_connections)
@@ -447,6 +472,8 @@ absl::StatusOr<std::vector<std::string>> StoreReader::ListLiveRefs(int limit) {
     return ReadTexts(tx.exec_params(kLiveRefs, limit + 1));
   });
 }
+
+void StoreReader::Interrupt() { pool_->Interrupt(); }
 
 absl::StatusOr<ChainReport> StoreReader::VerifyChain() {
   return pool_->Read([](pqxx::transaction_base& tx) -> absl::StatusOr<ChainReport> { return CheckChain(tx); });

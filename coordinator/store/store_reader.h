@@ -101,6 +101,8 @@ class StoreReader {
   // Refs whose unfinished objects on servers are still wanted: projects that have not ended or need an operator. At
   // most `limit` and one more.
   absl::StatusOr<std::vector<std::string>> ListLiveRefs(int limit);
+  // Breaks the reads that wait for the store, and fails every later one. For an end that cannot wait for the store.
+  void Interrupt();
   // Recomputes the hash chain over the whole event log.
   absl::StatusOr<ChainReport> VerifyChain();
 

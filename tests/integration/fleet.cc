@@ -73,6 +73,7 @@ std::string HashSql(const std::string& where) {
 }  // namespace
 
 Fleet::Fleet(const Options& options) : lease_ttl_(options.lease_ttl) {
+  rpc::PrepareProcess();
   InitCrypto();
   keys_ = GenerateKeyPair();
   backup_dir_ = folder_.path() + "/backups";
@@ -98,6 +99,8 @@ Fleet::Fleet(const Options& options) : lease_ttl_(options.lease_ttl) {
   }
   plan_ = parsed.plan;
   port_ = FreePort();
+  second_port_ = FreePort();
+  coordinators_ = "ipv4:127.0.0.1:" + std::to_string(port_) + ",127.0.0.1:" + std::to_string(second_port_);
 }
 
 Fleet::~Fleet() {
@@ -147,17 +150,24 @@ void Fleet::KillCoordinator() {
   coordinator_->Wait();
 }
 
+std::unique_ptr<Process> Fleet::StartSecondCoordinator() {
+  std::unique_ptr<Process> first = std::move(coordinator_);
+  port_ = second_port_;
+  StartCoordinator();
+  return first;
+}
+
 Process& Fleet::StartWorker(const std::string& id, const std::string& failpoints, int slots) {
   auto env = env_;
   env["PGCONVOY_FAILPOINTS"] = failpoints;
   const std::string log = folder_.path() + "/worker-" + id + ".log";
   workers_.erase(id);
-  workers_[id] = std::make_unique<Process>(
-      ProcessOptions{.argv = {BinaryPath("pgconvoy-worker"), "--coordinator", "127.0.0.1:" + std::to_string(port_),
-                              "--worker-id", id, "--slots", std::to_string(slots)},
-                     .env = env,
-                     .stdout_path = log,
-                     .stderr_path = log});
+  workers_[id] =
+      std::make_unique<Process>(ProcessOptions{.argv = {BinaryPath("pgconvoy-worker"), "--coordinator", coordinators_,
+                                                        "--worker-id", id, "--slots", std::to_string(slots)},
+                                               .env = env,
+                                               .stdout_path = log,
+                                               .stderr_path = log});
   return *workers_[id];
 }
 

@@ -37,6 +37,8 @@ class Fleet {
   const std::string& folder() const { return folder_.path(); }
   const std::string& backup_dir() const { return backup_dir_; }
   const Secret& private_key() const { return keys_.private_key; }
+  // host:port of the coordinator.
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
   // The shipped plan isolate-projects; change it before Submit.
   v1::Plan& plan() { return plan_; }
   // Environment of every process that is started afterwards.
@@ -47,6 +49,9 @@ class Fleet {
   Process& coordinator() { return *coordinator_; }
   // The process is gone when this returns.
   void KillCoordinator();
+  // Starts another coordinator on the same store. Workers know its address from the beginning; calls go to it from now
+  // on. Returns the one before, which was not told anything.
+  std::unique_ptr<Process> StartSecondCoordinator();
 
   // Starts a worker under this id; the same id again replaces one that is dead.
   Process& StartWorker(const std::string& id, const std::string& failpoints = "", int slots = 2);
@@ -95,6 +100,9 @@ class Fleet {
   std::unique_ptr<PgCluster> target_;
   std::unique_ptr<PgCluster> store_;
   int port_ = 0;
+  int second_port_ = 0;
+  // Where workers look for a coordinator.
+  std::string coordinators_;
   std::unique_ptr<Process> coordinator_;
   std::map<std::string, std::unique_ptr<Process>> workers_;
 };

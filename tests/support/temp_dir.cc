@@ -44,8 +44,8 @@ bool CanBind(int port) {
 }  // namespace
 
 int FreePort() {
-  // Test processes run side by side, so each begins elsewhere.
-  static std::atomic<int> next = getpid() * 37;
+  // Test processes run side by side, so each begins elsewhere, far enough from its neighbours for all that it takes.
+  static std::atomic<int> next = getpid() % kPorts * 1009;
   for (int i = 0; i < kPorts; ++i) {
     const int port = kFirstPort + (next++ % kPorts);
     if (CanBind(port)) {

@@ -239,7 +239,7 @@ COMMENT ON COLUMN pgconvoy.worker.incarnation IS 'Random, one per process; set w
 COMMENT ON COLUMN pgconvoy.worker.version IS 'Version it runs; set with every Hello.';
 COMMENT ON COLUMN pgconvoy.worker.host IS 'Host it runs on; set with every Hello.';
 COMMENT ON COLUMN pgconvoy.worker.slots IS 'Projects it runs at once; set with every Hello.';
-COMMENT ON COLUMN pgconvoy.worker.state IS 'connected, draining or lost; set by the leader on every change.';
+COMMENT ON COLUMN pgconvoy.worker.state IS 'connected, draining, drained or lost; set by the leader on every change.';
 COMMENT ON COLUMN pgconvoy.worker.last_seen IS 'When it was last heard, as of the last write of this row; set by the leader.';
 
 CREATE TABLE pgconvoy.event (

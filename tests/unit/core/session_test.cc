@@ -157,6 +157,18 @@ TEST_F(SessionTest, RenewsEveryLeaseOnceWhenATermBegins) {
   EXPECT_EQ(Row("p0").state, ProjectState::kSucceeded);
 }
 
+TEST_F(SessionTest, KnowsADrainedWorkerFromALostOne) {
+  Submit(1, Spec());
+  Hello(1, "w1");
+  Running running = Grants().at(0);
+  Do(WorkerHeartbeat{StreamId{1}, /*draining=*/true});
+  Finish(running);
+  Do(WorkerGone{StreamId{1}});
+  EXPECT_EQ(rows.workers().at("w1").state, "drained");
+  Reload();
+  EXPECT_EQ(core->NextDeadline(), std::nullopt);
+}
+
 TEST_F(SessionTest, EndsTheLeasesOfAWorkerThatDoesNotComeBackToANewTerm) {
   Submit(1, Spec());
   Hello(1, "w1");

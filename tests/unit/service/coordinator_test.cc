@@ -375,8 +375,9 @@ TEST_F(CoordinatorTest, RejectsOnlyTheCallWhoseRowsTheStoreRefuses) {
   const grpc::Status status = Submit({Header(), Chunk({"poison"})}, response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL) << status.error_message();
   EXPECT_EQ(CodeOfRpc(status), "PGC-STORE-DATA");
-  ASSERT_TRUE(testing::Eventually([this] { return runtime_->leading(); }));
-  EXPECT_EQ(GetMigration(Submit({"fine"})).state(), v1::MIGRATION_RUNNING);
+  // A term ends with it; until the next one begins, calls are asked to come again.
+  EXPECT_TRUE(testing::Eventually([&] { return Submit({Header(), Chunk({"fine"})}, response).ok(); }));
+  EXPECT_EQ(response.migration().state(), v1::MIGRATION_RUNNING);
 }
 
 TEST_F(CoordinatorTest, RejectsOnlyTheReportThatTheStoreRefuses) {
@@ -420,6 +421,53 @@ TEST_F(CoordinatorTest, ReportsEveryProblemOfAPlan) {
   EXPECT_NE(status.error_message().find("name"), std::string::npos) << status.error_message();
   EXPECT_NE(status.error_message().find("source.server"), std::string::npos) << status.error_message();
   EXPECT_NE(status.error_details().find("google.rpc.BadRequest"), std::string::npos);
+}
+
+TEST_F(CoordinatorTest, FillsTheDefaultsOfAPlan) {
+  v1::SubmitMigrationRequest header = Header();
+  header.mutable_header()->set_plan_json(
+      R"({"version":1,"name":"bare","servers":{"s":{"conninfo":"host=db1","reader":{"user":"r"}}},)"
+      R"("source":{"server":"s","database":"d"},"freeze":{"confirmedByOperator":true}})");
+  v1::SubmitMigrationResponse response;
+  ASSERT_TRUE(Submit({header, Chunk({"a"})}, response).ok());
+  const auto stored = plan::PlanFromJson(GetMigration(response.migration().id()).plan_json());
+  ASSERT_TRUE(stored.ok()) << Describe(stored.status());
+  EXPECT_EQ(stored->servers().at("s").max_projects(), 8);
+  EXPECT_EQ(stored->execution().max_attempts(), 8);
+
+  // The same plan for a task.
+  FakeWorker worker(channel_, "w1");
+  ASSERT_TRUE(worker.Hello());
+  ASSERT_TRUE(worker.NextGrant().has_value());
+  v1::DescribePlanRequest request;
+  request.set_plan_json(header.header().plan_json());
+  grpc::ClientContext context;
+  const auto reader = stub_->DescribePlan(&context, request);
+  const auto task = worker.Next([](const auto& m) { return m.has_task(); });
+  ASSERT_TRUE(task.has_value());
+  EXPECT_EQ(task->task().plan_json(), plan::CanonicalJson(*stored));
+  context.TryCancel();
+}
+
+TEST_F(CoordinatorTest, StoresNothingOfProjectsThatDoNotFitThePlan) {
+  v1::SubmitMigrationRequest without = Chunk({"a"});
+  without.mutable_projects()->mutable_projects(0)->clear_attributes();
+  v1::SubmitMigrationResponse response;
+  const grpc::Status lacks = Submit({Header(), Chunk({"b"}), without}, response);
+  EXPECT_EQ(lacks.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(CodeOfRpc(lacks), "PGC-PLAN-PLACEHOLDER");
+  EXPECT_NE(lacks.error_message().find("project a has no attribute owner_id"), std::string::npos);
+
+  // Every project of Chunk has the same owner.
+  v1::SubmitMigrationRequest header = Header();
+  const auto parsed =
+      plan::ParsePlan(plan::SampleWith("database: project_{ref}", "database: of_{owner_id}"), "x.yaml");
+  header.mutable_header()->set_plan_json(plan::CanonicalJson(parsed.plan));
+  const grpc::Status collide = Submit({header, Chunk({"a"}), Chunk({"b"})}, response);
+  EXPECT_EQ(CodeOfRpc(collide), "PGC-PLAN-COLLISION");
+  EXPECT_NE(collide.error_message().find("projects a and b"), std::string::npos);
+
+  EXPECT_EQ(cluster_->QueryValue(database_, "SELECT count(*) FROM pgconvoy.migration"), "0");
 }
 
 TEST_F(CoordinatorTest, RefusesWhatIsNotASubmission) {

@@ -120,6 +120,17 @@ TEST_F(Submitting, ABadCsvIsReportedWithItsLines) {
   EXPECT_TRUE(server_.service.headers.empty());
 }
 
+TEST_F(Submitting, ProjectsThatDoNotFitThePlanAreBadInput) {
+  plan_ = dir_.Write(
+      "tiers.yaml",
+      std::string(kPlan) + "checks: [{name: paid, stage: PRE, place: SOURCE, sql: \"SELECT {tier} = 'gold'\"}]\n");
+  const Result result = Submit({"--projects", dir_.Write("bare.csv", "ref\nacme-1\n")});
+  EXPECT_EQ(result.code, 65);
+  EXPECT_NE(result.err.find("error PGC-PLAN-PLACEHOLDER: project acme-1 has no attribute tier"), std::string::npos)
+      << result.err;
+  EXPECT_TRUE(server_.service.headers.empty());
+}
+
 TEST_F(Submitting, MissingFilesAreBadInput) {
   EXPECT_EQ(Submit({"--projects", dir_.path() + "/none.csv"}).code, 65);
   plan_ = dir_.path() + "/none.yaml";
