@@ -122,13 +122,11 @@ absl::Status HeldProject::Checkpoint() {
 }
 
 absl::Status HeldProject::StopReasonLocked() const {
-  if (!stop_.ok()) {
-    return stop_;
-  }
+  // Before stop_: whoever was called off and lost its lease has lost it.
   if (lease_.Lapses() != lapses_at_grant_) {
     return LeaseLost(ref_, "nothing was heard from the coordinator for the time of a lease");
   }
-  return absl::OkStatus();
+  return stop_;
 }
 
 void HeldProject::Acknowledge(const v1::Ack& ack) {
