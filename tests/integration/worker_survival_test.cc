@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -120,6 +121,26 @@ INSTANTIATE_TEST_SUITE_P(Phases,
                                            "worker.rollback.BACKUP.done",
                                            "worker.rollback.VERIFY.done",
                                            "worker.rollback.CLEANUP.done"));
+
+// The templates are removed when a migration has ended; the worker dies in the middle of that.
+TEST(KilledReconciler, StandsInNobodysWay) {
+  Fleet fleet({.projects = 2});
+  fleet.StartCoordinator();
+  const std::string first = fleet.Submit({fleet.refs()[0]});
+  EXPECT_EQ(fleet.StartWorker("w", "worker.template.before_drop=kill").Wait(), kKilled) << fleet.WorkerLog("w");
+  EXPECT_EQ(fleet.WaitEnded(first).state(), v1::MIGRATION_SUCCEEDED);
+
+  fleet.StartWorker("w");
+  const std::string second = fleet.Submit({fleet.refs()[1]});
+  EXPECT_EQ(fleet.WaitEnded(second).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("w");
+  EXPECT_EQ(fleet.WhyNotIsolated(fleet.refs()[1]), "");
+  EXPECT_TRUE(Eventually([&fleet] {
+    return fleet.target().QueryValue(
+               "postgres",
+               "SELECT (SELECT count(*) FROM pg_database WHERE datname LIKE 'pgc\\_%') + (SELECT "
+               "count(*) FROM pg_roles WHERE rolname LIKE 'pgc\\_%')") == "0";
+  })) << "templates are left over";
+}
 
 class EverythingAtOnce : public ::testing::TestWithParam<const char*> {};
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "common/base/error.h"
+#include "common/base/failpoint.h"
 #include "worker/core/names.h"
 #include "worker/core/sql.h"
 #include "worker/phases/control.h"
@@ -20,15 +21,32 @@ constexpr char kDatabases[] = R"sql(
 SELECT datname, datconnlimit = -2 FROM pg_catalog.pg_database
 WHERE pg_catalog.starts_with(datname, 'pgc_t_') OR pg_catalog.starts_with(datname, 'pgc_d_')
 )sql";
-constexpr char kTemplates[] = R"sql(
-SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
-WHERE pg_catalog.starts_with(datname, 'pgc_tmpl_') AND datistemplate
+// Hashes of all templates, of what was to become one, and of their owners.
+constexpr char kTemplateHashes[] = R"sql(
+SELECT pg_catalog.substr(datname, 10, 16) FROM pg_catalog.pg_database
+WHERE datname ~ '^pgc_tmpl_[0-9a-f]{16}(_[0-9]+)?$'
+UNION
+SELECT pg_catalog.substr(rolname, 11, 16) FROM pg_catalog.pg_roles WHERE rolname ~ '^pgc_tmplo_[0-9a-f]{16}$'
 )sql";
+// What was left half laid or half removed comes first.
+constexpr char kTemplatesOf[] = R"sql(
+SELECT datname, datistemplate, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
+WHERE (datname = $1 OR pg_catalog.starts_with(datname, $1 || '_'))
+  AND pg_catalog.pg_has_role(CURRENT_USER, datdba, 'USAGE')
+ORDER BY datname DESC
+)sql";
+constexpr char kOwnerComment[] =
+    "SELECT pg_catalog.shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1";
+// As whoever lays it: nobody does while the lock is held.
+constexpr char kTryLock[] = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 0))";
+constexpr char kUnlock[] = "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended($1, 0))";
 constexpr char kEndSessionsOf[] = R"sql(
 SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, 5000)) FROM pg_catalog.pg_stat_activity
 WHERE (usename = $1 OR datname = $1) AND usename IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
 )sql";
 
+// No fence is 0.
+constexpr char kRetired[] = "_0";
 constexpr size_t kPrefix = 6;
 constexpr size_t kHash = 16;
 
@@ -129,19 +147,53 @@ class Reconciler {
   }
 
   absl::Status RemoveTemplates() {
-    PGC_ASSIGN_OR_RETURN(const pg::Result templates, control_.Exec(kTemplates));
-    for (int row = 0; row < templates.rows(); ++row) {
-      const std::string name = templates.Text(row, 0);
-      if (!ProjectOfComment(templates.Text(row, 1), store_id_).has_value()) {
-        continue;
+    PGC_ASSIGN_OR_RETURN(const pg::Result hashes, control_.Exec(kTemplateHashes));
+    for (int row = 0; row < hashes.rows(); ++row) {
+      const std::string hash = hashes.Text(row, 0);
+      const std::string name = "pgc_tmpl_" + hash;
+      PGC_ASSIGN_OR_RETURN(const pg::Result locked, control_.Exec(kTryLock, {name}));
+      if (locked.Bool(0, 0)) {
+        const absl::Status removed = RemoveTemplate(name, "pgc_tmplo_" + hash);
+        // The session goes back to the pool.
+        PGC_RETURN_IF_ERROR(control_.Exec(kUnlock, {name}).status());
+        PGC_RETURN_IF_ERROR(removed);
       }
-      const std::string owner = "pgc_tmplo_" + name.substr(name.rfind('_') + 1);
-      PGC_RETURN_IF_ERROR(control_.ExecScript("ALTER DATABASE " + Ident(name) + " IS_TEMPLATE false"));
-      PGC_RETURN_IF_ERROR(control_.ExecScript("DROP DATABASE " + Ident(name)));
-      PGC_RETURN_IF_ERROR(control_.ExecScript("DROP ROLE IF EXISTS " + Ident(owner)));
-      removed_.push_back("template " + name);
     }
     return absl::OkStatus();
+  }
+
+  absl::Status RemoveTemplate(const std::string& name, const std::string& owner) {
+    PGC_ASSIGN_OR_RETURN(const pg::Result databases, control_.Exec(kTemplatesOf, {name}));
+    for (int row = 0; row < databases.rows(); ++row) {
+      std::string database = databases.Text(row, 0);
+      if (databases.Bool(row, 1)) {
+        if (!ProjectOfComment(databases.Text(row, 2), store_id_).has_value()) {
+          return absl::OkStatus();
+        }
+        PGC_RETURN_IF_ERROR(Retire(database));
+        database += kRetired;
+      }
+      PGC_FAILPOINT("worker.template.before_drop");
+      PGC_RETURN_IF_ERROR(control_.Exec(kEndSessionsOf, {database}).status());
+      PGC_RETURN_IF_ERROR(control_.ExecScript("DROP DATABASE IF EXISTS " + Ident(database)));
+      removed_.push_back("template " + database);
+    }
+    PGC_ASSIGN_OR_RETURN(const pg::Result comment, control_.Exec(kOwnerComment, {owner}));
+    if (comment.rows() == 1 && ProjectOfComment(comment.Text(0, 0), store_id_).has_value()) {
+      PGC_RETURN_IF_ERROR(control_.ExecScript("DROP ROLE " + Ident(owner)));
+      removed_.push_back("template's owner " + owner);
+    }
+    return absl::OkStatus();
+  }
+
+  // Gives it the name of one that is half laid, which whoever needs the template next drops: a process that dies
+  // before the drop stands in nobody's way.
+  absl::Status Retire(const std::string& database) {
+    PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(control_));
+    PGC_RETURN_IF_ERROR(control_.ExecScript("ALTER DATABASE " + Ident(database) +
+                                            " IS_TEMPLATE false; ALTER DATABASE " + Ident(database) + " RENAME TO " +
+                                            Ident(database + kRetired)));
+    return transaction->Commit();
   }
 
   pg::Connection& control_;

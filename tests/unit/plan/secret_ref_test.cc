@@ -47,8 +47,8 @@ TEST(ResolveSecret, ReadsVariables) {
 TEST(ResolveSecret, CutsOneNewlineOffAFile) {
   const testing::TempDir folder;
   EXPECT_EQ(ResolveSecret(FileRef(folder, "pencil\n", 0600), false)->Reveal(), "pencil");
-  EXPECT_EQ(ResolveSecret(FileRef(folder, "pencil\n\n", 0400), false)->Reveal(), "pencil\n");
   EXPECT_EQ(ResolveSecret(FileRef(folder, "pencil", 0700), false)->Reveal(), "pencil");
+  EXPECT_EQ(ResolveSecret(FileRef(folder, "pencil\n\n", 0400), false)->Reveal(), "pencil\n");
 }
 
 TEST(ResolveSecret, RefusesFilesThatOthersReachAndBadContent) {
