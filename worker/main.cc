@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/base/error.h"
 #include "common/crypto/crypto.h"
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
@@ -20,6 +21,7 @@ namespace {
 
 constexpr char kExamples[] = R"(Examples:
   pgconvoy-worker --coordinator coordinator:7070 --slots 4
+  pgconvoy-worker --coordinator 192.0.2.1:7070,192.0.2.2:7070   # whichever of them leads
   PGCONVOY_COORDINATOR=coordinator:7070 pgconvoy-worker --exit-when-idle 60   # as a Kubernetes Job
 
 A worker keeps nothing: start and kill as many as you like. It needs the environment variables and files that the
@@ -68,6 +70,12 @@ std::string HostName() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : "unknown";
 }
 
+// "" or what is wrong, as CLI11 wants it.
+std::string CheckAddress(const std::string& address) {
+  const absl::Status status = pgconvoy::rpc::TargetOf(address).status();
+  return status.ok() ? "" : pgconvoy::Describe(status);
+}
+
 // Signals are taken by a thread of their own, so that a drain may take locks.
 void DrainOnSignal(pgconvoy::worker::Worker& worker, const sigset_t& signals) {
   std::thread([&worker, signals] {
@@ -96,7 +104,10 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "pgconvoy-worker " PGCONVOY_VERSION);
   app.set_config("--config", "", "Read flags from a file");
   app.allow_config_extras(CLI::config_extras_mode::error);
-  app.add_option("--coordinator", options.coordinator, "Address of the coordinator, host:port [PGCONVOY_COORDINATOR]")
+  app.add_option("--coordinator", options.coordinator,
+                 "The coordinator, HOST:PORT; several as IP:PORT,IP:PORT or as one name that resolves to all "
+                 "[PGCONVOY_COORDINATOR]")
+      ->check(CheckAddress)
       ->capture_default_str();
   app.add_option("--worker-id", options.worker_id,
                  "Stable name of this worker; default: host and process id [PGCONVOY_WORKER_ID]");

@@ -10,6 +10,30 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+Json ToValue(const std::vector<JsonRow>& rows);
+
+template <typename Value>
+Json ToValue(const Value& value) {
+  return value;
+}
+
+template <typename Fields>
+Json ToObject(const Fields& fields) {
+  Json object = Json::object();
+  for (const auto& [key, value] : fields) {
+    object[key] = std::visit([](const auto& v) { return ToValue(v); }, value);
+  }
+  return object;
+}
+
+Json ToValue(const std::vector<JsonRow>& rows) {
+  Json array = Json::array();
+  for (const JsonRow& row : rows) {
+    array.push_back(ToObject(row));
+  }
+  return array;
+}
+
 std::string Map(const google::protobuf::Message& message, bool indent) {
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = indent;
@@ -51,11 +75,7 @@ std::string ToJson(const google::protobuf::Message& message) { return Map(messag
 std::string ToJsonLine(const google::protobuf::Message& message) { return Map(message, false) + "\n"; }
 
 std::string ToJson(const JsonFields& fields) {
-  Json object = Json::object();
-  for (const auto& [key, value] : fields) {
-    std::visit([&, &name = key](const auto& v) { object[name] = v; }, value);
-  }
-  return object.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return ToObject(fields).dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string YamlFromJson(std::string_view json) {

@@ -14,7 +14,10 @@
 
 namespace pgconvoy::cli {
 
-using JsonFields = std::vector<std::pair<std::string, std::variant<std::string, int64_t, bool>>>;
+using JsonRow = std::vector<std::pair<std::string, std::variant<std::string, int64_t, bool>>>;
+// A vector of rows becomes an array of objects.
+using JsonFields =
+    std::vector<std::pair<std::string, std::variant<std::string, int64_t, bool, std::vector<JsonRow>>>>;
 
 // Indented, ends with a newline.
 std::string ToJson(const google::protobuf::Message& message);

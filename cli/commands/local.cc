@@ -229,12 +229,16 @@ int LocalStatus(Session& session, const std::string& dir) {
   }
   bool running = state.ok();
   render::Table table{{{"NAME"}, {"STATE"}, {"PID", true}}, {}};
+  std::vector<JsonRow> processes;
   int64_t workers = 0;
   for (const ProcessRef& process : state.ok() ? ProcessesOf(*state) : std::vector<ProcessRef>()) {
     const bool alive = IsAlive(process);
     running = running && alive;
     workers += alive && process.name.starts_with("local-") ? 1 : 0;
-    const render::Mark mark = render::MarkOfWorker(alive ? "running" : "stopped");
+    const std::string process_state = alive ? "running" : "stopped";
+    const render::Mark mark = render::MarkOfWorker(process_state);
+    processes.push_back(
+        {{"name", process.name}, {"state", process_state}, {"pid", alive ? int64_t{process.pid} : int64_t{0}}});
     table.rows.push_back({{process.name},
                           {render::Text(mark, session.out_style()), mark.tone},
                           {alive ? std::to_string(process.pid) : "-"}});
@@ -243,7 +247,8 @@ int LocalStatus(Session& session, const std::string& dir) {
     OutStructured(session, ToJson(JsonFields{{"running", running},
                                              {"address", state.ok() ? state->address : ""},
                                              {"dir", folder},
-                                             {"workers_running", workers}}));
+                                             {"workers_running", workers},
+                                             {"processes", processes}}));
   } else if (!state.ok()) {
     Say("nothing runs in " + folder + "; start it with: pgconvoy local up");
   } else {

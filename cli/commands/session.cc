@@ -15,6 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/rpc/rpc.h"
 
 namespace pgconvoy::cli {
 namespace {
@@ -102,6 +103,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(const GlobalOptions& op
   if (session->address_.empty()) {
     session->address_ = RunningLocalAddress().value_or(kDefaultAddress);
   }
+  PGC_RETURN_IF_ERROR(rpc::TargetOf(session->address_).status());
   return session;
 }
 

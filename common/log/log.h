@@ -1,8 +1,8 @@
-// Logging for the daemons: spdlog, human lines on a terminal, JSON with LogFormat::kJson. Always to stderr.
+// Logging for the daemons: spdlog, human lines on a terminal, JSON with Format::kJson. Always to stderr.
 //
 // Every line about a project carries migration, project, phase and fence: use a Context. Fields are escaped; names
 // that come from tenants cannot forge a line. Secrets are never given to it.
-// Thread safety: any thread after InitLog.
+// Thread safety: any thread after Init.
 #pragma once
 
 #include <cstdint>

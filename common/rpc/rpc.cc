@@ -1,5 +1,6 @@
 #include "common/rpc/rpc.h"
 
+#include <arpa/inet.h>
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
@@ -18,7 +19,7 @@ constexpr char kErrorInfoUrl[] = "type.googleapis.com/google.rpc.ErrorInfo";
 constexpr char kBadRequestUrl[] = "type.googleapis.com/google.rpc.BadRequest";
 constexpr char kDomain[] = "pgconvoy";
 // Message and details travel as trailers, of which a peer takes 8 KiB unless it was told otherwise. These limits keep
-// the sum below that, details being base64.
+// the sum below that, details being base64 and the message percent-encoded.
 constexpr size_t kMaxMessageChars = 3000;
 constexpr size_t kMaxRemedyChars = 500;
 constexpr size_t kMaxViolations = 10;
@@ -33,15 +34,29 @@ std::string ReasonOf(const std::string& code) {
   return reason;
 }
 
-std::string Clip(std::string text, size_t limit) {
-  if (text.size() <= limit) {
-    return text;
+// Not in the middle of a UTF-8 sequence: protobuf refuses to parse broken ones.
+std::string CutAt(const std::string& text, size_t end) {
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) {
+    --end;
   }
-  // Not in the middle of a UTF-8 sequence: protobuf refuses to parse broken ones.
-  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xC0) == 0x80) {
-    --limit;
+  return text.substr(0, end) + "…";
+}
+
+std::string Clip(const std::string& text, size_t limit) {
+  const std::string legible = IsUtf8(text) ? text : Printable(text);
+  return legible.size() <= limit ? legible : CutAt(legible, limit);
+}
+
+std::string ClipMessage(const std::string& text) {
+  size_t encoded = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool as_it_is = text[i] >= ' ' && text[i] <= '~' && text[i] != '%';
+    encoded += as_it_is ? 1 : 3;
+    if (encoded > kMaxMessageChars) {
+      return CutAt(text, i);
+    }
   }
-  return text.substr(0, limit) + "…";
+  return text;
 }
 
 void AddDetail(wire::Status& status, const char* url, const google::protobuf::Message& message) {
@@ -115,6 +130,40 @@ bool FindErrorInfo(const grpc::Status& status, wire::ErrorInfo& info) {
   return false;
 }
 
+bool IsPort(std::string_view text) {
+  const auto port = ParseDecimal(text);
+  return port.has_value() && *port >= 1 && *port <= 65535;
+}
+
+// AF_INET for "192.0.2.1:7070", AF_INET6 for "[2001:db8::1]:7070", else AF_UNSPEC.
+int FamilyOf(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos || !IsPort(std::string_view(address).substr(colon + 1))) {
+    return AF_UNSPEC;
+  }
+  std::string host = address.substr(0, colon);
+  in6_addr ignored{};
+  if (::inet_pton(AF_INET, host.c_str(), &ignored) == 1) {
+    return AF_INET;
+  }
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  host = bracketed ? host.substr(1, host.size() - 2) : "";
+  return ::inet_pton(AF_INET6, host.c_str(), &ignored) == 1 ? AF_INET6 : AF_UNSPEC;
+}
+
+// The family of all of a list's addresses; AF_UNSPEC when they have none in common.
+int FamilyOfAll(const std::string& list) {
+  const int family = FamilyOf(list.substr(0, list.find(',')));
+  for (size_t from = 0; from <= list.size();) {
+    const size_t end = std::min(list.find(',', from), list.size());
+    if (FamilyOf(list.substr(from, end - from)) != family) {
+      return AF_UNSPEC;
+    }
+    from = end + 1;
+  }
+  return family;
+}
+
 }  // namespace
 
 grpc::Status ToGrpc(const absl::Status& status, const std::vector<FieldViolation>& violations) {
@@ -134,7 +183,7 @@ grpc::Status ToGrpc(const absl::Status& status, const std::vector<FieldViolation
     }
     AddDetail(details, kBadRequestUrl, bad);
   }
-  return {code, Clip(MessageOf(status), kMaxMessageChars), details.SerializeAsString()};
+  return {code, ClipMessage(MessageOf(status)), details.SerializeAsString()};
 }
 
 absl::Status FromGrpc(const grpc::Status& status) {
@@ -163,6 +212,22 @@ void PrepareProcess() {
   ::setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "200", 0);
 }
 
+absl::StatusOr<std::string> TargetOf(const std::string& address) {
+  const bool of_grpc = address.starts_with("ipv4:") || address.starts_with("ipv6:") || address.starts_with("unix:");
+  if (of_grpc || (!address.empty() && address.find(',') == std::string::npos)) {
+    return address;
+  }
+  switch (FamilyOfAll(address)) {
+    case AF_INET: return "ipv4:" + address;
+    case AF_INET6: return "ipv6:" + address;
+    default: break;
+  }
+  return InputError(
+      "PGC-RPC-ADDRESS", "\"" + Printable(address) + "\" does not name coordinators",
+      "write HOST:PORT, or several as IP:PORT,IP:PORT, all IPv4 or all [IPv6]; several host names cannot "
+      "be listed: use one name that resolves to all of them");
+}
+
 std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -174,7 +239,8 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
   // A coordinator that comes back must be found soon, not after gRPC's default of up to two minutes.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(TargetOf(address).value_or(address), grpc::InsecureChannelCredentials(),
+                                   arguments);
 }
 
 }  // namespace pgconvoy::rpc

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace grpc {
 class Channel;
@@ -32,7 +33,13 @@ absl::Status FromGrpc(const grpc::Status& status);
 // Sets what gRPC takes from nothing but the environment, unless the user has set it. Once, before the first thread.
 void PrepareProcess();
 
-// "host:port" or "unix:PATH". Plaintext; keepalive every 10 s; messages up to kMaxMessageBytes.
+// `address` in gRPC's form. "host:port" and "unix:PATH" stay as they are, and so do lists that begin with "ipv4:" or
+// "ipv6:"; "host:port,host:port" becomes one of these. PGC-RPC-ADDRESS when it is empty or a list of anything but
+// IPv4 literals or [IPv6] literals, because gRPC takes no list of names.
+absl::StatusOr<std::string> TargetOf(const std::string& address);
+
+// `address` as TargetOf takes it; one that it refuses never connects. Of several coordinators the first that takes
+// the connection is used. Plaintext; keepalive every 10 s; messages up to kMaxMessageBytes.
 std::shared_ptr<grpc::Channel> Connect(const std::string& address);
 
 // Largest message either side takes.

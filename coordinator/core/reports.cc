@@ -72,7 +72,9 @@ void Core::Impl::On(Step& step, const WorkerReport& report) {
     return;
   }
   std::string illegal;
-  if (report.seq > project->last_seq + 1 && !project->seq_gap_allowed) {
+  // A worker ends an attempt of which a report was refused: its number was left out, and others may have followed.
+  const bool gap_allowed = project->seq_gap_allowed || std::holds_alternative<AttemptFailed>(report.body);
+  if (report.seq > project->last_seq + 1 && !gap_allowed) {
     illegal = "report " + std::to_string(report.seq) + " came after " + std::to_string(project->last_seq);
   } else {
     illegal = std::visit([&](const auto& body) { return Take(step, *project, report, body); }, report.body);

@@ -148,7 +148,7 @@ void Step::WriteWorker(Worker& worker, std::string_view state) {
   row.host = worker.host;
   row.slots = worker.slots;
   row.state = state;
-  row.last_seen = now_.wall;
+  row.last_seen = now_.wall - (now_.mono - worker.last_heard);
 }
 
 void Step::WriteAttempt(Project& project, std::string_view outcome, const ErrorInfo* error) {

@@ -41,6 +41,18 @@ const core::Command* NeedsMemory(const core::Event& event) {
   return needs ? command : nullptr;
 }
 
+// The stream on which a worker said this; null for what no worker said.
+const StreamId* SpeakingStream(const core::Event& event) {
+  return std::visit(Overloaded{
+                        [](const core::WorkerHello& hello) { return &hello.stream; },
+                        [](const core::WorkerHeartbeat& heartbeat) { return &heartbeat.stream; },
+                        [](const core::WorkerReport& report) { return &report.stream; },
+                        [](const core::WorkerRelease& release) { return &release.stream; },
+                        [](const auto&) { return static_cast<const StreamId*>(nullptr); },
+                    },
+                    event);
+}
+
 }  // namespace
 
 Runtime::Runtime(const Options& options, Clock& clock)
@@ -114,13 +126,16 @@ void Runtime::AskWaitCause(MigrationId migration,
   }
 }
 
-std::map<std::string, int> Runtime::RunningByWorker() const {
-  const std::lock_guard<std::mutex> lock(running_mutex_);
-  std::map<std::string, int> running;
+std::map<std::string, WorkerNote> Runtime::WorkerNotes() const {
+  const std::lock_guard<std::mutex> lock(notes_mutex_);
+  std::map<std::string, WorkerNote> notes;
   for (const auto& [project, worker] : worker_of_running_) {
-    ++running[worker];
+    ++notes[worker].running;
   }
-  return running;
+  for (const auto& [worker, heard] : heard_) {
+    notes[worker].heard = heard;
+  }
+  return notes;
 }
 
 // ---- the loop --------------------------------------------------------------------------------------------------
@@ -208,7 +223,7 @@ void Runtime::Admit(const Item& item) {
     return;
   }
   if (const auto* const hello = std::get_if<core::WorkerHello>(event)) {
-    streams_[hello->stream] = {item.stream, {}};
+    streams_[hello->stream] = {hello->worker_id, item.stream, {}};
   } else if (const auto* const submit = std::get_if<core::SubmitMigration>(event)) {
     waiting_[submit->request] = item.done;
   } else if (const auto* const command = std::get_if<core::Command>(event)) {
@@ -225,6 +240,7 @@ absl::Status Runtime::ApplyItem(Item& item, core::TimePoint now, core::Output& o
   const core::Event& event = std::get<core::Event>(item.what);
   PGC_RETURN_IF_ERROR(ReopenIfNeeded(event, now, output));
   core_->Apply(event, now, output);
+  NoteHeard(event, now.wall);
   return absl::OkStatus();
 }
 
@@ -255,6 +271,16 @@ absl::Status Runtime::CheckLead() {
   return absl::OkStatus();
 }
 
+// Not written to the store: a heartbeat a second of every worker would be.
+void Runtime::NoteHeard(const core::Event& event, WallMs now) {
+  const StreamId* const stream = SpeakingStream(event);
+  const auto entry = stream == nullptr ? streams_.end() : streams_.find(*stream);
+  if (entry != streams_.end()) {
+    const std::lock_guard<std::mutex> lock(notes_mutex_);
+    heard_[entry->second.worker_id] = now;
+  }
+}
+
 void Runtime::NoteProject(const core::ProjectRow& project) {
   if (project.state == ProjectState::kRunning) {
     worker_of_running_[project.id.value] = project.worker_id;
@@ -265,7 +291,7 @@ void Runtime::NoteProject(const core::ProjectRow& project) {
 
 void Runtime::TakeNote(const core::Writes& writes) {
   ++revision_;
-  const std::lock_guard<std::mutex> lock(running_mutex_);
+  const std::lock_guard<std::mutex> lock(notes_mutex_);
   for (const core::ProjectRow& project : writes.projects) {
     NoteProject(project);
   }
@@ -362,8 +388,9 @@ void Runtime::BeginTerm(store::Term term) {
   store_id_ = term.store_id;
   core_ = std::make_unique<core::Core>(options_.settings, options_.seed + static_cast<uint64_t>(epoch_));
   {
-    const std::lock_guard<std::mutex> lock(running_mutex_);
+    const std::lock_guard<std::mutex> lock(notes_mutex_);
     worker_of_running_.clear();
+    heard_.clear();
     for (const core::ProjectRow& project : term.snapshot.projects) {
       NoteProject(project);
     }

@@ -52,6 +52,14 @@ struct Options {
   MonotonicMs stop_grace_ms = 5'000;
 };
 
+// What is known of a worker beyond its row.
+struct WorkerNote {
+  // Projects that it runs, as of the latest commit.
+  int running = 0;
+  // When something last came from it in this term; 0: nothing yet.
+  WallMs heard = 0;
+};
+
 // Told by the runtime's thread.
 class Observer {
  public:
@@ -94,11 +102,12 @@ class Runtime {
   bool leading() const { return leading_; }
   // Grows with every commit.
   uint64_t revision() const { return revision_; }
-  // Projects that each worker runs, as of the latest commit.
-  std::map<std::string, int> RunningByWorker() const;
+  // By id of the worker; one without anything to tell is left out.
+  std::map<std::string, WorkerNote> WorkerNotes() const;
 
  private:
   struct Stream {
+    std::string worker_id;
     std::shared_ptr<WorkerStream> stream;
     std::set<MigrationId> plans_sent;
   };
@@ -113,6 +122,7 @@ class Runtime {
   absl::Status ReopenIfNeeded(const core::Event& event, core::TimePoint now, core::Output& output);
   absl::Status Commit(const core::Writes& writes);
   absl::Status CheckLead();
+  void NoteHeard(const core::Event& event, WallMs now);
   void TakeNote(const core::Writes& writes);
   void NoteProject(const core::ProjectRow& project);
   absl::Status Deliver(core::Output& output);
@@ -153,8 +163,9 @@ class Runtime {
   size_t singles_left_ = 0;
   bool lead_lost_ = false;
 
-  mutable std::mutex running_mutex_;
+  mutable std::mutex notes_mutex_;
   std::unordered_map<int64_t, std::string> worker_of_running_;
+  std::unordered_map<std::string, WallMs> heard_;
 
   std::mutex ended_mutex_;
   std::condition_variable ended_;

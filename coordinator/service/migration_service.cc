@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <optional>
@@ -275,11 +276,13 @@ MigrationService::Unary* MigrationService::ListWorkers(Context* context,
                                                        const v1::ListWorkersRequest*,
                                                        v1::ListWorkersResponse* response) {
   return Read(context, [this, response]() -> absl::Status {
-    PGC_ASSIGN_OR_RETURN(const auto workers, backend_.reader->ListWorkers());
-    const std::map<std::string, int> running = backend_.runtime.RunningByWorker();
-    for (const core::WorkerRow& row : workers) {
-      const auto it = running.find(row.id);
-      *response->add_workers() = ToWire(row, it == running.end() ? 0 : it->second);
+    PGC_ASSIGN_OR_RETURN(auto workers, backend_.reader->ListWorkers());
+    std::map<std::string, runtime::WorkerNote> notes = backend_.runtime.WorkerNotes();
+    for (core::WorkerRow& row : workers) {
+      const runtime::WorkerNote& note = notes[row.id];
+      // The row is as old as its last change.
+      row.last_seen = std::max(row.last_seen, note.heard);
+      *response->add_workers() = ToWire(row, note.running);
     }
     return absl::OkStatus();
   });

@@ -1,91 +1,11 @@
-// The worker's phases, run in this process against real servers, without a coordinator.
-#include <gtest/gtest.h>
-#include <stdlib.h>
-
-#include "common/base/error.h"
-#include "common/plan/plan.h"
-#include "tests/integration/fleet.h"
-#include "worker/phases/phases.h"
+// Every phase forward and back, repeated and fenced.
+#include "tests/integration/phases_fixture.h"
 #include "worker/phases/reconcile.h"
-#include "worker/phases/schema.h"
 
 namespace pgconvoy::testing {
 namespace {
 
-using worker::Attempt;
-using worker::AttemptGrant;
-
-// What a coordinator with a durable store would do: accept everything.
-class AcceptAll : public worker::Reporter {
- public:
-  absl::Status Intent(const v1::Intent& intent) override {
-    intents.push_back(intent);
-    return absl::OkStatus();
-  }
-  void Progress(int64_t, int64_t) override {}
-  absl::Status Checkpoint() override { return absl::OkStatus(); }
-  std::vector<v1::Intent> intents;
-};
-
-constexpr Phase kForward[] = {Phase::kFence,     Phase::kPreValidation,  Phase::kFreeze, Phase::kCredentials,
-                              Phase::kProvision, Phase::kBackup,         Phase::kCopy,   Phase::kVerify,
-                              Phase::kCutover,   Phase::kPostValidation, Phase::kCleanup};
-constexpr Phase kRollback[] = {Phase::kFence,  Phase::kCutover, Phase::kProvision, Phase::kCredentials,
-                               Phase::kFreeze, Phase::kBackup,  Phase::kVerify,    Phase::kCleanup};
-
-class PhasesTest : public ::testing::Test {
- protected:
-  PhasesTest() : fleet_({.projects = 2}) {
-    for (const auto& [name, value] : fleet_.env()) {
-      ::setenv(name.c_str(), value.c_str(), 1);
-    }
-  }
-
-  std::unique_ptr<Attempt> NewAttempt(Direction direction = Direction::kForward) {
-    AttemptGrant grant;
-    grant.store_id = "store-under-test";
-    grant.migration_id = "1";
-    grant.plan_hash = plan::PlanHash(fleet_.plan());
-    grant.ref = fleet_.refs()[0];
-    grant.fence = ++fence_;
-    grant.direction = direction;
-    grant.done = done_;
-    grant.intents = reporter_.intents;
-    auto attempt = Attempt::Create(fleet_.plan(), grant, pool_, schemas_, reporter_);
-    EXPECT_TRUE(attempt.ok()) << Describe(attempt.status());
-    return *std::move(attempt);
-  }
-
-  absl::Status Run(Attempt& attempt, Phase phase) {
-    auto result = worker::RunPhase(attempt, phase);
-    if (!result.ok()) {
-      return Annotate(result.status(), Name(phase));
-    }
-    result->set_phase(static_cast<v1::Phase>(phase));
-    result->set_direction(static_cast<v1::Direction>(attempt.grant().direction));
-    result->set_fence(attempt.grant().fence);
-    attempt.AddResult(*result);
-    done_.push_back(*result);
-    return absl::OkStatus();
-  }
-
-  template <typename Phases>
-  absl::Status RunAll(Attempt& attempt, const Phases& phases) {
-    for (const Phase phase : phases) {
-      if (absl::Status status = Run(attempt, phase); !status.ok()) {
-        return status;
-      }
-    }
-    return absl::OkStatus();
-  }
-
-  Fleet fleet_;
-  worker::SessionPool pool_;
-  worker::SchemaCache schemas_;
-  AcceptAll reporter_;
-  std::vector<v1::PhaseResult> done_;
-  int64_t fence_ = 0;
-};
+using PhasesTest = PhasesFixture;
 
 TEST_F(PhasesTest, OneAttemptIsolatesAProject) {
   const auto attempt = NewAttempt();

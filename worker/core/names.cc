@@ -12,6 +12,10 @@ std::string CommentPrefix(std::string_view store_id) {
   return R"({"pgconvoy":1,"store":")" + std::string(store_id) + R"(","project":")";
 }
 
+std::string OwnerPrefix(const Owner& owner) {
+  return CommentPrefix(owner.store_id) + owner.ref + R"(","migration":")" + owner.migration_id;
+}
+
 }  // namespace
 
 std::string ProjectHash(std::string_view store_id, std::string_view ref) {
@@ -45,13 +49,13 @@ std::optional<int64_t> FenceInName(std::string_view name, std::string_view prefi
   return ParseDecimal(rest.substr(0, rest.find('_')));
 }
 
-std::string OwnerComment(std::string_view store_id, std::string_view ref, int64_t fence) {
-  return CommentPrefix(store_id) + std::string(ref) + R"(","fence":)" + std::to_string(fence) + "}";
+std::string OwnerComment(const Owner& owner, int64_t fence) {
+  return OwnerPrefix(owner) + R"(","fence":)" + std::to_string(fence) + "}";
 }
 
-bool IsOwnComment(std::string_view comment, std::string_view store_id, std::string_view ref) {
-  const auto project = ProjectOfComment(comment, store_id);
-  return project.has_value() && *project == ref;
+// The quote that ends the migration's id is part of the comparison, so that 1 is not taken for 12.
+bool IsOwnComment(std::string_view comment, const Owner& owner) {
+  return comment.starts_with(OwnerPrefix(owner) + R"(",)");
 }
 
 std::optional<std::string> ProjectOfComment(std::string_view comment, std::string_view store_id) {

@@ -40,10 +40,16 @@ struct AttemptNames {
 // The fence in a name of one of the forms above; nothing if `name` does not start with `prefix` or has no number there.
 std::optional<int64_t> FenceInName(std::string_view name, std::string_view prefix);
 
-// COMMENT of a role or database of ours: a JSON object that names store, project and fence.
-std::string OwnerComment(std::string_view store_id, std::string_view ref, int64_t fence);
-// True when `comment` was made by OwnerComment for this store and project.
-bool IsOwnComment(std::string_view comment, std::string_view store_id, std::string_view ref);
+// Whose a role or database is. What another migration of the same project made is not ours: it may be in use.
+struct Owner {
+  std::string store_id;
+  std::string ref;
+  std::string migration_id;
+};
+// COMMENT of a role or database of ours: a JSON object that names store, project, migration and fence.
+std::string OwnerComment(const Owner& owner, int64_t fence);
+// True when `comment` was made by OwnerComment for this owner.
+bool IsOwnComment(std::string_view comment, const Owner& owner);
 // The project that a comment of this store names.
 std::optional<std::string> ProjectOfComment(std::string_view comment, std::string_view store_id);
 

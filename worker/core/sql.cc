@@ -31,12 +31,41 @@ std::string IdentList(const std::vector<std::string>& names) {
   return out;
 }
 
-TableName SplitTable(std::string_view name) {
-  const size_t dot = name.find('.');
-  if (dot == std::string_view::npos) {
-    return {"public", std::string(name)};
+std::string TextArray(const std::vector<std::string>& values) {
+  std::string out = "{";
+  for (const std::string& value : values) {
+    out += out.size() > 1 ? ",\"" : "\"";
+    for (const char c : value) {
+      if (c == '"' || c == '\\') {
+        out += '\\';
+      }
+      out += c;
+    }
+    out += '"';
   }
-  return {std::string(name.substr(0, dot)), std::string(name.substr(dot + 1))};
+  return out + "}";
+}
+
+std::vector<std::string> SplitName(std::string_view name) {
+  std::vector<std::string> parts(1);
+  bool quoted = false;
+  for (size_t i = 0; i < name.size(); ++i) {
+    const bool doubled = quoted && name.substr(i, 2) == "\"\"";
+    if (name[i] == '"' && !doubled) {
+      quoted = !quoted;
+    } else if (name[i] == '.' && !quoted) {
+      parts.emplace_back();
+    } else {
+      parts.back() += name[i];
+      i += doubled ? 1 : 0;
+    }
+  }
+  return parts;
+}
+
+TableName SplitTable(std::string_view name) {
+  const std::vector<std::string> parts = SplitName(name);
+  return parts.size() == 1 ? TableName{"public", parts[0]} : TableName{parts[0], parts[1]};
 }
 
 }  // namespace pgconvoy::worker

@@ -16,7 +16,13 @@ std::string Qualified(std::string_view schema, std::string_view name);
 // "a", "b"
 std::string IdentList(const std::vector<std::string>& names);
 
-// "auth.users" -> {"auth", "users"}. The plan's validation has made sure that there is exactly one dot.
+// {"a","b\"c"}: a value for a parameter that is an array of text or names.
+std::string TextArray(const std::vector<std::string>& values);
+
+// auth."a.b" -> {"auth", "a.b"}. Names keep their case; quotes are needed around dots and quotes only.
+std::vector<std::string> SplitName(std::string_view name);
+
+// The name of a table as a plan writes it. The plan's validation has made sure that it has two parts.
 struct TableName {
   std::string schema;
   std::string table;

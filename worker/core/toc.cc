@@ -9,12 +9,10 @@
 namespace pgconvoy::worker {
 namespace {
 
-// Longer names first where one is a prefix of another ("TABLE ATTACH" before "TABLE").
-constexpr std::array<std::string_view, 43> kLaidFirst = {
+constexpr std::array<std::string_view, 42> kLaidFirst = {
     "ACCESS METHOD",
     "AGGREGATE",
     "CAST",
-    "CHECK CONSTRAINT",
     "COLLATION",
     "COMMENT",
     "CONSTRAINT",
@@ -55,10 +53,13 @@ constexpr std::array<std::string_view, 43> kLaidFirst = {
     "PROCEDURAL LANGUAGE",
     "DEFAULT ACL",
 };
-constexpr std::array<std::string_view, 4> kAddedLast = {"FK CONSTRAINT", "POLICY", "ROW SECURITY", "TRIGGER"};
+// CHECK CONSTRAINT: only those that were never validated have an entry of their own, and old rows may break them.
+constexpr std::array<std::string_view, 5> kAddedLast = {"CHECK CONSTRAINT", "FK CONSTRAINT", "POLICY", "ROW SECURITY",
+                                                        "TRIGGER"};
 // The catalog of triggers, for the entries whose object oid is a trigger's.
 constexpr int64_t kPgTriggerOid = 2620;
 
+// The longest, because one may begin another ("TABLE" and "TABLE ATTACH").
 template <typename Types>
 std::string_view MatchType(std::string_view text, const Types& types) {
   std::string_view best;
@@ -139,8 +140,11 @@ absl::StatusOr<std::vector<TocEntry>> ParseToc(std::string_view listing) {
 
 SplitToc Split(const std::vector<TocEntry>& entries, const std::set<int64_t>& skipped_triggers) {
   SplitToc split;
+  bool skipped = false;
   for (const TocEntry& entry : entries) {
-    const bool skipped = entry.catalog_oid == kPgTriggerOid && skipped_triggers.contains(entry.object_oid);
+    // pg_dump writes an object's comment right behind it; without the object it could not be restored.
+    const bool of_skipped = skipped && entry.type == "COMMENT";
+    skipped = of_skipped || (entry.catalog_oid == kPgTriggerOid && skipped_triggers.contains(entry.object_oid));
     if (!skipped) {
       (IsAddedLast(entry) ? split.added_last : split.laid_first) += entry.line + "\n";
     }

@@ -37,7 +37,8 @@ struct SplitToc {
   std::string added_last;
 };
 
-// `skipped_triggers`: oids of triggers that are not carried because their function lies outside the moved schemas.
+// `skipped_triggers`: oids of triggers that are not carried because their function lies outside the moved schemas;
+// their comments are not carried either.
 SplitToc Split(const std::vector<TocEntry>& entries, const std::set<int64_t>& skipped_triggers);
 
 // The SQL of `pg_restore -f -` without its header (SET statements that would undo our pinned settings) and without the

@@ -1,5 +1,6 @@
 #include "worker/phases/attempt.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/base/error.h"
@@ -12,6 +13,7 @@ namespace pgconvoy::worker {
 absl::StatusOr<std::unique_ptr<Attempt>> Attempt::Create(
     const v1::Plan& plan, AttemptGrant grant, SessionPool& pool, SchemaCache& schemas, Reporter& reporter) {
   std::unique_ptr<Attempt> attempt(new Attempt(plan, std::move(grant), pool, schemas, reporter));
+  PGC_RETURN_IF_ERROR(attempt->CheckSections());
   PGC_RETURN_IF_ERROR(attempt->RenderNames());
   return attempt;
 }
@@ -24,6 +26,20 @@ Attempt::Attempt(
       pool_(pool),
       schemas_(schemas),
       reporter_(reporter) {}
+
+absl::Status Attempt::CheckSections() const {
+  const bool needs_target = plan_.has_credentials() || plan_.has_cutover();
+  if (needs_target && !plan_.has_target()) {
+    return MakeError(Verdict::kPermanent, "PGC-PLAN-TARGET", "this worker cannot run a plan without a target",
+                     "give the plan a target, or use a worker of a later version");
+  }
+  if (plan_.has_target() && plan_.tables().empty()) {
+    // VERIFY, which adds foreign keys and policies, would be skipped.
+    return MakeError(Verdict::kPermanent, "PGC-PLAN-TABLES", "the plan has a target and moves no table",
+                     "list the tables that move");
+  }
+  return absl::OkStatus();
+}
 
 absl::Status Attempt::RenderNames() {
   values_ = grant_.attributes;
@@ -84,12 +100,23 @@ absl::StatusOr<pg::Connection*> Attempt::Target() {
 
 void Attempt::CloseTarget() { target_.reset(); }
 
-const v1::PhaseResult* Attempt::Result(Phase phase, Direction direction) const {
+// A rollback that came to its end has undone what was forward until then.
+int64_t Attempt::LastUndone() const {
+  int64_t fence = 0;
+  for (const v1::PhaseResult& result : grant_.done) {
+    if (result.phase() == v1::CLEANUP && result.direction() == v1::ROLLBACK) {
+      fence = std::max(fence, result.fence());
+    }
+  }
+  return fence;
+}
+
+const v1::PhaseResult* Attempt::Result(Phase phase) const {
   const v1::PhaseResult* found = nullptr;
   for (const v1::PhaseResult& result : grant_.done) {
-    const bool same = static_cast<int>(result.phase()) == static_cast<int>(phase) &&
-                      static_cast<int>(result.direction()) == static_cast<int>(direction);
-    if (same && (found == nullptr || result.fence() >= found->fence())) {
+    const bool counts = static_cast<int>(result.phase()) == static_cast<int>(phase) &&
+                        result.direction() == v1::FORWARD && result.fence() > LastUndone();
+    if (counts && (found == nullptr || result.fence() >= found->fence())) {
       found = &result;
     }
   }
@@ -105,10 +132,8 @@ absl::Status Attempt::ReportIntent(v1::Intent intent) {
   return absl::OkStatus();
 }
 
-std::string Attempt::OwnerComment() const { return worker::OwnerComment(grant_.store_id, grant_.ref, grant_.fence); }
+std::string Attempt::OwnerComment() const { return worker::OwnerComment(owner(), grant_.fence); }
 
-bool Attempt::IsOwnComment(std::string_view comment) const {
-  return worker::IsOwnComment(comment, grant_.store_id, grant_.ref);
-}
+bool Attempt::IsOwnComment(std::string_view comment) const { return worker::IsOwnComment(comment, owner()); }
 
 }  // namespace pgconvoy::worker

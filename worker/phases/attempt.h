@@ -99,8 +99,9 @@ class Attempt {
   // Closes what Target() opened, so that the database can be renamed or dropped.
   void CloseTarget();
 
-  // The latest result of a phase, this attempt's included; null when there is none.
-  const v1::PhaseResult* Result(Phase phase, Direction direction = Direction::kForward) const;
+  // The latest result of a phase's forward direction, this attempt's included; null when there is none, or when a
+  // rollback has undone it since.
+  const v1::PhaseResult* Result(Phase phase) const;
   void AddResult(v1::PhaseResult result);
   const std::vector<v1::Intent>& intents() const { return grant_.intents; }
   // Reports it and keeps it.
@@ -118,7 +119,10 @@ class Attempt {
 
  private:
   Attempt(const v1::Plan& plan, AttemptGrant grant, SessionPool& pool, SchemaCache& schemas, Reporter& reporter);
+  absl::Status CheckSections() const;
   absl::Status RenderNames();
+  int64_t LastUndone() const;
+  Owner owner() const { return {grant_.store_id, grant_.ref, grant_.migration_id}; }
   // A server that is silent for longer than the plan allows breaks the session.
   absl::StatusOr<PooledSession> Limited(absl::StatusOr<PooledSession> session) const;
 

@@ -11,7 +11,8 @@ namespace {
 
 // datconnlimit -2 marks what an interrupted DROP DATABASE left.
 constexpr char kProjectDatabases[] = R"sql(
-SELECT d.datname, r.rolname, pg_catalog.shobj_description(d.oid, 'pg_database'), d.datconnlimit = -2
+SELECT d.datname, r.rolname, pg_catalog.shobj_description(d.oid, 'pg_database'), d.datconnlimit = -2,
+       d.datallowconn
 FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba
 WHERE d.datname = $1 OR pg_catalog.starts_with(d.datname, $2) OR pg_catalog.starts_with(d.datname, $3)
 ORDER BY d.datname
@@ -24,11 +25,11 @@ SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, 5000)) FROM pg_cata
 WHERE datname = $1 AND usename IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
 )sql";
 
-absl::Status EndSessionsIn(pg::Connection& connection, const std::string& database) {
-  return connection.Exec(kEndSessionsIn, {database}).status();
-}
-
 }  // namespace
+
+absl::Status EndSessionsIn(pg::Connection& provisioner, const std::string& database) {
+  return provisioner.Exec(kEndSessionsIn, {database}).status();
+}
 
 absl::StatusOr<std::vector<DatabaseInfo>> ProjectDatabases(pg::Connection& provisioner, const Attempt& attempt) {
   const AttemptNames& names = attempt.names();
@@ -42,6 +43,7 @@ absl::StatusOr<std::vector<DatabaseInfo>> ProjectDatabases(pg::Connection& provi
     info.owner = found.Text(row, 1);
     info.own = info.name != attempt.project().database || attempt.IsOwnComment(found.Text(row, 2));
     info.invalid = found.Bool(row, 3);
+    info.connectable = found.Bool(row, 4);
     databases.push_back(std::move(info));
   }
   return databases;

@@ -15,10 +15,11 @@ namespace pgconvoy::worker {
 struct DatabaseInfo {
   std::string name;
   std::string owner;
-  // Carries this store's and project's COMMENT, or a name that only our attempts use.
+  // Carries the COMMENT of this project and migration, or a name that only our attempts use.
   bool own = false;
   // An interrupted DROP DATABASE left it; it can only be dropped.
   bool invalid = false;
+  bool connectable = true;
 };
 
 // The project's database under its final name, if it exists (own or not), and everything that attempts of this
@@ -27,6 +28,9 @@ absl::StatusOr<std::vector<DatabaseInfo>> ProjectDatabases(pg::Connection& provi
 
 // Dooms (fenced rename) and drops a database of ours, ending its sessions first. `n` tells several apart.
 absl::Status DoomAndDrop(pg::Connection& provisioner, const Attempt& attempt, const DatabaseInfo& database, int n);
+
+// Ends the sessions of all clients there.
+absl::Status EndSessionsIn(pg::Connection& provisioner, const std::string& database);
 
 // Renames in a fenced transaction, ending the sessions that stand in the way first.
 absl::Status RenameDatabase(pg::Connection& provisioner,

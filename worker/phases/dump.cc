@@ -1,14 +1,17 @@
 #include "worker/phases/dump.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -83,11 +86,38 @@ std::string FirstLine(const std::string& text) {
   return Printable(text.substr(0, std::min(text.find('\n'), kMaxComplaint)));
 }
 
-// Runs to the end; stdout goes to `out_path`, stderr to `err_path`.
+// False when the child has not ended after `limit_ms`; 0: it is waited for without end.
+bool EndsInTime(pid_t pid, int64_t limit_ms) {
+  const int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (fd < 0) {
+    return true;
+  }
+  pollfd child{fd, POLLIN, 0};
+  int ready = 0;
+  do {
+    ready = ::poll(&child, 1, limit_ms == 0 ? -1 : static_cast<int>(limit_ms));
+  } while (ready < 0 && errno == EINTR);
+  ::close(fd);
+  return ready != 0;
+}
+
+// What the server or the network may do better next time.
+Verdict VerdictOfComplaint(const std::string& complaint) {
+  for (const char* const passing : {"connection to server", "server closed the connection", "terminating connection",
+                                    "lock timeout", "deadlock detected", "could not receive data"}) {
+    if (complaint.find(passing) != std::string::npos) {
+      return Verdict::kTransient;
+    }
+  }
+  return Verdict::kPermanent;
+}
+
+// Runs to the end, for `limit_ms` at most; stdout goes to `out_path`, stderr to `err_path`.
 absl::Status Run(const std::vector<std::string>& args,
                  const std::vector<std::string>& extra_env,
                  const std::string& out_path,
-                 const std::string& err_path) {
+                 const std::string& err_path,
+                 int64_t limit_ms) {
   std::vector<char*> argv;
   for (const std::string& arg : args) {
     argv.push_back(const_cast<char*>(arg.c_str()));
@@ -115,16 +145,26 @@ absl::Status Run(const std::vector<std::string>& args,
   if (spawned != 0) {
     return MakeError(Verdict::kPermanent, "PGC-SCHEMA-DUMP", "cannot start " + args[0] + ": " + strerror(spawned));
   }
+  const std::string program = std::filesystem::path(args[0]).filename().string();
+  const bool in_time = EndsInTime(pid, limit_ms);
+  if (!in_time) {
+    ::kill(pid, SIGKILL);
+  }
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
     return absl::OkStatus();
   }
+  if (!in_time) {
+    return MakeError(Verdict::kTransient, "PGC-SCHEMA-DUMP",
+                     program + " did not end within " + std::to_string(limit_ms) + " ms",
+                     "look at what the source does; execution.phase_timeout_ms of the plan is how long it may take");
+  }
   const auto complaint = ReadFile(err_path);
-  return MakeError(WIFSIGNALED(status) ? Verdict::kTransient : Verdict::kPermanent, "PGC-SCHEMA-DUMP",
-                   std::filesystem::path(args[0]).filename().string() +
-                       " failed: " + (complaint.ok() ? FirstLine(*complaint) : "no message"),
+  const std::string text = complaint.ok() ? *complaint : "no message";
+  return MakeError(WIFSIGNALED(status) ? Verdict::kTransient : VerdictOfComplaint(text), "PGC-SCHEMA-DUMP",
+                   program + " failed: " + FirstLine(text),
                    "run `pgconvoy plan validate` and see that the reader may read the schema");
 }
 
@@ -150,7 +190,7 @@ absl::Status RunDump(Attempt& attempt, const ScratchFolder& scratch) {
   const v1::Server& server = attempt.source_server();
   PGC_ASSIGN_OR_RETURN(const std::string conninfo, ResolveConninfo(server));
   std::vector<std::string> env = {"PGOPTIONS=-c row_security=off -c lock_timeout=10000",
-                                  "PGAPPNAME=" + attempt.names().application_name};
+                                  "PGAPPNAME=" + attempt.names().application_name, "PGCONNECT_TIMEOUT=10"};
   if (!server.reader().password().empty()) {
     PGC_ASSIGN_OR_RETURN(const Secret password,
                          plan::ResolveSecret(server.reader().password(), /*allow_literal=*/false));
@@ -175,7 +215,7 @@ absl::Status RunDump(Attempt& attempt, const ScratchFolder& scratch) {
   }
   args.push_back("--dbname=" + conninfo + " user=" + ConninfoValue(server.reader().user()) +
                  " dbname=" + ConninfoValue(attempt.project().source_database));
-  return Run(args, env, "/dev/null", scratch.File("dump.err"));
+  return Run(args, env, "/dev/null", scratch.File("dump.err"), attempt.plan().execution().phase_timeout_ms());
 }
 
 absl::StatusOr<std::string> Extract(const ScratchFolder& scratch,
@@ -187,7 +227,7 @@ absl::StatusOr<std::string> Extract(const ScratchFolder& scratch,
   PGC_RETURN_IF_ERROR(Run({pg_restore, "--no-owner", "--no-privileges", "--restrict-key=" + key,
                            "--use-list=" + scratch.File(name + ".list"), "--file=" + scratch.File(name + ".sql"),
                            scratch.File("schema.dump")},
-                          {}, "/dev/null", scratch.File(name + ".err")));
+                          {}, "/dev/null", scratch.File(name + ".err"), /*limit_ms=*/0));
   PGC_ASSIGN_OR_RETURN(const std::string script, ReadFile(scratch.File(name + ".sql")));
   return BodyOfScript(script, key);
 }
@@ -199,7 +239,7 @@ absl::StatusOr<SchemaScripts> DumpSchema(Attempt& attempt, const std::set<int64_
   PGC_RETURN_IF_ERROR(RunDump(attempt, scratch));
   PGC_ASSIGN_OR_RETURN(const std::string pg_restore, pg::PostgresBinary("pg_restore"));
   PGC_RETURN_IF_ERROR(
-      Run({pg_restore, "--list", scratch.File("schema.dump")}, {}, scratch.File("toc"), scratch.File("toc.err")));
+      Run({pg_restore, "--list", scratch.File("schema.dump")}, {}, scratch.File("toc"), scratch.File("toc.err"), 0));
   PGC_ASSIGN_OR_RETURN(const std::string listing, ReadFile(scratch.File("toc")));
   PGC_ASSIGN_OR_RETURN(const std::vector<TocEntry> entries, ParseToc(listing));
   const SplitToc split = Split(entries, skipped_triggers);

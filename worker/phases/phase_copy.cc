@@ -140,11 +140,11 @@ class Loader {
   // setval is not transactional, so it comes after the last chunk and is repeated as often as needed.
   absl::Status SetSequences() {
     for (const backup::SequenceEntry& sequence : reader_.manifest().sequences) {
-      PGC_RETURN_IF_ERROR(target_
-                              .Exec("SELECT pg_catalog.setval($1::regclass, $2::bigint, $3::boolean)",
-                                    {SplitTable(sequence.sequence).Quoted(), std::to_string(sequence.last_value),
-                                     sequence.is_called ? "t" : "f"})
-                              .status());
+      PGC_RETURN_IF_ERROR(
+          target_
+              .Exec("SELECT pg_catalog.setval($1::regclass, $2::bigint, $3::boolean)",
+                    {sequence.sequence, std::to_string(sequence.last_value), sequence.is_called ? "t" : "f"})
+              .status());
     }
     return absl::OkStatus();
   }

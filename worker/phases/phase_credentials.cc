@@ -34,8 +34,10 @@ absl::Status SetRole(pg::Connection& connection, const Attempt& attempt, const s
   const std::string& user = attempt.project().user;
   PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(connection, attempt, user));
   if (role.exists && !role.own) {
-    return MakeError(Verdict::kOperator, "PGC-CRED-EXISTS", "role \"" + user + "\" exists already and is not ours",
-                     "drop or rename it, or choose another credentials.user in the plan; then retry");
+    return MakeError(Verdict::kOperator, "PGC-CRED-EXISTS",
+                     "role \"" + user + "\" exists already and was not made by this migration",
+                     "roll back the migration that made it, or rename it, or choose another credentials.user in the "
+                     "plan; then retry");
   }
   const std::string verb = role.exists ? "ALTER ROLE " : "CREATE ROLE ";
   return connection.ExecScript(verb + Ident(user) + " LOGIN PASSWORD " + Literal(verifier) + "; COMMENT ON ROLE " +

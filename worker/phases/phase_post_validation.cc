@@ -20,8 +20,8 @@ struct Column {
 };
 
 Column SplitColumn(const std::string& path) {
-  const size_t dot = path.rfind('.');
-  return {SplitTable(path.substr(0, dot)), path.substr(dot + 1)};
+  const std::vector<std::string> parts = SplitName(path);
+  return {{parts[0], parts[1]}, parts[2]};
 }
 
 absl::Status CheckLogin(Attempt& attempt, CheckList& checks) {
@@ -43,9 +43,9 @@ absl::Status CheckLogin(Attempt& attempt, CheckList& checks) {
 absl::Status CheckNobodyElse(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
   const std::string allowed =
-      IdentList({attempt.project().user, attempt.names().login, attempt.target_server().provisioner().user()});
+      TextArray({attempt.project().user, attempt.names().login, attempt.target_server().provisioner().user()});
   PGC_ASSIGN_OR_RETURN(const pg::Result others,
-                       provisioner->Exec(kOthersWhoConnect, {attempt.project().database, "{" + allowed + "}"}));
+                       provisioner->Exec(kOthersWhoConnect, {attempt.project().database, allowed}));
   checks.Add("nobody-else-connects", !others.Get(0, 0).has_value(),
              "these logins may connect to the project's database: " + others.Text(0, 0));
   return absl::OkStatus();

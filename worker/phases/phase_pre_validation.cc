@@ -25,11 +25,12 @@ FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER
 )sql";
 
 constexpr char kMayRead[] = "SELECT pg_catalog.has_table_privilege($1, 'SELECT')";
+constexpr char kMayReadSequence[] = "SELECT pg_catalog.has_sequence_privilege($1, 'SELECT')";
 constexpr char kMayUpdate[] = "SELECT pg_catalog.has_column_privilege($1, $2, 'UPDATE')";
 
 // $1: a table of the plan. Referenced tables that do not move leave the reference dangling.
 constexpr char kReferenced[] = R"sql(
-SELECT DISTINCT n.nspname || '.' || c.relname
+SELECT DISTINCT n.nspname, c.relname
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -42,7 +43,7 @@ absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList
   checks.Add("reader-not-superuser", !self.Bool(0, 0), "the reader is a superuser; use a login of its own", true);
   std::set<std::string> moved;
   for (const TableInfo& table : schema.tables) {
-    moved.insert(table.name);
+    moved.insert(SplitTable(table.name).Quoted());
   }
   for (const TableInfo& table : schema.tables) {
     const std::string quoted = SplitTable(table.name).Quoted();
@@ -53,9 +54,15 @@ absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList
                "row-level security is on; run: ALTER ROLE " + attempt.source_server().reader().user() + " BYPASSRLS");
     PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader->Exec(kReferenced, {quoted}));
     for (int row = 0; row < referenced.rows(); ++row) {
-      checks.Add("references-move:" + table.name, moved.contains(referenced.Text(row, 0)),
-                 "it references " + referenced.Text(row, 0) + ", which the plan does not move");
+      const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
+      checks.Add("references-move:" + table.name, moved.contains(other),
+                 "it references " + other + ", which the plan does not move");
     }
+  }
+  for (const std::string& sequence : schema.sequences) {
+    PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayReadSequence, {sequence}));
+    checks.Add("reader-may-select:" + sequence, may.Bool(0, 0),
+               "run: GRANT SELECT ON SEQUENCE " + sequence + " TO " + attempt.source_server().reader().user());
   }
   return absl::OkStatus();
 }
@@ -71,14 +78,16 @@ absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
   checks.Add("provisioner-signals", super || self.Bool(0, 4), "run: GRANT pg_signal_backend TO " + user);
   PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
   checks.Add("role-free", !role.exists || role.own,
-             "role \"" + attempt.project().user + "\" exists already on the target and is not ours");
+             "role \"" + attempt.project().user +
+                 "\" exists already on the target and is not ours: this migration did not make it");
   PGC_ASSIGN_OR_RETURN(const auto databases, ProjectDatabases(*provisioner, attempt));
   bool free = true;
   for (const DatabaseInfo& database : databases) {
     free = free && database.own;
   }
   checks.Add("database-free", free,
-             "database \"" + attempt.project().database + "\" exists already on the target and is not ours");
+             "database \"" + attempt.project().database +
+                 "\" exists already on the target and is not ours: this migration did not make it");
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include "worker/phases/phases.h"
 #include "worker/phases/roles.h"
 #include "worker/phases/schema.h"
+#include "worker/phases/tenant_writes.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -55,8 +56,9 @@ absl::StatusOr<bool> TakeOverLeftovers(pg::Connection& provisioner, Attempt& att
       finished = true;
     } else {
       return MakeError(Verdict::kOperator, "PGC-DB-EXISTS",
-                       "database \"" + database.name + "\" exists already and is not ours",
-                       "drop or rename it, or choose another target.database in the plan; then retry");
+                       "database \"" + database.name + "\" exists already and was not made by this migration",
+                       "roll back the migration that made it, or rename it, or choose another target.database in the "
+                       "plan; then retry");
     }
   }
   return finished;
@@ -171,6 +173,10 @@ absl::StatusOr<v1::PhaseResult> UndoProvision(Attempt& attempt) {
   v1::PhaseResult result;
   v1::UndoResult* const undo = result.mutable_undo();
   attempt.CloseTarget();
+  if (!attempt.plan().has_cutover() && attempt.Result(Phase::kVerify) != nullptr) {
+    // Nobody knows when the tenant was sent there, so it may have been in use since it was verified.
+    PGC_RETURN_IF_ERROR(StopUnlessWritten(attempt, *undo));
+  }
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
   PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
   if (role.exists && role.own) {

@@ -98,6 +98,19 @@ absl::Status CompareSequences(Attempt& attempt, const SourceSchema& schema, v1::
   return absl::OkStatus();
 }
 
+// With the source as it is now: what this worker remembers may be older than the source's last DDL.
+absl::Status CompareWithSource(Attempt& attempt, pg::Connection& target, v1::VerifyResult& verify) {
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  PGC_ASSIGN_OR_RETURN(const auto expected, ListObjects(*reader, attempt.plan()));
+  PGC_ASSIGN_OR_RETURN(const auto found, ListObjects(target, attempt.plan()));
+  verify.set_objects_compared(static_cast<int>(found.size()));
+  const absl::Status same = CompareObjects(expected, found);
+  if (!same.ok()) {
+    attempt.schemas().Forget(attempt);
+  }
+  return same;
+}
+
 absl::StatusOr<bool> IsFinished(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
   PGC_ASSIGN_OR_RETURN(const pg::Result finished, target->Exec("SELECT finished FROM pgconvoy.load"));
@@ -122,9 +135,7 @@ absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
   PGC_RETURN_IF_ERROR(Finish(*target, *schema));
-  PGC_ASSIGN_OR_RETURN(const auto objects, ListObjects(*target, attempt.plan()));
-  PGC_RETURN_IF_ERROR(CompareObjects(schema->objects, objects));
-  verify->set_objects_compared(static_cast<int>(objects.size()));
+  PGC_RETURN_IF_ERROR(CompareWithSource(attempt, *target, *verify));
   return result;
 }
 
@@ -148,18 +159,14 @@ absl::StatusOr<v1::PhaseResult> VerifyRollback(Attempt& attempt) {
     }
     undo->add_undone("role and database are gone");
   }
-  const v1::PhaseResult* const before = attempt.Result(Phase::kPreValidation);
-  if (attempt.plan().has_cutover() && before != nullptr) {
+  if (attempt.plan().has_cutover()) {
+    // The row itself may have changed since by other hands, and rightly.
     PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
-    PGC_ASSIGN_OR_RETURN(const RegistryValues now, ReadRegistryRow(*registrar, attempt, /*lock=*/false));
-    for (const auto& [column, value] : now) {
-      const auto it = before->checks().registry_before().find(column);
-      const bool same = it == before->checks().registry_before().end() ? !value.has_value() : value == it->second;
-      if (!same) {
-        return left("another value than before in registry column " + column);
-      }
+    PGC_ASSIGN_OR_RETURN(const auto in_force, FindCutover(*registrar, attempt));
+    if (in_force.has_value()) {
+      return left("a cutover");
     }
-    undo->add_undone("the registry row is as before");
+    undo->add_undone("no cutover is in force");
   }
   return result;
 }

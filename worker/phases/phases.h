@@ -38,7 +38,7 @@ absl::StatusOr<v1::PhaseResult> UndoCredentials(Attempt& attempt);
 absl::StatusOr<v1::PhaseResult> UndoFreeze(Attempt& attempt);
 // Deletes unsealed backups; sealed ones are kept.
 absl::StatusOr<v1::PhaseResult> UndoBackup(Attempt& attempt);
-// Shows that role and database are gone and the registry row is as before.
+// Shows that role and database are gone and that no cutover is in force.
 absl::StatusOr<v1::PhaseResult> VerifyRollback(Attempt& attempt);
 // Drops the login of this attempt.
 absl::StatusOr<v1::PhaseResult> CleanupRollback(Attempt& attempt);

@@ -25,6 +25,25 @@ RegistryValues SetColumns(const Attempt& attempt) {
   return columns;
 }
 
+// A list of the columns as text, after a first one that is never missing.
+std::string AsText(const RegistryValues& columns) {
+  std::string list = "1";
+  for (const auto& [column, unused] : columns) {
+    list += ", " + Ident(column) + "::pg_catalog.text";
+  }
+  return list;
+}
+
+// The only row of a query of AsText(columns).
+RegistryValues ValuesOf(const pg::Result& row, RegistryValues columns) {
+  int index = 1;
+  for (auto& [column, value] : columns) {
+    const auto text = row.Get(0, index++);
+    value = text ? std::optional<std::string>(*text) : std::nullopt;
+  }
+  return columns;
+}
+
 }  // namespace
 
 absl::StatusOr<RegistryValues> NewRegistryValues(const Attempt& attempt, const std::string& verifier) {
@@ -38,14 +57,10 @@ absl::StatusOr<RegistryValues> NewRegistryValues(const Attempt& attempt, const s
 }
 
 absl::StatusOr<RegistryValues> ReadRegistryRow(pg::Connection& registrar, const Attempt& attempt, bool lock) {
-  RegistryValues values = SetColumns(attempt);
-  std::string list = "1";
-  for (const auto& [column, unused] : values) {
-    list += ", " + Ident(column) + "::pg_catalog.text";
-  }
+  const RegistryValues columns = SetColumns(attempt);
   PGC_ASSIGN_OR_RETURN(
       const pg::Result row,
-      registrar.Exec("SELECT " + list + " FROM " + RegistryTable(attempt) + " WHERE " +
+      registrar.Exec("SELECT " + AsText(columns) + " FROM " + RegistryTable(attempt) + " WHERE " +
                          Ident(attempt.plan().registry().ref_column()) + " = $1" + (lock ? " FOR UPDATE" : ""),
                      {attempt.grant().ref}));
   if (row.rows() != 1) {
@@ -53,18 +68,13 @@ absl::StatusOr<RegistryValues> ReadRegistryRow(pg::Connection& registrar, const 
                      "the registry has " + std::to_string(row.rows()) + " rows for project " + attempt.grant().ref,
                      "it must have exactly one; correct the list of projects or the registry");
   }
-  int index = 1;
-  for (auto& [column, value] : values) {
-    const auto text = row.Get(0, index++);
-    value = text ? std::optional<std::string>(*text) : std::nullopt;
-  }
-  return values;
+  return ValuesOf(row, columns);
 }
 
-absl::StatusOr<bool> SwitchRegistryRow(pg::Connection& registrar,
-                                       const Attempt& attempt,
-                                       const RegistryValues& from,
-                                       const RegistryValues& to) {
+absl::StatusOr<std::optional<RegistryValues>> SwitchRegistryRow(pg::Connection& registrar,
+                                                                const Attempt& attempt,
+                                                                const RegistryValues& from,
+                                                                const RegistryValues& to) {
   std::vector<pg::Param> params = {attempt.grant().ref};
   const auto bind = [&params](const std::optional<std::string>& value) {
     params.push_back(value);
@@ -80,9 +90,10 @@ absl::StatusOr<bool> SwitchRegistryRow(pg::Connection& registrar,
   }
   PGC_ASSIGN_OR_RETURN(const pg::Result updated,
                        registrar.Exec("UPDATE " + RegistryTable(attempt) + " SET " + assignments + " WHERE " +
-                                          Ident(attempt.plan().registry().ref_column()) + " = $1" + conditions,
+                                          Ident(attempt.plan().registry().ref_column()) + " = $1" + conditions +
+                                          " RETURNING " + AsText(to),
                                       params));
-  return updated.affected() == 1;
+  return updated.rows() == 1 ? std::optional(ValuesOf(updated, to)) : std::nullopt;
 }
 
 std::string ToJson(const RegistryValues& values) {

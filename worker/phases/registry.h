@@ -21,12 +21,13 @@ absl::StatusOr<RegistryValues> NewRegistryValues(const Attempt& attempt, const s
 // `lock`: FOR UPDATE.
 absl::StatusOr<RegistryValues> ReadRegistryRow(pg::Connection& registrar, const Attempt& attempt, bool lock);
 
-// UPDATE … SET `to` WHERE ref = … AND every column still has its value in `from`. Returns whether the row was
-// changed; false means that somebody else changed it in between.
-absl::StatusOr<bool> SwitchRegistryRow(pg::Connection& registrar,
-                                       const Attempt& attempt,
-                                       const RegistryValues& from,
-                                       const RegistryValues& to);
+// UPDATE … SET `to` WHERE ref = … AND every column still has its value in `from`. Returns the values as the row has
+// them now, which a type or a trigger may write in another way ("2" as "2.00"); nothing when somebody else changed the
+// row in between.
+absl::StatusOr<std::optional<RegistryValues>> SwitchRegistryRow(pg::Connection& registrar,
+                                                                const Attempt& attempt,
+                                                                const RegistryValues& from,
+                                                                const RegistryValues& to);
 
 // For proto maps and jsonb: NULL is an absent key.
 std::string ToJson(const RegistryValues& values);

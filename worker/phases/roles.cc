@@ -35,22 +35,6 @@ WHERE pid <> pg_catalog.pg_backend_pid()
            AND (NOT $4::boolean OR usename = CURRENT_USER)))
 )sql";
 
-std::string ArrayLiteral(const std::vector<std::string>& names) {
-  std::string out = "{";
-  for (const std::string& name : names) {
-    out += out.size() > 1 ? "," : "";
-    out += '"';
-    for (const char c : name) {
-      if (c == '"' || c == '\\') {
-        out += '\\';
-      }
-      out += c;
-    }
-    out += '"';
-  }
-  return out + "}";
-}
-
 absl::Status CreateLogin(pg::Connection& connection,
                          const Attempt& attempt,
                          const Secret& password,
@@ -97,7 +81,7 @@ absl::Status EnsureAttemptLogin(Attempt& attempt, const std::string& also_member
 }
 
 absl::StatusOr<int> EndSessions(pg::Connection& connection, const Attempt& attempt, const SessionFilter& filter) {
-  const std::vector<pg::Param> params = {ArrayLiteral(filter.roles),
+  const std::vector<pg::Param> params = {TextArray(filter.roles),
                                          filter.older_attempts ? attempt.names().application_prefix : "",
                                          std::to_string(attempt.grant().fence), filter.own_role_only ? "t" : "f"};
   const MonotonicMs deadline = Clock::System().NowMonotonic() + kSessionWaitMs;

@@ -17,7 +17,7 @@ namespace pgconvoy::worker {
 
 struct RoleInfo {
   bool exists = false;
-  // It carries this store's and project's COMMENT.
+  // It carries the COMMENT of this project and migration.
   bool own = false;
   bool can_login = false;
 };

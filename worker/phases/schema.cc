@@ -17,7 +17,8 @@ namespace {
 constexpr char kTemplateProject[] = "@template";
 
 constexpr char kFindTable[] = R"sql(
-SELECT c.oid, c.relkind, c.relrowsecurity
+SELECT c.oid, c.relkind, c.relrowsecurity,
+       c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND c.relname = $2
 )sql";
@@ -33,15 +34,22 @@ FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 )sql";
 
-// 'a': owned by a serial column, 'i': by an identity column.
+// $1: the schemas. What an extension brought ('e') comes with it.
 constexpr char kSequences[] = R"sql(
-SELECT n.nspname || '.' || s.relname
-FROM pg_catalog.pg_depend d
-JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
-WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
-  AND d.refobjid = $1::oid AND d.deptype IN ('a', 'i')
-ORDER BY 1
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'S' AND n.nspname = ANY ($1::pg_catalog.name[])
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+)sql";
+
+// In the order in which they were made, as one may read another.
+constexpr char kFilledViews[] = R"sql(
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname = ANY ($1::pg_catalog.name[])
+ORDER BY c.oid
 )sql";
 
 // $1: the schemas. Triggers whose function lies elsewhere belong to the platform and are not carried.
@@ -98,6 +106,10 @@ SELECT 'policy ' || rel.name || ' ' || p.polname || ' ' || p.polcmd::pg_catalog.
        COALESCE(pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid), '')
 FROM rel JOIN pg_catalog.pg_policy p ON p.polrelid = rel.oid
 UNION ALL
+SELECT 'sequence ' || rel.name || ' ' || pg_catalog.format_type(s.seqtypid, NULL) || ' ' || s.seqincrement || ' ' ||
+       s.seqmin || ' ' || s.seqmax || ' ' || s.seqcycle
+FROM rel JOIN pg_catalog.pg_sequence s ON s.seqrelid = rel.oid
+UNION ALL
 SELECT 'row security ' || rel.name || ' ' || rel.relrowsecurity || ' ' || rel.relforcerowsecurity
 FROM rel WHERE rel.relkind IN ('r', 'p')
 UNION ALL
@@ -114,11 +126,7 @@ WHERE n.nspname = ANY ($1::pg_catalog.name[]) GROUP BY n.nspname, t.typname
 )sql";
 
 std::string SchemasArray(const v1::Plan& plan) {
-  std::vector<std::string> names;
-  for (const std::string& schema : plan.target().schemas()) {
-    names.push_back(schema);
-  }
-  return "{" + IdentList(names) + "}";
+  return TextArray({plan.target().schemas().begin(), plan.target().schemas().end()});
 }
 
 absl::Status NoSuchTable(pg::Connection& connection, const TableName& name) {
@@ -181,12 +189,16 @@ absl::Status ReadLocale(pg::Connection& connection, SourceSchema& schema) {
   return absl::OkStatus();
 }
 
-absl::Status ReadForced(pg::Connection& connection, const v1::Plan& plan, SourceSchema& schema) {
-  PGC_ASSIGN_OR_RETURN(const pg::Result forced, connection.Exec(kForcedTables, {SchemasArray(plan)}));
-  for (int row = 0; row < forced.rows(); ++row) {
-    schema.forced_tables.push_back(Qualified(forced.Text(row, 0), forced.Text(row, 1)));
+// Quoted names from a query of the schemas that gives schema and name.
+absl::StatusOr<std::vector<std::string>> ReadNames(pg::Connection& connection,
+                                                   const char* query,
+                                                   const v1::Plan& plan) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result found, connection.Exec(query, {SchemasArray(plan)}));
+  std::vector<std::string> names;
+  for (int row = 0; row < found.rows(); ++row) {
+    names.push_back(Qualified(found.Text(row, 0), found.Text(row, 1)));
   }
-  return absl::OkStatus();
+  return names;
 }
 
 // pg_dump writes FORCE beside CREATE TABLE; it has to wait, or the owner itself could not load the rows.
@@ -206,12 +218,17 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt)
     schema->tables.push_back(std::move(info));
   }
   PGC_RETURN_IF_ERROR(ReadLocale(*reader, *schema));
-  PGC_RETURN_IF_ERROR(ReadForced(*reader, plan, *schema));
+  PGC_ASSIGN_OR_RETURN(schema->forced_tables, ReadNames(*reader, kForcedTables, plan));
+  PGC_ASSIGN_OR_RETURN(schema->sequences, ReadNames(*reader, kSequences, plan));
+  PGC_ASSIGN_OR_RETURN(const auto filled_views, ReadNames(*reader, kFilledViews, plan));
   PGC_ASSIGN_OR_RETURN(schema->objects, ListObjects(*reader, plan));
   PGC_ASSIGN_OR_RETURN(const std::set<int64_t> skipped, SkippedTriggers(*reader, plan));
   PGC_ASSIGN_OR_RETURN(SchemaScripts scripts, DumpSchema(attempt, skipped));
   schema->template_sql = std::move(scripts.laid_first);
   schema->finish_sql = std::move(scripts.added_last);
+  for (const std::string& view : filled_views) {
+    schema->finish_sql += "\nREFRESH MATERIALIZED VIEW " + view + ";";
+  }
   MoveForceToTheEnd(*schema);
   schema->hash = ShortHash(attempt.grant().store_id + "\n" + schema->encoding + "\n" + schema->collate + "\n" +
                                schema->ctype + "\n" + schema->template_sql + "\n" + schema->finish_sql,
@@ -290,6 +307,7 @@ class TemplateLayer {
   absl::Status LaySchema() {
     PGC_ASSIGN_OR_RETURN(auto session, SessionPool::Open(attempt_.target_server(), names_.owner, password_,
                                                          half_laid_, attempt_.names().application_name, {}));
+    session->SetSilenceLimit(attempt_.plan().execution().phase_timeout_ms());
     PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*session));
     PGC_RETURN_IF_ERROR(session->ExecScript("SET LOCAL search_path = ''; SET LOCAL check_function_bodies = off"));
     if (const absl::Status laid = session->ExecScript(schema_.template_sql); !laid.ok()) {
@@ -311,7 +329,8 @@ class TemplateLayer {
   }
 
   std::string Comment() const {
-    return OwnerComment(attempt_.grant().store_id, kTemplateProject, attempt_.grant().fence);
+    return OwnerComment({attempt_.grant().store_id, kTemplateProject, attempt_.grant().migration_id},
+                        attempt_.grant().fence);
   }
 
   Attempt& attempt_;
@@ -354,11 +373,14 @@ absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Ta
                      table.table() + " is not a table (relkind " + info.relkind + ")",
                      "views and foreign tables cannot be moved; list tables");
   }
-  const std::string oid = found.Text(0, 0);
-  PGC_RETURN_IF_ERROR(ReadColumns(connection, oid, table, info));
-  PGC_ASSIGN_OR_RETURN(const pg::Result sequences, connection.Exec(kSequences, {oid}));
-  for (int row = 0; row < sequences.rows(); ++row) {
-    info.sequences.push_back(sequences.Text(row, 0));
+  if (found.Bool(0, 3)) {
+    return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE", "other tables inherit from " + table.table(),
+                     "tables with inheritance cannot be moved; use partitions, or leave the table out");
+  }
+  PGC_RETURN_IF_ERROR(ReadColumns(connection, found.Text(0, 0), table, info));
+  if (info.columns.empty()) {
+    return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE", table.table() + " has no column that could be copied",
+                     "leave the table out of the plan");
   }
   return info;
 }

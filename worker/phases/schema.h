@@ -30,11 +30,10 @@ struct TableInfo {
   // 'r' or 'p'.
   std::string relkind;
   bool row_security = false;
-  // Sequences that its columns own, schema.sequence.
-  std::vector<std::string> sequences;
 };
 
-// Describes one table. PGC-SRC-TABLE when it does not exist or is no table, with the nearest name.
+// Describes one table. PGC-SRC-TABLE when it does not exist or is no table, with the nearest name, when it has nothing
+// to copy, and when other tables inherit from it: a read of it would give their rows as well.
 absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Table& table);
 
 struct SourceSchema {
@@ -44,6 +43,8 @@ struct SourceSchema {
   // "" when nothing is left to add.
   std::string finish_sql;
   std::vector<TableInfo> tables;
+  // All sequences of the schemas, quoted: defaults and tenants' code may use one that no column owns.
+  std::vector<std::string> sequences;
   // The schemas' constraints, indexes, triggers, policies and columns, one line each, sorted; what VERIFY compares.
   std::vector<std::string> objects;
   // Tables, quoted, on which FORCE ROW LEVEL SECURITY is set by finish_sql.

@@ -34,7 +34,7 @@ absl::StatusOr<std::string> SourceCopySql(const Attempt& attempt, const v1::Tabl
   std::string condition;
   if (!table.where().empty()) {
     PGC_ASSIGN_OR_RETURN(const std::string where, plan::RenderSql(table.where(), attempt.values()));
-    condition = " WHERE " + where;
+    condition = " WHERE (" + where + ")";
   }
   return "COPY (SELECT " + IdentList(info.columns) + " FROM " + SplitTable(table.table()).Quoted() + condition +
          ") TO STDOUT";
@@ -152,16 +152,13 @@ std::string FirstDifference(const std::vector<v1::TableDigest>& expected, const 
 
 absl::StatusOr<std::vector<v1::SequenceValue>> ReadSequences(pg::Connection& connection, const SourceSchema& schema) {
   std::vector<v1::SequenceValue> values;
-  for (const TableInfo& table : schema.tables) {
-    for (const std::string& sequence : table.sequences) {
-      PGC_ASSIGN_OR_RETURN(const pg::Result row,
-                           connection.Exec("SELECT last_value, is_called FROM " + SplitTable(sequence).Quoted()));
-      v1::SequenceValue value;
-      value.set_sequence(sequence);
-      value.set_last_value(row.Int(0, 0));
-      value.set_is_called(row.Bool(0, 1));
-      values.push_back(std::move(value));
-    }
+  for (const std::string& sequence : schema.sequences) {
+    PGC_ASSIGN_OR_RETURN(const pg::Result row, connection.Exec("SELECT last_value, is_called FROM " + sequence));
+    v1::SequenceValue value;
+    value.set_sequence(sequence);
+    value.set_last_value(row.Int(0, 0));
+    value.set_is_called(row.Bool(0, 1));
+    values.push_back(std::move(value));
   }
   return values;
 }

@@ -97,7 +97,8 @@ class Runner {
     }
     report.mutable_attempt_done();
     if (const absl::Status durable = held_.WaitDurable(held_.Post(std::move(report))); !durable.ok()) {
-      log::Write(log::Level::kWarn, Context(), "the end of the attempt could not be reported: " + Describe(durable));
+      // Else a refused end would leave a project that runs for ever.
+      ReportFailure(durable);
       return;
     }
     log::Write(log::Level::kInfo, Context(), "attempt done");

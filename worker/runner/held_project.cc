@@ -1,5 +1,6 @@
 #include "worker/runner/held_project.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -129,15 +130,21 @@ absl::Status HeldProject::StopReasonLocked() const {
   return stop_;
 }
 
+void HeldProject::StopLocked(const absl::Status& why) {
+  if (stop_.ok() || VerdictOf(why) == Verdict::kFenced) {
+    stop_ = why;
+  }
+}
+
 void HeldProject::Acknowledge(const v1::Ack& ack) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (ack.refused_reason() == "LEASE_LOST") {
-      stop_ = LeaseLost(ref_, "the coordinator says that its lease is lost");
+      StopLocked(LeaseLost(ref_, "the coordinator says that its lease is lost"));
     } else if (!ack.refused_reason().empty()) {
-      stop_ = MakeError(Verdict::kPermanent, "PGC-REPORT-REFUSED",
-                        "project " + ref_ + ": the coordinator refused a report: " + ack.refused_message(),
-                        "use workers and coordinator of the same version");
+      StopLocked(MakeError(Verdict::kPermanent, "PGC-REPORT-REFUSED",
+                           "project " + ref_ + ": the coordinator refused a report: " + ack.refused_message(),
+                           "use workers and coordinator of the same version"));
     } else {
       durable_seq_ = std::max(durable_seq_, ack.seq());
       while (!unacknowledged_.empty() && unacknowledged_.front().seq() <= durable_seq_) {
@@ -151,11 +158,9 @@ void HeldProject::Acknowledge(const v1::Ack& ack) {
 void HeldProject::Revoke(v1::Revoke::Reason reason) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (stop_.ok() || reason == v1::Revoke::LEASE_LOST) {
-      stop_ = reason == v1::Revoke::CANCELLED
-                  ? MakeError(Verdict::kAbandoned, "PGC-ABANDONED", "project " + ref_ + " was called off")
-                  : LeaseLost(ref_, "the coordinator has taken it back");
-    }
+    StopLocked(reason == v1::Revoke::CANCELLED
+                   ? MakeError(Verdict::kAbandoned, "PGC-ABANDONED", "project " + ref_ + " was called off")
+                   : LeaseLost(ref_, "the coordinator has taken it back"));
   }
   changed_.notify_all();
 }

@@ -73,6 +73,8 @@ class HeldProject : public Reporter {
 
  private:
   absl::Status StopReasonLocked() const;
+  // The first reason stays, unless the lease is lost.
+  void StopLocked(const absl::Status& why);
   v1::WorkerMessage Wrap(const v1::Report& report) const;
 
   const std::string migration_id_;
@@ -87,7 +89,7 @@ class HeldProject : public Reporter {
   std::deque<v1::Report> unacknowledged_;
   int64_t next_seq_ = 1;
   int64_t durable_seq_ = 0;
-  // Set once, when the lease is lost or the work is called off.
+  // Why the attempt must stop: its lease is lost, it was called off, or a report of it was refused.
   absl::Status stop_;
   MonotonicMs last_progress_ = 0;
 };

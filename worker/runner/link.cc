@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"

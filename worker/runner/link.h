@@ -5,10 +5,11 @@
 // Ownership: the handler outlives the link.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "common/base/clock.h"
 #include "pgconvoy/v1/worker_service.pb.h"
 
 namespace pgconvoy::worker {
@@ -45,7 +46,7 @@ class Link {
   // heartbeats mean nothing later.
   void Send(const v1::WorkerMessage& message);
   void SetDraining(bool draining);
-  // Closes the stream after what is queued; Run returns true.
+  // Closes the stream after what is queued; Run returns kStopped.
   void Stop();
 
  private:

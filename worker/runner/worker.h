@@ -11,7 +11,7 @@
 namespace pgconvoy::worker {
 
 struct WorkerOptions {
-  // host:port of the coordinator.
+  // As rpc::TargetOf takes it.
   std::string coordinator = "127.0.0.1:7070";
   // Stable name; see --worker-id.
   std::string worker_id;

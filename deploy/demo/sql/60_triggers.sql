@@ -19,5 +19,6 @@ CREATE TRIGGER refuse_frozen BEFORE INSERT OR UPDATE OR DELETE ON storage.bucket
   FOR EACH ROW EXECUTE FUNCTION platform_guard.refuse_frozen();
 CREATE TRIGGER refuse_frozen BEFORE INSERT OR UPDATE OR DELETE ON storage.objects
   FOR EACH ROW EXECUTE FUNCTION platform_guard.refuse_frozen();
+COMMENT ON TRIGGER refuse_frozen ON auth.users IS 'Belongs to the platform: neither it nor this comment is carried.';
 
 ANALYZE;

@@ -98,6 +98,15 @@ INSTANTIATE_TEST_SUITE_P(Report,
                                            IllegalCase{"done_too_early", AttemptDone{}, 1}),
                          [](const auto& test) { return std::string(test.param.name); });
 
+TEST_F(ReportTest, TakesTheEndOfAnAttemptOfWhichAReportWasRefused) {
+  Running running = Begin(Spec());
+  RunThrough(running, Phase::kFence);
+  EXPECT_EQ(Report(running, PhaseStarted{Phase::kCopy}).refused_reason, "ILLEGAL");
+  EXPECT_EQ(Report(running, PhaseDone{Phase::kCopy, "", 0, 0, {}}).refused_reason, "ILLEGAL");
+  EXPECT_EQ(Fail(running, Verdict::kPermanent, "PGC-REPORT-REFUSED").refused_reason, "");
+  EXPECT_EQ(p0().state, ProjectState::kFailed);
+}
+
 TEST_F(ReportTest, LetsTheNextAttemptLeaveOutWhatIsDone) {
   Running running = Begin(Spec());
   RunThrough(running, Phase::kPreValidation);

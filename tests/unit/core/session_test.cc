@@ -70,6 +70,17 @@ TEST_F(SessionTest, KeepsTheLeasesOfAWorkerWhoseStreamClosed) {
   EXPECT_EQ(Row("p0").state, ProjectState::kSucceeded);
 }
 
+TEST_F(SessionTest, RecordsWhenALostWorkerWasLastHeard) {
+  Hello(1, "w1");
+  Pass(1'000);
+  Do(WorkerHeartbeat{StreamId{1}});
+  const WallMs heard = now.wall;
+  Pass(settings.lease_ttl_ms + 5'000);
+  Do(Tick{});
+  EXPECT_EQ(rows.workers().at("w1").state, "lost");
+  EXPECT_EQ(rows.workers().at("w1").last_seen, heard);
+}
+
 TEST_F(SessionTest, RefusesASupersededStream) {
   Submit(1, Spec());
   Hello(1, "w1");

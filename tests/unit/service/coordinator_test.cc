@@ -640,6 +640,25 @@ TEST_F(CoordinatorTest, ShowsItsWorkers) {
   EXPECT_EQ(response.workers(0).state(), "connected");
 }
 
+TEST_F(CoordinatorTest, ShowsWhenAWorkerWasLastHeardThoughItsRowDoesNotChange) {
+  FakeWorker worker(channel_, "w1");
+  ASSERT_TRUE(worker.Hello());
+  ASSERT_TRUE(worker.NextWelcome().has_value());
+  const auto seen_ms = [this] {
+    grpc::ClientContext context;
+    v1::ListWorkersResponse response;
+    EXPECT_TRUE(stub_->ListWorkers(&context, {}, &response).ok());
+    const auto& seen = response.workers(0).last_seen_time();
+    return seen.seconds() * 1000 + seen.nanos() / 1'000'000;
+  };
+  const int64_t first = seen_ms();
+  EXPECT_TRUE(testing::Eventually([&] {
+    v1::WorkerMessage message;
+    message.mutable_heartbeat();
+    return worker.Send(message) && seen_ms() > first;
+  }));
+}
+
 // ---- streams and tasks -----------------------------------------------------------------------------------------
 
 TEST_F(CoordinatorTest, RefusesAStreamThatDoesNotBeginWithHello) {

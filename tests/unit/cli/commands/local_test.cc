@@ -88,6 +88,12 @@ TEST_F(Local, DetachReturnsWhenEveryWorkerIsConnectedAndDownStopsAll) {
   const Result status = Cli({"status", "-o", "json"});
   EXPECT_EQ(status.code, 0) << status.err;
   EXPECT_EQ(nlohmann::json::parse(status.out)["workers_running"], 2);
+  const nlohmann::json processes = nlohmann::json::parse(status.out)["processes"];
+  EXPECT_EQ(processes,
+            nlohmann::json({{{"name", "supervisor"}, {"state", "running"}, {"pid", state.supervisor.pid}},
+                            {{"name", "coordinator"}, {"state", "running"}, {"pid", state.coordinator.pid}},
+                            {{"name", "local-1"}, {"state", "running"}, {"pid", state.workers[0].pid}},
+                            {{"name", "local-2"}, {"state", "running"}, {"pid", state.workers[1].pid}}}));
 
   EXPECT_EQ(Cli({"down"}).code, 0);
   for (const ProcessRef& process : {state.supervisor, state.coordinator, state.workers[0], state.workers[1]}) {

@@ -30,6 +30,7 @@ TEST(Usage, ErrorsNameWhatIsWrongAndWhatWasMeant) {
 TEST(Usage, ContradictionsAreRefused) {
   ExpectUsage({"--address", "a", "--address", "b", "get", "workers"}, "--address");
   ExpectUsage({"submit", "p.yaml", "--all", "--dry-run", "--wait"}, "--wait");
+  ExpectUsage({"get", "workers", "--address", "a:1,b:1"}, "PGC-RPC-ADDRESS");
   ExpectUsage({"submit", "p.yaml"}, "either --projects FILE.csv or --all");
   ExpectUsage({"submit", "p.yaml", "--all", "--projects", "x.csv"}, "either --projects FILE.csv or --all");
   ExpectUsage({"retry", "7"}, "either --failed or --project");
