@@ -33,13 +33,14 @@ class LogSink : public TaskSink {
 
 absl::StatusOr<v1::Task> MakeTask(store::StoreReader& reader, MigrationId migration) {
   PGC_ASSIGN_OR_RETURN(const core::MigrationRow row, reader.GetMigration(migration));
-  PGC_ASSIGN_OR_RETURN(const auto refs, reader.ListLiveRefs(kMaxReconcileRefs));
-  if (refs.size() > kMaxReconcileRefs) {
+  PGC_ASSIGN_OR_RETURN(const store::LiveRefs live, reader.ListLiveRefs(kMaxReconcileRefs));
+  if (live.refs.size() > kMaxReconcileRefs) {
     return MakeError(Verdict::kPermanent, "PGC-RECONCILE-SIZE", "the store knows too many projects to name them all");
   }
   v1::Task task;
   task.set_plan_json(row.spec.plan_json);
-  for (const std::string& ref : refs) {
+  task.mutable_reconcile()->set_next_fence(live.next_fence.value);
+  for (const std::string& ref : live.refs) {
     task.mutable_reconcile()->add_live_refs(ref);
   }
   return task;

@@ -143,6 +143,7 @@ constexpr char kNextLinks[] =
     "SELECT first_seq, last_seq, epoch, previous, digest FROM pgconvoy.event_link WHERE first_seq > $1 "
     "ORDER BY first_seq LIMIT 1000";
 
+constexpr char kNextFence[] = "SELECT next_fence FROM pgconvoy.leader";
 constexpr char kLiveRefs[] =
     "SELECT DISTINCT ref FROM pgconvoy.project "
     "WHERE state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR') LIMIT $1";
@@ -467,9 +468,13 @@ absl::StatusOr<BackupView> StoreReader::FindBackup(const std::string& ref, Fence
   });
 }
 
-absl::StatusOr<std::vector<std::string>> StoreReader::ListLiveRefs(int limit) {
-  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<std::vector<std::string>> {
-    return ReadTexts(tx.exec_params(kLiveRefs, limit + 1));
+absl::StatusOr<LiveRefs> StoreReader::ListLiveRefs(int limit) {
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<LiveRefs> {
+    LiveRefs live;
+    // First: what is granted between the two has a fence that counts as one given out later.
+    live.next_fence.value = tx.exec1(kNextFence)[0].as<int64_t>();
+    live.refs = ReadTexts(tx.exec_params(kLiveRefs, limit + 1));
+    return live;
   });
 }
 

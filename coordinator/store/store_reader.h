@@ -69,6 +69,12 @@ struct ChainReport {
   std::string problem;
 };
 
+struct LiveRefs {
+  std::vector<std::string> refs;
+  // What was not live when `refs` was read gets this fence or a higher one.
+  Fence next_fence;
+};
+
 class StoreReader {
  public:
   // Connects when the first read needs it.
@@ -100,7 +106,7 @@ class StoreReader {
   absl::StatusOr<BackupView> FindBackup(const std::string& ref, Fence fence);
   // Refs whose unfinished objects on servers are still wanted: projects that have not ended or need an operator. At
   // most `limit` and one more.
-  absl::StatusOr<std::vector<std::string>> ListLiveRefs(int limit);
+  absl::StatusOr<LiveRefs> ListLiveRefs(int limit);
   // Breaks the reads that wait for the store, and fails every later one. For an end that cannot wait for the store.
   void Interrupt();
   // Recomputes the hash chain over the whole event log.

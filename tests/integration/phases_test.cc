@@ -105,12 +105,16 @@ TEST_F(PhasesTest, TheReconcilerRemovesWhatADeadAttemptLeft) {
       ASSERT_EQ(Describe(Run(*attempt, phase)), "OK");
     }
   }
-  EXPECT_NE(fleet_.Leftovers(), "");
+  const std::string left = fleet_.Leftovers();
+  EXPECT_NE(left, "");
   const auto& server = fleet_.plan().servers().at("isolated");
-  const auto spared = worker::Reconcile(pool_, server, "store-under-test", {fleet_.refs()[0]});
-  ASSERT_TRUE(spared.ok()) << Describe(spared.status());
-  EXPECT_TRUE(spared->empty());
-  const auto removed = worker::Reconcile(pool_, server, "store-under-test", {});
+  const auto live = worker::Reconcile(pool_, server, "store-under-test", {fleet_.refs()[0]}, fence_ + 1);
+  ASSERT_TRUE(live.ok()) << Describe(live.status());
+  EXPECT_TRUE(live->empty());
+  const auto unknown = worker::Reconcile(pool_, server, "store-under-test", {}, fence_);
+  ASSERT_TRUE(unknown.ok()) << Describe(unknown.status());
+  EXPECT_EQ(fleet_.Leftovers(), left) << "it may have begun after the list was read";
+  const auto removed = worker::Reconcile(pool_, server, "store-under-test", {}, fence_ + 1);
   ASSERT_TRUE(removed.ok()) << Describe(removed.status());
   EXPECT_FALSE(removed->empty());
   EXPECT_EQ(fleet_.Leftovers(), "");

@@ -68,8 +68,11 @@ std::optional<ParsedName> Parse(const std::string& name) {
 
 class Reconciler {
  public:
-  Reconciler(pg::Connection& control, const std::string& store_id, const std::set<std::string>& live_refs)
-      : control_(control), store_id_(store_id), live_refs_(live_refs) {}
+  Reconciler(pg::Connection& control,
+             const std::string& store_id,
+             const std::set<std::string>& live_refs,
+             int64_t next_fence)
+      : control_(control), store_id_(store_id), live_refs_(live_refs), next_fence_(next_fence) {}
 
   absl::StatusOr<std::vector<std::string>> Run() {
     PGC_RETURN_IF_ERROR(EnsureControlTables(control_));
@@ -103,7 +106,8 @@ class Reconciler {
     PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(control_));
     PGC_ASSIGN_OR_RETURN(const pg::Result row, control_.Exec(kLockFence, {store_id_, project->second}));
     const int64_t newest = row.rows() == 1 ? row.Int(0, 0) : 0;
-    const bool owned = parsed->fence > newest || (parsed->fence == newest && live_refs_.contains(project->second));
+    const bool owned = parsed->fence > newest || parsed->fence >= next_fence_ ||
+                       (parsed->fence == newest && live_refs_.contains(project->second));
     if (owned) {
       transaction.reset();
     }
@@ -199,6 +203,7 @@ class Reconciler {
   pg::Connection& control_;
   const std::string& store_id_;
   const std::set<std::string>& live_refs_;
+  const int64_t next_fence_;
   // Hash -> project.
   std::map<std::string, std::string> projects_;
   std::vector<std::string> removed_;
@@ -209,9 +214,10 @@ class Reconciler {
 absl::StatusOr<std::vector<std::string>> Reconcile(SessionPool& pool,
                                                    const v1::Server& server,
                                                    const std::string& store_id,
-                                                   const std::set<std::string>& live_refs) {
+                                                   const std::set<std::string>& live_refs,
+                                                   int64_t next_fence) {
   PGC_ASSIGN_OR_RETURN(PooledSession control, AcquireControl(pool, server, kApplicationName));
-  return Reconciler(*control, store_id, live_refs).Run();
+  return Reconciler(*control, store_id, live_refs, next_fence).Run();
 }
 
 }  // namespace pgconvoy::worker

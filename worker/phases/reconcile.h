@@ -11,11 +11,13 @@
 namespace pgconvoy::worker {
 
 // Removes logins and databases of attempts that are over, and, when no project of the store is live, the templates.
-// An object whose fence is the newest of its project is left alone while the project is in `live_refs`. What a project
-// owns under its final names is never touched. Returns one line for each thing removed.
+// An object whose fence is the newest of its project is left alone while the project is in `live_refs`, and so is every
+// object whose fence is `next_fence` or higher: it belongs to an attempt that began after `live_refs` was read. What a
+// project owns under its final names is never touched. Returns one line for each thing removed.
 absl::StatusOr<std::vector<std::string>> Reconcile(SessionPool& pool,
                                                    const v1::Server& server,
                                                    const std::string& store_id,
-                                                   const std::set<std::string>& live_refs);
+                                                   const std::set<std::string>& live_refs,
+                                                   int64_t next_fence);
 
 }  // namespace pgconvoy::worker

@@ -158,7 +158,7 @@ class TaskRunner {
     }
     const auto& live = task_.reconcile().live_refs();
     PGC_ASSIGN_OR_RETURN(const auto removed, Reconcile(pool_, plan_.servers().at(plan_.target().server()), store_id_,
-                                                       {live.begin(), live.end()}));
+                                                       {live.begin(), live.end()}, task_.reconcile().next_fence()));
     v1::TaskResult result;
     result.mutable_lines()->Assign(removed.begin(), removed.end());
     Send(std::move(result));

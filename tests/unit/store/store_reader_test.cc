@@ -159,10 +159,12 @@ TEST_F(StoreReaderTest, CountsAsLiveWhatHasNotEndedOrNeedsAnOperator) {
   writes.new_projects[0].state = ProjectState::kSucceeded;
   writes.new_projects[1].state = ProjectState::kNeedsOperator;
   Commit(writes);
-  auto refs = *reader_->ListLiveRefs(10);
+  store::LiveRefs live = *reader_->ListLiveRefs(10);
+  std::vector<std::string>& refs = live.refs;
   std::sort(refs.begin(), refs.end());
   EXPECT_EQ(refs, (std::vector<std::string>{"p-2", "p-3"}));
-  EXPECT_EQ(reader_->ListLiveRefs(1)->size(), 2u) << "one more than the limit says that there are more";
+  EXPECT_EQ(live.next_fence.value, writes.counters->next_fence);
+  EXPECT_EQ(reader_->ListLiveRefs(1)->refs.size(), 2u) << "one more than the limit says that there are more";
 }
 
 TEST_F(StoreReaderTest, ReadsOnAfterTheServerHasRestarted) {
