@@ -166,7 +166,7 @@ TEST(CoordinatorSurvival, KilledAroundItsCommitsAndGrantsItCountsNothingTwice) {
 }
 
 TEST(CoordinatorSurvival, AStoreThatHangsDelaysTheFleetAndLosesNoAttempt) {
-  Fleet fleet({.projects = 6, .lease_ttl = "5s"});
+  Fleet fleet({.projects = 6, .lease_ttl = "10s"});
   fleet.StartCoordinator();
   fleet.StartWorker("a", "worker.phase.COPY.started=sleep(500)@*");
   fleet.StartWorker("b", "worker.phase.COPY.started=sleep(500)@*");

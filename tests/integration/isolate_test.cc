@@ -8,7 +8,7 @@ namespace pgconvoy::testing {
 namespace {
 
 TEST(Isolate, MovesEveryProjectAndLeavesNothingBehind) {
-  Fleet fleet({.projects = 6});
+  Fleet fleet({.projects = 6, .lease_ttl = "30s"});
   fleet.StartCoordinator();
   fleet.StartWorker("a");
   fleet.StartWorker("b");
@@ -25,7 +25,7 @@ TEST(Isolate, MovesEveryProjectAndLeavesNothingBehind) {
 
 // Once nothing is under way, the templates are removed; a worker must not rely on what it remembers of them.
 TEST(Isolate, ALaterMigrationOnTheSameWorkerLaysTheTemplateAgain) {
-  Fleet fleet({.projects = 2});
+  Fleet fleet({.projects = 2, .lease_ttl = "30s"});
   fleet.StartCoordinator();
   fleet.StartWorker("a");
   for (const std::string& ref : fleet.refs()) {

@@ -10,7 +10,7 @@ namespace {
 
 class Steering : public ::testing::Test {
  protected:
-  Steering() : fleet_({.projects = 4}) { fleet_.StartCoordinator(); }
+  Steering() : fleet_({.projects = 4, .lease_ttl = "30s"}) { fleet_.StartCoordinator(); }
 
   void ExpectAllIsolated() {
     for (const std::string& ref : fleet_.refs()) {
