@@ -671,6 +671,17 @@ TEST_F(CoordinatorTest, RefusesAStreamThatDoesNotBeginWithHello) {
   EXPECT_EQ(CodeOfRpc(status), "PGC-RPC-PROTOCOL");
 }
 
+TEST_F(CoordinatorTest, AnswersEveryHeartbeat) {
+  FakeWorker worker(channel_, "w1");
+  ASSERT_TRUE(worker.Hello());
+  v1::WorkerMessage message;
+  message.mutable_heartbeat();
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(worker.Send(message));
+    EXPECT_TRUE(worker.Next([](const auto& answer) { return answer.has_heartbeat_ack(); }).has_value());
+  }
+}
+
 TEST_F(CoordinatorTest, AcknowledgesEverythingBeforeItClosesAStreamThatTheWorkerHasEnded) {
   Submit({"acme"});
   FakeWorker worker(channel_, "w1");
