@@ -8,11 +8,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -22,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/arguments.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
@@ -68,11 +67,6 @@ struct Flags {
   bool verify_events = false;
 };
 
-// A flag and the environment variable that stands in for it.
-struct EnvironmentFlag {
-  const char* flag;
-  const char* variable;
-};
 constexpr std::array<EnvironmentFlag, 5> kEnvironment = {{
     {"--listen", "PGCONVOY_LISTEN"},
     {"--store", "PGCONVOY_STORE"},
@@ -110,20 +104,6 @@ void Declare(CLI::App& app, Flags& flags) {
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.set_version_flag("--version", std::string("pgconvoy-coordinator " PGCONVOY_VERSION));
   app.footer(kExamples);
-}
-
-// Environment first: the last value of a flag counts, and a configuration file only fills in what is not given.
-std::vector<std::string> WithEnvironment(int argc, char** argv) {
-  std::vector<std::string> arguments;
-  for (const EnvironmentFlag& entry : kEnvironment) {
-    if (const char* const value = std::getenv(entry.variable); value != nullptr && *value != '\0') {
-      arguments.push_back(std::string(entry.flag) + "=" + value);
-    }
-  }
-  arguments.insert(arguments.end(), argv + 1, argv + argc);
-  // CLI11 takes them from the back.
-  std::reverse(arguments.begin(), arguments.end());
-  return arguments;
 }
 
 bool HasPasswordArgument(int argc, char** argv) {
@@ -327,7 +307,7 @@ int Main(int argc, char** argv) {
   CLI::App app("Leases batches of PostgreSQL projects to workers and keeps their status.", "pgconvoy-coordinator");
   Declare(app, flags);
   try {
-    app.parse(WithEnvironment(argc, argv));
+    app.parse(WithEnvironment(kEnvironment, argc, argv));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }

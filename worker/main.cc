@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdlib>
@@ -11,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/base/arguments.h"
 #include "common/base/error.h"
 #include "common/crypto/crypto.h"
 #include "common/log/log.h"
@@ -35,12 +35,7 @@ too long.)";
 
 constexpr int kUsage = 64;
 
-// A flag and the environment variable that stands in for it.
-struct EnvironmentFlag {
-  const char* flag;
-  const char* variable;
-};
-constexpr std::array<EnvironmentFlag, 7> kEnvironment = {{
+constexpr std::array<pgconvoy::EnvironmentFlag, 7> kEnvironment = {{
     {"--coordinator", "PGCONVOY_COORDINATOR"},
     {"--worker-id", "PGCONVOY_WORKER_ID"},
     {"--slots", "PGCONVOY_SLOTS"},
@@ -49,21 +44,6 @@ constexpr std::array<EnvironmentFlag, 7> kEnvironment = {{
     {"--log-format", "PGCONVOY_LOG_FORMAT"},
     {"--log-level", "PGCONVOY_LOG_LEVEL"},
 }};
-
-// Environment first: the last value of a flag counts, and a configuration file only fills in what is not given.
-// (CLI11's own envname() lets the file win.)
-std::vector<std::string> WithEnvironment(int argc, char** argv) {
-  std::vector<std::string> arguments;
-  for (const EnvironmentFlag& entry : kEnvironment) {
-    if (const char* const value = std::getenv(entry.variable); value != nullptr && *value != '\0') {
-      arguments.push_back(std::string(entry.flag) + "=" + value);
-    }
-  }
-  arguments.insert(arguments.end(), argv + 1, argv + argc);
-  // CLI11 takes them from the back.
-  std::reverse(arguments.begin(), arguments.end());
-  return arguments;
-}
 
 std::string HostName() {
   std::array<char, 256> name{};
@@ -129,7 +109,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
   try {
-    app.parse(WithEnvironment(argc, argv));
+    app.parse(pgconvoy::WithEnvironment(kEnvironment, argc, argv));
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
     return code == 0 ? 0 : kUsage;
