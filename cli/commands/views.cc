@@ -70,6 +70,19 @@ std::string Listed(const google::protobuf::RepeatedPtrField<std::string>& items,
   return text;
 }
 
+std::string ChangesSummary(const v1::TransformResult& result) {
+  int64_t inserted = 0;
+  int64_t updated = 0;
+  int64_t deleted = 0;
+  for (const v1::TableChange& table : result.tables()) {
+    inserted += table.inserted();
+    updated += table.updated();
+    deleted += table.deleted();
+  }
+  return Count(inserted) + " rows inserted, " + Count(updated) + " updated, " + Count(deleted) + " deleted, " +
+         Listed(result.policies_replaced(), "tables with new policies");
+}
+
 std::string Summary(const v1::PhaseResult& result) {
   switch (result.body_case()) {
     case v1::PhaseResult::kFenceResult:
@@ -92,6 +105,7 @@ std::string Summary(const v1::PhaseResult& result) {
     case v1::PhaseResult::kCutover: return Count(result.cutover().after_size()) + " registry columns set";
     case v1::PhaseResult::kCleanup: return Listed(result.cleanup().removed(), "removed");
     case v1::PhaseResult::kUndo: return Listed(result.undo().undone(), "undone");
+    case v1::PhaseResult::kTransform: return ChangesSummary(result.transform());
     case v1::PhaseResult::BODY_NOT_SET: break;
   }
   return "";

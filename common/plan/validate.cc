@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <map>
 
 #include "common/base/text.h"
@@ -17,7 +19,11 @@ constexpr int64_t kMaxBatchBytes = int64_t{1} << 50;
 constexpr int64_t kDayMs = 86'400'000;
 constexpr size_t kRecipientBytes = 32;
 
-enum class LoginKind { kReader, kProvisioner, kRegistrar };
+enum class LoginKind { kReader, kProvisioner, kRegistrar, kTransformer };
+
+// Settings of PostgreSQL itself that decide about speed, never about what is read or written.
+constexpr std::array<const char*, 4> kFreeSettings = {"lock_timeout", "maintenance_work_mem", "temp_buffers",
+                                                      "work_mem"};
 
 std::string Item(std::string_view list, int index) { return std::string(list) + "[" + std::to_string(index) + "]"; }
 
@@ -43,6 +49,7 @@ class Validator {
   void Head();
   void Servers();
   void ServerLogin(const std::string& field, const v1::Login& login);
+  void Settings(const std::string& field, const google::protobuf::Map<std::string, std::string>& settings);
   void Needs(const std::string& field, const std::string& server, LoginKind kind, std::string_view why);
   void Source();
   void Registry();
@@ -90,6 +97,18 @@ void Validator::ServerLogin(const std::string& field, const v1::Login& login) {
     checks_.PlainName(field + ".user", login.user());
   }
   checks_.SecretRef(field + ".password", login.password());
+  Settings(field + ".settings", login.settings());
+}
+
+void Validator::Settings(const std::string& field, const google::protobuf::Map<std::string, std::string>& settings) {
+  for (const auto& [name, value] : std::map(settings.begin(), settings.end())) {
+    const bool known = std::find(kFreeSettings.begin(), kFreeSettings.end(), name) != kFreeSettings.end();
+    if (name.find('.') == std::string::npos && !known) {
+      checks_.Error(field + "." + name, "PGC-PLAN-SETTING", "a plan may not set this setting",
+                    "allowed: settings of an application or extension (a name with a dot), " +
+                        Join({kFreeSettings.begin(), kFreeSettings.end()}, ", "));
+    }
+  }
 }
 
 void Validator::Servers() {
@@ -108,6 +127,9 @@ void Validator::Servers() {
     }
     if (server.has_registrar()) {
       ServerLogin(field + ".registrar", server.registrar());
+    }
+    if (server.has_transformer()) {
+      ServerLogin(field + ".transformer", server.transformer());
     }
     checks_.Range(field + ".max_projects", server.max_projects(), 1, kMaxProjectsPerServer);
     checks_.PlainName(field + ".control_database",
@@ -141,6 +163,7 @@ void Validator::Needs(const std::string& field, const std::string& server, Login
     case LoginKind::kReader: return missing(it->second.has_reader(), "reader");
     case LoginKind::kProvisioner: return missing(it->second.has_provisioner(), "provisioner");
     case LoginKind::kRegistrar: return missing(it->second.has_registrar(), "registrar");
+    case LoginKind::kTransformer: return missing(it->second.has_transformer(), "transformer");
   }
 }
 

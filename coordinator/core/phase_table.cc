@@ -9,7 +9,9 @@ namespace {
 using S = PlanSections;
 
 bool Always(const S&) { return true; }
-bool Moves(const S& s) { return s.target && s.tables; }
+bool Copies(const S& s) { return s.target && s.tables && !s.backup_only; }
+bool Transforms(const S& s) { return s.transform && !s.backup_only; }
+bool BacksUp(const S& s) { return (s.tables || s.transform) && !s.skip_backup; }
 
 constexpr auto kPhases = std::to_array<PhaseRow>({
     {"P-01", Phase::kFence, "raises the project's fence on every server and shuts out older attempts",
@@ -20,34 +22,35 @@ constexpr auto kPhases = std::to_array<PhaseRow>({
      Always, 0},
     {"P-03", Phase::kFreeze, "stops the project's writes the way the plan says", "registrar",
      "the freeze, with its undo", "thaw", "what is copied must not change while it is copied",
-     [](const S& s) { return s.freeze; }, 5},
+     [](const S& s) { return s.freeze; }, 6},
     {"P-04", Phase::kCredentials, "seals a new password, creates the project's role, tests the login", "provisioner",
      "the sealed password, then the role", "the role loses its login, its sessions end, it is dropped",
-     "the database to come needs its owner", [](const S& s) { return s.credentials; }, 4},
+     "the database to come needs its owner", [](const S& s) { return s.credentials && !s.backup_only; }, 5},
     {"P-05", Phase::kProvision, "creates the database under a temporary name, lays the schema, renames it",
      "provisioner, the template's owner, the attempt's own login", "the database under its final name",
-     "renamed under the fence, then dropped", "the rows need a place", [](const S& s) { return s.target; }, 3},
+     "renamed under the fence, then dropped", "the rows need a place",
+     [](const S& s) { return s.target && !s.backup_only; }, 4},
     {"P-06", Phase::kBackup, "reads the project's rows from one snapshot into chunk files, then the manifest",
      "reader", "the manifest, and its digest in the store", "unsealed parts are deleted, a sealed backup is kept",
-     "every row of a target comes from a backup", [](const S& s) { return s.tables || s.transform; }, 6},
+     "every row of a target comes from a backup", BacksUp, 7},
     {"P-07", Phase::kCopy, "loads the backup's chunks into the target", "the attempt's own login",
-     "a ledger row with each chunk's rows", "goes with the database", "the manifest is sealed now", Moves, 0},
-    {"P-08", Phase::kTransform, "changes a database in place, in one transaction", "the plan's login for it",
-     "the transaction, with its ledger row", "restored from the backup", "the backup is what undoes it",
-     [](const S& s) { return s.transform; }, 0},
+     "a ledger row with each chunk's rows", "goes with the database", "the manifest is sealed now", Copies, 0},
+    {"P-08", Phase::kTransform, "changes a database in place, in one transaction", "transformer",
+     "the transaction, with its ledger row", "the rows of the change log, policies and definitions are put back",
+     "what it changes is backed up now", Transforms, 3},
     {"P-09", Phase::kVerify,
      "compares counts, digests, sequences and objects; after a rollback, that nothing is left",
      "the attempt's own login", "the verification record", "nothing to undo",
-     "nothing is cut over before it is proven", [](const S& s) { return Moves(s) || s.transform; }, 7},
+     "nothing is cut over before it is proven", [](const S& s) { return Copies(s) || Transforms(s); }, 8},
     {"P-10", Phase::kCutover, "reads the source again, then updates the registry under one condition",
      "reader, registrar", "the registry row and the cutover record", "the old values are put back",
-     "only a verified target is shown to users", [](const S& s) { return s.cutover; }, 2},
+     "only a verified target is shown to users", [](const S& s) { return s.cutover && !s.backup_only; }, 2},
     {"P-11", Phase::kPostValidation, "logs in as the project, proves that nobody else can connect, runs checks",
      "project role, provisioner, the attempt's own login", "check results", "rollback of the whole project",
-     "the cutover is tested while it can be undone", Always, 0},
+     "the cutover is tested while it can be undone", [](const S& s) { return !s.backup_only; }, 0},
     {"P-12", Phase::kCleanup, "thaws, drops the ledger and the attempt's login", "as the creator",
      "nothing left behind but fence rows and kept backups", "-", "last, so that every phase before it can resume",
-     Always, 8},
+     Always, 9},
 });
 
 bool InRollback(const PhaseRow& row, std::span<const Phase> forward) {

@@ -20,6 +20,9 @@ struct PlanSections {
   bool tables = false;
   bool transform = false;
   bool cutover = false;
+  // Nothing is moved or changed.
+  bool backup_only = false;
+  bool skip_backup = false;
 };
 
 struct PhaseRow {
@@ -42,8 +45,8 @@ std::span<const PhaseRow> PhaseTable();
 
 // The phases of an attempt, in the order it runs them. FENCE is always first, CLEANUP always last.
 std::vector<Phase> ForwardPhases(const PlanSections& sections);
-// Of the forward phases of a migration, those that a rollback runs: FENCE, CUTOVER, PROVISION, CREDENTIALS,
-// FREEZE (thaw), BACKUP, VERIFY (that nothing is left), CLEANUP.
+// Of the forward phases of a migration, those that a rollback runs: FENCE, CUTOVER, TRANSFORM, PROVISION,
+// CREDENTIALS, FREEZE (thaw), BACKUP, VERIFY (that nothing is left), CLEANUP.
 std::vector<Phase> RollbackPhases(std::span<const Phase> forward);
 
 // The table as Markdown and as a Mermaid state diagram.

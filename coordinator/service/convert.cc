@@ -547,7 +547,10 @@ core::MigrationSpec ToSpec(const v1::Plan& plan, const v1::SubmitHeader& header)
   sections.freeze = plan.has_freeze();
   sections.credentials = plan.has_credentials();
   sections.tables = plan.tables_size() > 0;
+  sections.transform = plan.has_transform();
   sections.cutover = plan.has_cutover();
+  sections.backup_only = plan.execution().mode() == v1::Execution::BACKUP_ONLY;
+  sections.skip_backup = plan.execution().skip_backup();
   const v1::Execution& execution = plan.execution();
   core::MigrationSpec spec;
   spec.name = plan.name();

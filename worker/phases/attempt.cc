@@ -79,6 +79,11 @@ absl::StatusOr<PooledSession> Attempt::Registrar() {
       pool_.Acquire(registry_server(), LoginKind::kRegistrar, plan_.registry().database(), names_.application_name));
 }
 
+absl::StatusOr<PooledSession> Attempt::Transformer() {
+  return Limited(
+      pool_.Acquire(source_server(), LoginKind::kTransformer, project_.source_database, names_.application_name));
+}
+
 absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin(const std::string& database) {
   PGC_RETURN_IF_ERROR(EnsureAttemptLogin(*this));
   pg::SessionOptions options;
@@ -86,6 +91,7 @@ absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin(const std::
   options.idle_in_transaction_timeout_ms = 300'000;
   PGC_ASSIGN_OR_RETURN(auto session, SessionPool::Open(target_server(), names_.login, *login_password, database,
                                                        names_.application_name, options));
+  PGC_RETURN_IF_ERROR(SessionPool::ApplySettings(*session, plan_.target().settings()));
   session->SetSilenceLimit(plan_.execution().phase_timeout_ms());
   return session;
 }

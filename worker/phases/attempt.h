@@ -79,6 +79,7 @@ class Attempt {
   SchemaCache& schemas() { return schemas_; }
 
   bool has_target() const { return plan_.has_target(); }
+  bool has_transform() const { return plan_.has_transform(); }
   bool has_registry() const { return plan_.has_registry(); }
   const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }
   const v1::Server& target_server() const { return plan_.servers().at(plan_.target().server()); }
@@ -90,6 +91,8 @@ class Attempt {
   absl::StatusOr<PooledSession> Provisioner();
   // In the registry's database.
   absl::StatusOr<PooledSession> Registrar();
+  // In the source database, which the plan changes in place.
+  absl::StatusOr<PooledSession> Transformer();
 
   // The attempt's own session in the project's target database, as the attempt's login acting as the project's role.
   // Makes the login first when this attempt has none yet.

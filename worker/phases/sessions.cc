@@ -18,6 +18,7 @@ const v1::Login& LoginOf(const v1::Server& server, LoginKind kind) {
     case LoginKind::kReader: return server.reader();
     case LoginKind::kProvisioner: return server.provisioner();
     case LoginKind::kRegistrar: return server.registrar();
+    case LoginKind::kTransformer: return server.transformer();
   }
   return server.reader();
 }
@@ -31,6 +32,8 @@ absl::StatusOr<Secret> ResolveOptional(const std::string& reference) {
 
 constexpr std::array<std::string_view, 6> kForbiddenKeys = {"user",    "password", "dbname",
                                                             "options", "passfile", "application_name"};
+
+constexpr char kSetSql[] = "SELECT pg_catalog.set_config($1, $2, false)";
 
 // One round trip that both renames the session and shows that it is alive.
 constexpr char kRenameSql[] = "SELECT pg_catalog.set_config('application_name', $1, false)";
@@ -96,7 +99,10 @@ absl::StatusOr<PooledSession> SessionPool::Acquire(const v1::Server& server,
     return InputError("PGC-PLAN-LOGIN", "the plan names no login for this step", "add it to the server in the plan");
   }
   // With the password's reference: two plans may name one login and differ in what they hold for it.
-  const std::string key = server.conninfo() + '\n' + login.user() + '\n' + login.password() + '\n' + database;
+  std::string key = server.conninfo() + '\n' + login.user() + '\n' + login.password() + '\n' + database;
+  for (const auto& [name, value] : std::map(login.settings().begin(), login.settings().end())) {
+    key += '\n' + name + '=' + value;
+  }
   if (auto idle = Take(key); idle != nullptr) {
     if (idle->Exec(kRenameSql, {application_name}).ok()) {
       return PooledSession(this, key, std::move(idle));
@@ -104,7 +110,18 @@ absl::StatusOr<PooledSession> SessionPool::Acquire(const v1::Server& server,
   }
   PGC_ASSIGN_OR_RETURN(const Secret password, ResolveOptional(login.password()));
   PGC_ASSIGN_OR_RETURN(auto connection, Open(server, login.user(), password, database, application_name, {}));
+  PGC_RETURN_IF_ERROR(ApplySettings(*connection, login.settings()));
   return PooledSession(this, key, std::move(connection));
+}
+
+absl::Status SessionPool::ApplySettings(pg::Connection& connection,
+                                        const google::protobuf::Map<std::string, std::string>& settings) {
+  for (const auto& [name, value] : settings) {
+    if (const auto set = connection.Exec(kSetSql, {name, value}); !set.ok()) {
+      return Annotate(set.status(), "the plan's session setting " + name);
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<pg::Connection>> SessionPool::Open(const v1::Server& server,

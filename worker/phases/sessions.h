@@ -1,4 +1,4 @@
-// Sessions of the shared logins (reader, provisioner, registrar), kept open between projects because a SCRAM login
+// Sessions of the shared logins (reader, provisioner, registrar, transformer), kept open between projects because a SCRAM login
 // costs more than most statements that run on it.
 //
 // Thread safety: any thread. A PooledSession belongs to the thread that acquired it.
@@ -36,7 +36,7 @@ class PooledSession {
   std::unique_ptr<pg::Connection> connection_;
 };
 
-enum class LoginKind { kReader, kProvisioner, kRegistrar };
+enum class LoginKind { kReader, kProvisioner, kRegistrar, kTransformer };
 
 // The server's conninfo, resolved. PGC-PLAN-CONNINFO when it holds a user, password, database or options: those come
 // from the plan's logins, and a password there would end up in argument lists.
@@ -58,6 +58,9 @@ class SessionPool {
                                                               const std::string& database,
                                                               const std::string& application_name,
                                                               const pg::SessionOptions& options);
+  // Sets what the plan says for the sessions of a login, for as long as the session lasts.
+  static absl::Status ApplySettings(pg::Connection& connection,
+                                    const google::protobuf::Map<std::string, std::string>& settings);
 
  private:
   friend class PooledSession;

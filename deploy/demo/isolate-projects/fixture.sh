@@ -1,38 +1,27 @@
-# shellcheck shell=bash disable=SC2154  # work, bindir, bin, here and the ports are set by `demo`
-# The proof: asks both servers with psql, and nothing of pgconvoy but the key holder's `credentials reveal`.
-# Sourced by `demo`.
+# shellcheck shell=bash disable=SC2034,SC2154  # work, bin, here, projects and the ports are set and read by `demo`
+# isolate-projects: 50 projects in the shared tables of one server get databases of their own on another. The proof asks
+# both servers with psql, and nothing of pgconvoy but the key holder's `credentials reveal`.
 
-proof_failures=0
+servers=(shared isolated)
+secrets=(SHARED_READER SHARED_REGISTRAR ISOLATED_PROVISIONER DEMO_TENANT)
+fixture=$here/isolate-projects
 
-ok() { say "  ok      $1"; }
-failed() {
-  say "  FAILED  $1"
-  proof_failures=$((proof_failures + 1))
-}
-
-# same WHAT FILE FILE
-same() {
-  if cmp -s "$2" "$3"; then
-    ok "$1"
-  else
-    failed "$1"
-    diff "$2" "$3" | head -n 10 >&2 || true
-  fi
-}
-
-# empty WHAT FILE
-empty() {
-  if [[ -s $2 ]]; then
-    failed "$1"
-    head -n 10 "$2" >&2
-  else
-    ok "$1"
-  fi
+seed() {
+  local file
+  sql shared postgres -c 'CREATE DATABASE platform'
+  for file in 10_platform 20_auth 30_storage 40_logins_shared 50_seed 60_triggers; do
+    sql shared platform -f "$fixture/$file.sql" -o /dev/null
+  done
+  sql isolated postgres -f "$fixture/40_logins_isolated.sql"
+  sql shared platform -c "SELECT ref FROM public.projects WHERE status = 'active' ORDER BY ref" >"$work/refs"
+  source_rows >"$work/source.rows"
+  expected=$(awk -F '\t' '{ n += $3 } END { print n + 0 }' "$work/source.rows")
+  say "Seeded $projects projects with $expected rows in 5 shared tables"
 }
 
 # Row counts and digests of the shared tables, of the projects that were to move.
 source_rows() {
-  sql shared platform -f "$here/proof/rows.sql" | LC_ALL=C sort
+  sql shared platform -f "$fixture/proof/rows.sql" | LC_ALL=C sort
 }
 
 # Asks every project's database; leaves target.rows, one objects file for each, and strays.
@@ -42,9 +31,9 @@ ask_targets() {
   : >"$work/strays"
   while read -r ref; do
     sql isolated "project_$ref" \
-      -c "\\o $work/rows.1" -f "$here/proof/rows.sql" \
-      -c "\\o $work/objects.$ref" -f "$here/proof/objects.sql" \
-      -c "\\o $work/strays.1" -f "$here/proof/strays.sql" ||
+      -c "\\o $work/rows.1" -f "$fixture/proof/rows.sql" \
+      -c "\\o $work/objects.$ref" -f "$fixture/proof/objects.sql" \
+      -c "\\o $work/strays.1" -f "$fixture/proof/strays.sql" ||
       { failed "project_$ref cannot be read" && continue; }
     cat "$work/rows.1" >>"$work/target.rows.unsorted"
     sed "s/^/$ref: /" "$work/strays.1" >>"$work/strays"
@@ -54,7 +43,7 @@ ask_targets() {
 
 prove_objects() {
   local ref different=0
-  sql shared platform -f "$here/proof/objects.sql" >"$work/objects"
+  sql shared platform -f "$fixture/proof/objects.sql" >"$work/objects"
   while read -r ref; do
     if ! cmp -s "$work/objects" "$work/objects.$ref"; then
       different=$((different + 1))
@@ -71,9 +60,9 @@ prove_objects() {
 # The registry's row of each project, next to what the target server holds.
 prove_registry() {
   local tab=$'\t'
-  sql shared platform -f "$here/proof/registry.sql" |
+  sql shared platform -f "$fixture/proof/registry.sql" |
     awk -F "$tab" -v OFS="$tab" '{print $3, $2, $4, $5, $6}' | LC_ALL=C sort >"$work/registry"
-  sql isolated postgres -f "$here/proof/roles.sql" |
+  sql isolated postgres -f "$fixture/proof/roles.sql" |
     awk -F "$tab" -v OFS="$tab" '$4 == "t" && $5 == "f" {print $1, $2, $3, "active", "f"}' |
     LC_ALL=C sort >"$work/roles"
   same "the registry names each project's database, role and verifier, and every freeze is lifted" \
@@ -114,7 +103,7 @@ prove_logins() {
 prove_nothing_left() {
   local attempt
   for attempt in {1..50}; do
-    sql isolated postgres -f "$here/proof/strangers.sql" >"$work/strangers"
+    sql isolated postgres -f "$fixture/proof/strangers.sql" >"$work/strangers"
     if [[ ! -s $work/strangers ]] || ((attempt == 50)); then
       break
     fi
