@@ -1,5 +1,5 @@
-// Sessions of the shared logins (reader, provisioner, registrar, transformer), kept open between projects because a SCRAM login
-// costs more than most statements that run on it.
+// Sessions of the shared logins (reader, provisioner, registrar, transformer), kept open between projects because a
+// SCRAM login costs more than most statements that run on it.
 //
 // Thread safety: any thread. A PooledSession belongs to the thread that acquired it.
 #pragma once
