@@ -79,7 +79,9 @@ class Attempt {
   SchemaCache& schemas() { return schemas_; }
 
   bool has_target() const { return plan_.has_target(); }
-  bool has_transform() const { return plan_.has_transform(); }
+  bool has_transform() const {
+    return plan_.has_transform() && plan_.execution().mode() != v1::Execution::BACKUP_ONLY;
+  }
   bool has_registry() const { return plan_.has_registry(); }
   const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }
   const v1::Server& target_server() const { return plan_.servers().at(plan_.target().server()); }
