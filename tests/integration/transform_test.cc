@@ -238,6 +238,38 @@ TEST_F(Refused, AChangeOfATableThatMustNotChange) {
   EXPECT_EQ(fleet.Everything(ref), before);
 }
 
+class Zombie : public ::testing::TestWithParam<bool> {};
+
+// A worker that stops with its transaction open, is overtaken, and wakes up: it has lost, whatever it still sends.
+TEST_P(Zombie, ThatWakesUpChangesNothing) {
+  InPlaceFleet fleet("consolidate-roles", 1);
+  const std::string ref = fleet.refs()[0];
+  const std::string before = fleet.Everything(ref);
+  const bool rolled_back = GetParam();
+  fleet.StartCoordinator();
+  const std::string migration = fleet.Submit();
+  Process& sleeper = fleet.StartWorker("sleeper", "worker.transform.before_commit=stop");
+  ASSERT_TRUE(Eventually([&] { return sleeper.Stopped(); }));
+  if (rolled_back) {
+    fleet.Rollback(migration, /*ref=*/"", /*discard_writes=*/false);
+  }
+  const v1::Migration ended = fleet.Run(migration);
+  EXPECT_EQ(ended.state(), rolled_back ? v1::MIGRATION_ROLLED_BACK : v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("w");
+  const std::string after = fleet.Everything(ref);
+  EXPECT_EQ(after == before, rolled_back);
+  sleeper.Kill(SIGCONT);
+  ASSERT_TRUE(Eventually([&] { return fleet.WorkerLog("sleeper").find("attempt ended") != std::string::npos; }))
+      << fleet.WorkerLog("sleeper");
+  EXPECT_EQ(fleet.Everything(ref), after);
+}
+
+INSTANTIATE_TEST_SUITE_P(OvertakenBy,
+                         Zombie,
+                         ::testing::Values(false, true),
+                         [](const ::testing::TestParamInfo<bool>& overtaken) {
+                           return std::string(overtaken.param ? "ARollback" : "ARetry");
+                         });
+
 // What tenants wrote since is theirs: a rollback takes back only what the migration did.
 TEST(InPlaceRollback, LeavesRowsAloneThatTheMigrationDidNotTouch) {
   InPlaceFleet fleet("unify-auth", 1, "30s");

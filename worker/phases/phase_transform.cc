@@ -236,8 +236,8 @@ absl::StatusOr<bool> MayGoBack(pg::Connection& connection,
   return IsFree(connection, before);
 }
 
-// After the commit, because a transaction that rolls back would leave the sequence behind rows that still exist. Repeated
-// as often as needed.
+// After the commit, because a transaction that rolls back would leave the sequence behind rows that still exist.
+// Repeated as often as needed.
 absl::Status UndoSequences(pg::Connection& connection, const Attempt& attempt, const v1::TransformResult* undone) {
   PGC_ASSIGN_OR_RETURN(const auto noted, NotedSequences(connection, attempt));
   for (const v1::SequenceValue& before : noted) {
