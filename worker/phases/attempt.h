@@ -81,10 +81,12 @@ class Attempt {
   SchemaCache& schemas() { return schemas_; }
 
   bool has_target() const { return plan_.has_target(); }
-  bool has_transform() const { return plan_.has_transform(); }
+  bool has_transform() const {
+    return plan_.has_transform() && plan_.execution().mode() != v1::Execution::BACKUP_ONLY;
+  }
   bool has_registry() const { return plan_.has_registry(); }
   bool has_credentials() const { return plan_.has_credentials(); }
-  // Whether rows of the source move or change, so that there is a backup to compare it with.
+  // Whether the plan names tables of the source.
   bool has_tables() const { return !plan_.tables().empty(); }
   const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }
   const v1::Server& target_server() const { return plan_.servers().at(plan_.target().server()); }

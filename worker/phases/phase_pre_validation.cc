@@ -16,6 +16,7 @@
 #include "worker/phases/registry.h"
 #include "worker/phases/roles.h"
 #include "worker/phases/schema.h"
+#include "worker/phases/transform.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -58,7 +59,7 @@ absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList
                 .message = "row-level security is on, and hides rows from the reader",
                 .remedy = "ALTER ROLE " + Ident(user) + " BYPASSRLS"});
     PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader->Exec(kReferenced, {quoted}));
-    for (int row = 0; row < referenced.rows(); ++row) {
+    for (int row = 0; attempt.has_target() && row < referenced.rows(); ++row) {
       const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
       checks.Add({.name = "references-move:" + table.name,
                   .passed = moved.contains(other),
@@ -152,6 +153,9 @@ absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
   }
   if (attempt.plan().credentials().has_fallback()) {
     PGC_RETURN_IF_ERROR(CheckFallbackWorks(attempt, checks));
+  }
+  if (attempt.has_transform()) {
+    PGC_RETURN_IF_ERROR(CheckTransform(attempt, checks));
   }
   if (attempt.has_registry()) {
     PGC_RETURN_IF_ERROR(CheckRegistry(attempt, checks, *outcome));
