@@ -5,25 +5,44 @@
 namespace pgconvoy::worker {
 
 void CheckList::Add(const std::string& name, bool passed, const std::string& message, bool warning_only) {
+  Add(name, passed, Finding{.message = message, .warning_only = warning_only});
+}
+
+void CheckList::Add(const std::string& name, bool passed, const Finding& finding) {
   v1::CheckResult* const check = result_.add_checks();
   check->set_name(name);
   check->set_passed(passed);
-  check->set_warning(!passed && warning_only);
-  if (!passed) {
-    check->set_message(message);
-    if (warning_only) {
-      attempt_.warnings.push_back(name + ": " + message);
-    }
+  check->set_measured(finding.measured);
+  check->set_needed(finding.needed);
+  if (passed) {
+    return;
   }
+  check->set_warning(finding.warning_only);
+  check->set_message(finding.message);
+  check->set_remedy(finding.remedy);
+  if (finding.warning_only) {
+    attempt_.warnings.push_back(name + ": " + finding.message);
+  }
+}
+
+absl::Status CheckList::Group(const std::string& name, const absl::Status& status) {
+  if (status.ok() || !attempt_.inspects()) {
+    return status;
+  }
+  Add(name, false, Finding{.message = CodeOf(status) + ": " + MessageOf(status), .remedy = RemedyOf(status)});
+  return absl::OkStatus();
 }
 
 absl::Status CheckList::RunPlanChecks(v1::Check::Stage stage) {
   for (const v1::Check& check : attempt_.plan().checks()) {
-    if (check.stage() != stage) {
+    // Before a migration there is no target that a check could look at.
+    const bool too_early = attempt_.inspects() && attempt_.grant().fence == 0 && check.place() == v1::Check::TARGET &&
+                           attempt_.has_target();
+    if (check.stage() != stage || too_early) {
       continue;
     }
     const auto passed = RunSql(check);
-    if (!passed.ok() && VerdictOf(passed.status()) != Verdict::kPermanent) {
+    if (!passed.ok() && VerdictOf(passed.status()) != Verdict::kPermanent && !attempt_.inspects()) {
       return passed.status();
     }
     const std::string message = passed.ok() ? "the check's statement did not return true" : Describe(passed.status());
@@ -52,7 +71,8 @@ absl::Status CheckList::Verdict() const {
   std::string failed;
   for (const v1::CheckResult& check : result_.checks()) {
     if (!check.passed() && !check.warning()) {
-      failed += (failed.empty() ? "" : "; ") + check.name() + ": " + check.message();
+      failed += (failed.empty() ? "" : "; ") + check.name() + ": " + check.message() +
+                (check.remedy().empty() ? "" : "; " + check.remedy());
     }
   }
   if (failed.empty()) {

@@ -37,32 +37,83 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE k.contype = 'f' AND k.conrelid = $1::regclass
 )sql";
 
-absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList& checks) {
+constexpr char kMayReadTable[] = R"sql(
+SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2
+)sql";
+
+// Adds nothing when everything may be read. What may not would only show as a failing pg_dump later.
+absl::StatusOr<bool> CheckPrivileges(Attempt& attempt, pg::Connection& reader, CheckList& checks) {
+  const std::string user = Ident(attempt.source_server().reader().user());
+  bool all = true;
+  for (const v1::Table& table : attempt.plan().tables()) {
+    const TableName name = SplitTable(table.table());
+    PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayReadTable, {name.schema, name.table}));
+    if (may.rows() == 0) {
+      continue;
+    }
+    if (!may.Bool(0, 0)) {
+      checks.Add("reader-may-use:" + name.schema, false,
+                 Finding{.message = "the reader may not use schema " + name.schema,
+                         .remedy = "run: GRANT USAGE ON SCHEMA " + Ident(name.schema) + " TO " + user});
+    }
+    if (!may.Bool(0, 1)) {
+      checks.Add("reader-may-select:" + table.table(), false,
+                 Finding{.message = "the reader may not read " + table.table(),
+                         .remedy = "run: GRANT SELECT ON " + name.Quoted() + " TO " + user});
+    }
+    all = all && may.Bool(0, 0) && may.Bool(0, 1);
+  }
+  return all;
+}
+
+absl::Status CheckTableOfSource(Attempt& attempt,
+                                pg::Connection& reader,
+                                const TableInfo& table,
+                                const std::set<std::string>& moved,
+                                CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result self, reader.Exec(kSelf));
+  const std::string quoted = SplitTable(table.name).Quoted();
+  const std::string user = Ident(attempt.source_server().reader().user());
+  PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayRead, {quoted}));
+  checks.Add("reader-may-select:" + table.name, may.Bool(0, 0),
+             Finding{.message = "the reader may not read " + table.name,
+                     .remedy = "run: GRANT SELECT ON " + quoted + " TO " + user});
+  checks.Add("reader-sees-all-rows:" + table.name, !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
+             Finding{.message = "row-level security is on and hides rows from the reader",
+                     .remedy = "run: ALTER ROLE " + user + " BYPASSRLS"});
+  PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader.Exec(kReferenced, {quoted}));
+  for (int row = 0; row < referenced.rows(); ++row) {
+    const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
+    checks.Add("references-move:" + table.name, moved.contains(other),
+               "it references " + other + ", which the plan does not move");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckReader(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   PGC_ASSIGN_OR_RETURN(const pg::Result self, reader->Exec(kSelf));
   checks.Add("reader-not-superuser", !self.Bool(0, 0), "the reader is a superuser; use a login of its own", true);
+  PGC_ASSIGN_OR_RETURN(const bool readable, CheckPrivileges(attempt, *reader, checks));
+  if (!readable) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   std::set<std::string> moved;
-  for (const TableInfo& table : schema.tables) {
+  for (const TableInfo& table : schema->tables) {
     moved.insert(SplitTable(table.name).Quoted());
   }
-  for (const TableInfo& table : schema.tables) {
-    const std::string quoted = SplitTable(table.name).Quoted();
-    PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayRead, {quoted}));
-    checks.Add("reader-may-select:" + table.name, may.Bool(0, 0),
-               "run: GRANT SELECT ON " + table.name + " TO " + attempt.source_server().reader().user());
-    checks.Add("reader-sees-all-rows:" + table.name, !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
-               "row-level security is on; run: ALTER ROLE " + attempt.source_server().reader().user() + " BYPASSRLS");
-    PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader->Exec(kReferenced, {quoted}));
-    for (int row = 0; row < referenced.rows(); ++row) {
-      const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
-      checks.Add("references-move:" + table.name, moved.contains(other),
-                 "it references " + other + ", which the plan does not move");
-    }
+  for (const TableInfo& table : schema->tables) {
+    PGC_RETURN_IF_ERROR(CheckTableOfSource(attempt, *reader, table, moved, checks));
   }
-  for (const std::string& sequence : schema.sequences) {
+  for (const std::string& sequence : schema->sequences) {
     PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayReadSequence, {sequence}));
     checks.Add("reader-may-select:" + sequence, may.Bool(0, 0),
-               "run: GRANT SELECT ON SEQUENCE " + sequence + " TO " + attempt.source_server().reader().user());
+               Finding{.message = "the reader may not read sequence " + sequence,
+                       .remedy = "run: GRANT SELECT ON SEQUENCE " + sequence + " TO " +
+                                 Ident(attempt.source_server().reader().user())});
   }
   return absl::OkStatus();
 }
@@ -70,12 +121,15 @@ absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList
 absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
   PGC_ASSIGN_OR_RETURN(const pg::Result self, provisioner->Exec(kSelf));
-  const std::string user = attempt.target_server().provisioner().user();
+  const std::string user = Ident(attempt.target_server().provisioner().user());
   const bool super = self.Bool(0, 0);
   checks.Add("provisioner-not-superuser", !super, "the provisioner is a superuser; use a login of its own", true);
-  checks.Add("provisioner-createdb", super || self.Bool(0, 1), "run: ALTER ROLE " + user + " CREATEDB");
-  checks.Add("provisioner-createrole", super || self.Bool(0, 2), "run: ALTER ROLE " + user + " CREATEROLE");
-  checks.Add("provisioner-signals", super || self.Bool(0, 4), "run: GRANT pg_signal_backend TO " + user);
+  checks.Add("provisioner-createdb", super || self.Bool(0, 1),
+             Finding{.message = "the provisioner may not create databases", .remedy = "run: ALTER ROLE " + user + " CREATEDB"});
+  checks.Add("provisioner-createrole", super || self.Bool(0, 2),
+             Finding{.message = "the provisioner may not create roles", .remedy = "run: ALTER ROLE " + user + " CREATEROLE"});
+  checks.Add("provisioner-signals", super || self.Bool(0, 4),
+             Finding{.message = "the provisioner may not end sessions", .remedy = "run: GRANT pg_signal_backend TO " + user});
   PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
   checks.Add("role-free", !role.exists || role.own,
              "role \"" + attempt.project().user +
@@ -97,9 +151,10 @@ absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult
   const std::string table = attempt.plan().registry().table();
   for (const auto& [column, value] : before) {
     PGC_ASSIGN_OR_RETURN(const pg::Result may, registrar->Exec(kMayUpdate, {SplitTable(table).Quoted(), column}));
-    checks.Add(
-        "registrar-may-update:" + column, may.Bool(0, 0),
-        "run: GRANT UPDATE (" + column + ") ON " + table + " TO " + attempt.registry_server().registrar().user());
+    checks.Add("registrar-may-update:" + column, may.Bool(0, 0),
+               Finding{.message = "the registrar may not update " + column + " of " + table,
+                       .remedy = "run: GRANT UPDATE (" + Ident(column) + ") ON " + SplitTable(table).Quoted() +
+                                 " TO " + Ident(attempt.registry_server().registrar().user())});
     if (value.has_value()) {
       (*result.mutable_registry_before())[column] = *value;
     }
@@ -110,38 +165,46 @@ absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult
 absl::Status CheckBackupFolder(const Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(attempt.plan()));
   const bool writable = ::access(root.c_str(), W_OK | X_OK) == 0;
-  checks.Add("backup-folder", writable, "cannot write to " + root + ": " + std::strerror(errno));
+  checks.Add("backup-folder", writable,
+             Finding{.message = "cannot write to " + root + ": " + std::strerror(errno),
+                     .remedy = "make it where every worker runs, or correct backup.directory in the plan"});
   struct statvfs disk {};
   if (writable && ::statvfs(root.c_str(), &disk) == 0) {
     // A backup that does not fit fails by itself; this only says so before anything is made.
     constexpr int64_t kLeast = 64 << 20;
     const auto free = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
     checks.Add("backup-disk", free >= kLeast,
-               "only " + std::to_string(free >> 20) + " MiB are free under " + root + ", " +
-                   std::to_string(kLeast >> 20) + " are needed at the least");
+               Finding{.message = "too little room under " + root,
+                       .measured = std::to_string(free >> 20) + " MiB free",
+                       .needed = std::to_string(kLeast >> 20) + " MiB at the least",
+                       .remedy = "make room, or take another backup.directory"});
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
-  v1::PhaseResult result;
-  v1::ChecksResult* const outcome = result.mutable_checks();
-  CheckList checks(attempt, *outcome);
-  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
-  PGC_RETURN_IF_ERROR(CheckReader(attempt, *schema, checks));
+absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt) {
+  v1::ChecksResult outcome;
+  CheckList checks(attempt, outcome);
+  PGC_RETURN_IF_ERROR(checks.Group("source", CheckReader(attempt, checks)));
   if (attempt.has_target()) {
-    PGC_RETURN_IF_ERROR(CheckTarget(attempt, checks));
+    PGC_RETURN_IF_ERROR(checks.Group("target", CheckTarget(attempt, checks)));
   }
   if (attempt.has_registry()) {
-    PGC_RETURN_IF_ERROR(CheckRegistry(attempt, checks, *outcome));
+    PGC_RETURN_IF_ERROR(checks.Group("registry", CheckRegistry(attempt, checks, outcome)));
   }
   if (attempt.plan().has_backup()) {
-    PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, checks));
+    PGC_RETURN_IF_ERROR(checks.Group("backup", CheckBackupFolder(attempt, checks)));
   }
   PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::PRE));
-  PGC_RETURN_IF_ERROR(checks.Verdict());
+  return outcome;
+}
+
+absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
+  v1::PhaseResult result;
+  PGC_ASSIGN_OR_RETURN(*result.mutable_checks(), PreChecks(attempt));
+  PGC_RETURN_IF_ERROR(CheckList(attempt, *result.mutable_checks()).Verdict());
   return result;
 }
 
