@@ -73,8 +73,7 @@ absl::StatusOr<PooledSession> Attempt::Reader() {
 absl::StatusOr<PooledSession> Attempt::Provisioner() {
   if (grant_.inspects && grant_.fence == 0) {
     // The control database may not exist yet, and whoever only looks does not make it.
-    return Limited(
-        pool_.Acquire(target_server(), LoginKind::kProvisioner, "postgres", names_.application_name));
+    return Limited(pool_.Acquire(target_server(), LoginKind::kProvisioner, "postgres", names_.application_name));
   }
   return Limited(AcquireControl(pool_, target_server(), names_.application_name));
 }

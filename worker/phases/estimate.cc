@@ -29,9 +29,8 @@ absl::Status AddTable(Attempt& attempt, pg::Connection& reader, const TableInfo&
   PGC_ASSIGN_OR_RETURN(const pg::Result measured, reader.Exec(MeasureSql(rows)));
   PGC_ASSIGN_OR_RETURN(const pg::Result sizes, reader.Exec(kSizes, {SplitTable(info.name).Quoted()}));
   const int64_t bytes = measured.Int(0, 1);
-  const double indexes = sizes.Int(0, 0) == 0 ? 0.0
-                                              : static_cast<double>(sizes.Int(0, 1)) /
-                                                    static_cast<double>(sizes.Int(0, 0));
+  const double indexes =
+      sizes.Int(0, 0) == 0 ? 0.0 : static_cast<double>(sizes.Int(0, 1)) / static_cast<double>(sizes.Int(0, 0));
   sum.set_rows(sum.rows() + measured.Int(0, 0));
   sum.set_source_bytes(sum.source_bytes() + bytes);
   sum.set_backup_bytes(sum.backup_bytes() + measured.Int(0, 2));

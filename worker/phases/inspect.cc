@@ -58,8 +58,7 @@ absl::StatusOr<v1::ChecksResult> PreChecksOf(Attempt& attempt) {
 
 class Inspection {
  public:
-  Inspection(Attempt& attempt, v1::ProjectInspection& out)
-      : attempt_(attempt), out_(out), checks_(attempt, found_) {}
+  Inspection(Attempt& attempt, v1::ProjectInspection& out) : attempt_(attempt), out_(out), checks_(attempt, found_) {}
 
   absl::Status Run(const std::vector<v1::Inspection>& kinds) {
     for (const v1::Inspection kind : kinds) {

@@ -69,7 +69,10 @@ absl::Status CheckOnlyOwnRows(Attempt& attempt, pg::Connection& target, CheckLis
 }
 
 // How many values of a link refer to nothing, with the rows of either side as queries.
-std::string OrphansSql(const Column& from, const std::string& from_rows, const Column& to, const std::string& to_rows) {
+std::string OrphansSql(const Column& from,
+                       const std::string& from_rows,
+                       const Column& to,
+                       const std::string& to_rows) {
   const std::string a = "a." + Ident(from.column);
   return "SELECT pg_catalog.count(*) FROM (" + from_rows + ") a WHERE " + a +
          " IS NOT NULL AND NOT EXISTS (SELECT 1 FROM (" + to_rows + ") b WHERE b." + Ident(to.column) +

@@ -125,11 +125,14 @@ absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
   const bool super = self.Bool(0, 0);
   checks.Add("provisioner-not-superuser", !super, "the provisioner is a superuser; use a login of its own", true);
   checks.Add("provisioner-createdb", super || self.Bool(0, 1),
-             Finding{.message = "the provisioner may not create databases", .remedy = "run: ALTER ROLE " + user + " CREATEDB"});
+             Finding{.message = "the provisioner may not create databases",
+                     .remedy = "run: ALTER ROLE " + user + " CREATEDB"});
   checks.Add("provisioner-createrole", super || self.Bool(0, 2),
-             Finding{.message = "the provisioner may not create roles", .remedy = "run: ALTER ROLE " + user + " CREATEROLE"});
+             Finding{.message = "the provisioner may not create roles",
+                     .remedy = "run: ALTER ROLE " + user + " CREATEROLE"});
   checks.Add("provisioner-signals", super || self.Bool(0, 4),
-             Finding{.message = "the provisioner may not end sessions", .remedy = "run: GRANT pg_signal_backend TO " + user});
+             Finding{.message = "the provisioner may not end sessions",
+                     .remedy = "run: GRANT pg_signal_backend TO " + user});
   PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
   checks.Add("role-free", !role.exists || role.own,
              "role \"" + attempt.project().user +

@@ -175,8 +175,9 @@ class Proof {
     if (!check.passed()) {
       chosen.Add(behind);
       check.set_message(WhyNot(table, chosen == whole));
-      check.set_remedy("a tenant that has worked in its target since, or a source that was written to, shows here too: "
-                       "see `pgconvoy validate --comprehensive` for what changed since it was verified");
+      check.set_remedy(
+          "a tenant that has worked in its target since, or a source that was written to, shows here too: "
+          "see `pgconvoy validate --comprehensive` for what changed since it was verified");
     }
     return check;
   }
