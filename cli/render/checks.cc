@@ -112,10 +112,8 @@ std::string DrawChecks(const std::vector<CheckView>& checks, const Style& style)
 std::string DrawEachCheck(const std::vector<CheckView>& checks, const Style& style) {
   Table table{{{"PROJECT"}, {"VERDICT"}, {"CHECK"}, {"FOUND", false, false, true}}, {}};
   for (const CheckView& check : checks) {
-    table.rows.push_back({{check.ref.empty() ? "-" : check.ref},
-                          VerdictCell(check, style),
-                          {check.name},
-                          {Found(check)}});
+    table.rows.push_back(
+        {{check.ref.empty() ? "-" : check.ref}, VerdictCell(check, style), {check.name}, {Found(check)}});
   }
   return Draw(table, false, style) + Advice(GroupChecks(checks)) + Counts(checks);
 }
