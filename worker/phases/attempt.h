@@ -83,7 +83,9 @@ class Attempt {
 
   bool inspects() const { return grant_.inspects; }
   bool has_target() const { return plan_.has_target(); }
-  bool has_transform() const { return plan_.has_transform(); }
+  bool has_transform() const {
+    return plan_.has_transform() && plan_.execution().mode() != v1::Execution::BACKUP_ONLY;
+  }
   bool has_registry() const { return plan_.has_registry(); }
   const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }
   const v1::Server& target_server() const { return plan_.servers().at(plan_.target().server()); }

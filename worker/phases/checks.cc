@@ -67,6 +67,15 @@ absl::StatusOr<bool> CheckList::RunSql(const v1::Check& check) {
   return run(*session);
 }
 
+void CheckList::OnlyWarn() {
+  for (v1::CheckResult& check : *result_.mutable_checks()) {
+    if (!check.passed() && !check.warning()) {
+      check.set_warning(true);
+      attempt_.warnings.push_back(check.name() + ": " + check.message());
+    }
+  }
+}
+
 absl::Status CheckList::Verdict() const {
   std::string failed;
   for (const v1::CheckResult& check : result_.checks()) {

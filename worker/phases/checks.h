@@ -31,6 +31,8 @@ class CheckList {
   absl::Status Group(const std::string& name, const absl::Status& status);
   // Runs the plan's own checks of this stage.
   absl::Status RunPlanChecks(v1::Check::Stage stage);
+  // Every check that has failed becomes a warning: the plan skips the phase.
+  void OnlyWarn();
   // OK, or PGC-CHECK-FAILED with every failed check and its message. Failed warnings go to attempt.warnings.
   absl::Status Verdict() const;
 

@@ -158,7 +158,11 @@ absl::StatusOr<v1::ChecksResult> IntegrityChecks(Attempt& attempt) {
 absl::StatusOr<v1::PhaseResult> RunPostValidation(Attempt& attempt) {
   v1::PhaseResult result;
   PGC_ASSIGN_OR_RETURN(*result.mutable_checks(), PostChecks(attempt));
-  PGC_RETURN_IF_ERROR(CheckList(attempt, *result.mutable_checks()).Verdict());
+  CheckList checks(attempt, *result.mutable_checks());
+  if (attempt.plan().execution().skip_post_validation()) {
+    checks.OnlyWarn();
+  }
+  PGC_RETURN_IF_ERROR(checks.Verdict());
   return result;
 }
 
