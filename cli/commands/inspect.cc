@@ -114,7 +114,8 @@ bool NamesMigration(const std::string& target) {
   return target == "latest" || target.find_first_not_of("0123456789") == std::string::npos;
 }
 
-Kinds KindsOf(const ValidateOptions& options, bool migrated) {
+Kinds KindsOf(const ValidateOptions& options, const Subject& subject) {
+  const bool migrated = !subject.migration_id.empty();
   Kinds kinds;
   const bool none = !options.pre && !options.post && !options.integrity && !options.comprehensive;
   const bool all = options.comprehensive;
@@ -127,7 +128,7 @@ Kinds KindsOf(const ValidateOptions& options, bool migrated) {
   if (options.integrity || all || none) {
     kinds.push_back(v1::INTEGRITY_CHECKS);
   }
-  if (migrated && all) {
+  if (migrated && all && subject.plan.has_target()) {
     kinds.push_back(v1::CONTENT);
   }
   return kinds;
@@ -207,7 +208,7 @@ int Validate(Session& session, const ValidateOptions& options) {
     return FailUsage(session, "--post wants a migration: a plan alone has no targets to look into",
                      "name the migration that `pgconvoy submit` made");
   }
-  auto found = Inspect(session, subject, KindsOf(options, migrated));
+  auto found = Inspect(session, subject, KindsOf(options, subject));
   if (!found.ok()) {
     return FailTask(session, found.status());
   }

@@ -14,11 +14,11 @@
 namespace pgconvoy::testing {
 namespace {
 
+using nlohmann::json;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using nlohmann::json;
 
 // Everything that a look could have left: roles, databases, and what is in them.
 constexpr char kCluster[] = R"sql(
@@ -117,8 +117,8 @@ TEST_F(Operator, CheckNamesWhatIsMissingWithItsFixAndWritesNothing) {
 
 TEST_F(Operator, CheckGoesOnWhereALoginIsRefused) {
   fleet_.source().Exec("platform", "ALTER ROLE pgconvoy_registrar PASSWORD 'another'");
-  const Finished refused = Cli({"check", plan_, "--projects", Write("few.csv", "ref,owner_id\n" + fleet_.refs()[0] +
-                                                                                   ",7\n")});
+  const Finished refused =
+      Cli({"check", plan_, "--projects", Write("few.csv", "ref,owner_id\n" + fleet_.refs()[0] + ",7\n")});
   EXPECT_EQ(refused.exit_code, 1) << refused.out << refused.err;
   EXPECT_TRUE(std::regex_search(refused.out, std::regex("FAILED +registry .*pgconvoy_registrar"))) << refused.out;
   EXPECT_TRUE(std::regex_search(refused.out, std::regex("ok +provisioner-createdb"))) << refused.out;
@@ -183,8 +183,8 @@ TEST_F(Operator, DiscoverJudgesTheRiskAndSaysWhy) {
 }
 
 TEST_F(Operator, WhatSubmitIsToldIsInThePlanOfTheMigration) {
-  const Finished submitted = Cli({"submit", plan_, "--all", "--wait", "--no-rollback", "--retry-attempts", "3",
-                                  "--batch-size", "2"});
+  const Finished submitted =
+      Cli({"submit", plan_, "--all", "--wait", "--no-rollback", "--retry-attempts", "3", "--batch-size", "2"});
   EXPECT_EQ(submitted.exit_code, 0) << submitted.err;
   const auto plan = plan::PlanFromJson(fleet_.Get("1").plan_json());
   ASSERT_TRUE(plan.ok());
@@ -221,8 +221,9 @@ TEST_F(Operator, ATenantThatWritesIsNoFailureButTheSumsDoNotHoldAnyMore) {
   const std::string id = Migrate();
   const std::string ref = fleet_.refs()[1];
   const std::string database = "project_" + ref;
-  fleet_.target().Exec(database, "UPDATE auth.users SET phone_change = 'x' WHERE id = (SELECT min(id::text)::uuid FROM "
-                                 "auth.users)");
+  fleet_.target().Exec(database,
+                       "UPDATE auth.users SET phone_change = 'x' WHERE id = (SELECT min(id::text)::uuid FROM "
+                       "auth.users)");
   EXPECT_EQ(Cli({"validate", id}).exit_code, 0);
   const Finished written = Cli({"validate", id, "--comprehensive"});
   EXPECT_EQ(written.exit_code, 1) << written.out << written.err;
@@ -230,7 +231,8 @@ TEST_F(Operator, ATenantThatWritesIsNoFailureButTheSumsDoNotHoldAnyMore) {
       << written.out;
   EXPECT_TRUE(std::regex_search(written.out, std::regex("ok +content:auth.sessions +3"))) << written.out;
   EXPECT_TRUE(std::regex_search(written.out, std::regex("FAILED +conservation:auth.users +1 +1 target\\(s\\) do not "
-                                                        "hold .*: " + ref + " \\(source")))
+                                                        "hold .*: " +
+                                                        ref + " \\(source")))
       << written.out;
   EXPECT_TRUE(std::regex_search(written.out, std::regex("ok +conservation:auth.sessions"))) << written.out;
 }
@@ -254,11 +256,10 @@ TEST_F(Operator, TheProofFailsForARowThatIsLostOrDoubledOrNew) {
                        "SET session_replication_role = replica; DELETE FROM storage.objects WHERE id = (SELECT "
                        "min(id::text)::uuid FROM storage.objects)");
   failed("storage.objects");
-  fleet_.target().Exec("project_" + ref,
-                       "TRUNCATE storage.objects; TRUNCATE auth.refresh_tokens");
-  fleet_.source().Exec("platform",
-                       "SET session_replication_role = replica; DELETE FROM storage.objects WHERE project_ref = '" +
-                           ref + "'; DELETE FROM auth.refresh_tokens WHERE project_ref = '" + ref + "'");
+  fleet_.target().Exec("project_" + ref, "TRUNCATE storage.objects; TRUNCATE auth.refresh_tokens");
+  fleet_.source().Exec(
+      "platform", "SET session_replication_role = replica; DELETE FROM storage.objects WHERE project_ref = '" + ref +
+                      "'; DELETE FROM auth.refresh_tokens WHERE project_ref = '" + ref + "'");
   EXPECT_EQ(json::parse(Cli({"validate", id, "--comprehensive", "-o", "json"}).out)["inspections"]
                 .back()["checks"][0]["passed"],
             true);
@@ -266,8 +267,10 @@ TEST_F(Operator, TheProofFailsForARowThatIsLostOrDoubledOrNew) {
                        "INSERT INTO storage.buckets SELECT project_ref, id || '-again', name || '-again', owner, "
                        "created_at, updated_at FROM storage.buckets LIMIT 1");
   failed("storage.buckets");
-  fleet_.source().Exec("platform", "SET session_replication_role = replica; INSERT INTO storage.buckets (project_ref, "
-                                   "id, name) VALUES ('" + ref + "', 'new', 'new')");
+  fleet_.source().Exec("platform",
+                       "SET session_replication_role = replica; INSERT INTO storage.buckets (project_ref, "
+                       "id, name) VALUES ('" +
+                           ref + "', 'new', 'new')");
   failed("storage.buckets");
 }
 
@@ -284,8 +287,8 @@ TEST_F(Operator, OnlyProjectsThatEndedWellAreValidated) {
 // ---- report ----------------------------------------------------------------------------------------------------
 
 TEST_F(Operator, AReportNamesWhatFailedAndWhy) {
-  fleet_.source().Exec("platform", "UPDATE public.projects SET credential_status = 'odd' WHERE ref = '" +
-                                       fleet_.refs()[0] + "'");
+  fleet_.source().Exec("platform",
+                       "UPDATE public.projects SET credential_status = 'odd' WHERE ref = '" + fleet_.refs()[0] + "'");
   EXPECT_EQ(Cli({"submit", plan_, "--all", "--wait"}).exit_code, 1);
   const std::string file = fleet_.folder() + "/report.html";
   EXPECT_EQ(Cli({"report", "1", "--format", "html", "--out", file}).exit_code, 0);

@@ -32,13 +32,11 @@ absl::Status CheckUnchanged(pg::Connection& reader, const v1::Table& table, cons
 }  // namespace
 
 absl::StatusOr<std::string> SourceRowsSql(const Attempt& attempt, const TableInfo& info) {
-  const v1::Table* const table = FindTable(attempt.plan(), info.name);
-  std::string sql = "SELECT * FROM " + SplitTable(info.name).Quoted();
-  if (table != nullptr && !table->where().empty()) {
-    PGC_ASSIGN_OR_RETURN(const std::string where, plan::RenderSql(table->where(), attempt.values()));
-    sql += " WHERE (" + where + ")";
+  std::string condition;
+  if (const v1::Table* const table = FindTable(attempt.plan(), info.name); table != nullptr) {
+    PGC_ASSIGN_OR_RETURN(condition, ConditionSql(*table, attempt.values()));
   }
-  return sql;
+  return "SELECT * FROM " + SplitTable(info.name).Quoted() + condition;
 }
 
 absl::StatusOr<std::string> SourceCopySql(const Attempt& attempt, const v1::Table& table, const TableInfo& info) {
