@@ -6,9 +6,11 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <regex>
+#include <thread>
 
 #include "common/plan/plan.h"
 #include "tests/integration/fleet.h"
+#include "tests/integration/in_place_fleet.h"
 #include "tests/support/wait.h"
 
 namespace pgconvoy::testing {
@@ -36,18 +38,26 @@ SELECT string_agg(line, E'\n' ORDER BY line) FROM (
   FROM pg_class WHERE relnamespace::regnamespace::text !~ '^pg_') l
 )sql";
 
+Finished RunCli(const Installation& installation, std::vector<std::string> args) {
+  args.insert(args.begin(), {BinaryPath("pgconvoy"), "--address", installation.address()});
+  return RunToEnd({.argv = args, .env = {{"HOME", installation.folder()}}}, std::chrono::seconds(120));
+}
+
+bool IsConnected(const Installation& installation, const std::string& worker) {
+  return Eventually([&] {
+    return RunCli(installation, {"get", "workers", "-o", "wide"}).out.find(worker + " ") != std::string::npos;
+  });
+}
+
 class Operator : public ::testing::Test {
  protected:
   void SetUp() override {
     fleet_.StartCoordinator();
     fleet_.StartWorker("a");
-    ASSERT_TRUE(Eventually([this] { return Cli({"get", "workers", "-o", "name"}).out == "a\n"; }));
+    ASSERT_TRUE(IsConnected(fleet_, "a"));
   }
 
-  Finished Cli(std::vector<std::string> args) {
-    args.insert(args.begin(), {BinaryPath("pgconvoy"), "--address", fleet_.address()});
-    return RunToEnd({.argv = args, .env = {{"HOME", fleet_.folder()}}}, std::chrono::seconds(120));
-  }
+  Finished Cli(const std::vector<std::string>& args) { return RunCli(fleet_, args); }
 
   std::string Write(const std::string& name, const std::string& text) {
     std::ofstream(fleet_.folder() + "/" + name) << text;
@@ -101,6 +111,7 @@ TEST_F(Operator, CheckNamesWhatIsMissingWithItsFixAndWritesNothing) {
   fleet_.source().Exec("platform", "GRANT USAGE ON SCHEMA auth, storage TO pgconvoy_reader");
   fleet_.source().Exec("platform", "GRANT SELECT ON ALL TABLES IN SCHEMA storage TO pgconvoy_reader");
   fleet_.source().Exec("platform", "REVOKE UPDATE ON public.projects FROM pgconvoy_registrar");
+  fleet_.source().Exec("platform", "REVOKE CREATE ON DATABASE platform FROM pgconvoy_registrar");
   fleet_.target().Exec("postgres", "ALTER ROLE pgconvoy_provisioner NOCREATEDB");
   std::filesystem::remove_all(fleet_.backup_dir());
   const std::string before = Everything();
@@ -110,6 +121,7 @@ TEST_F(Operator, CheckNamesWhatIsMissingWithItsFixAndWritesNothing) {
   EXPECT_THAT(bad.out, Not(HasSubstr("GRANT SELECT ON \"storage\"")));
   EXPECT_THAT(bad.out, HasSubstr("run: GRANT UPDATE (\"database_name\") ON \"public\".\"projects\" TO "
                                  "\"pgconvoy_registrar\""));
+  EXPECT_THAT(bad.out, HasSubstr("run: GRANT CREATE ON DATABASE \"platform\" TO \"pgconvoy_registrar\""));
   EXPECT_THAT(bad.out, HasSubstr("run: ALTER ROLE \"pgconvoy_provisioner\" CREATEDB"));
   EXPECT_THAT(bad.out, HasSubstr("cannot write to " + fleet_.backup_dir()));
   EXPECT_EQ(Everything(), before);
@@ -282,6 +294,83 @@ TEST_F(Operator, OnlyProjectsThatEndedWellAreValidated) {
   const Finished refused = Cli({"validate", "1", "--projects", fleet_.refs()[0]});
   EXPECT_EQ(refused.exit_code, 1) << refused.out;
   EXPECT_THAT(refused.err, HasSubstr("PGC-INSPECT-STATE"));
+}
+
+TEST_F(Operator, AWorkerThatDiesWhileItLooksLeavesNothingForLong) {
+  const std::string id = Migrate();
+  fleet_.StartWorker("a", "worker.look.login_made=kill");
+  ASSERT_TRUE(IsConnected(fleet_, "a"));
+  const std::string ref = fleet_.refs()[0];
+  const auto logins = [&] {
+    return fleet_.target().QueryValue("postgres", "SELECT count(*) FROM pg_roles WHERE rolname ~ '^pgc_a_'");
+  };
+  const Finished died = Cli({"validate", id, "--projects", ref});
+  EXPECT_EQ(died.exit_code, 69) << died.out << died.err;
+  EXPECT_EQ(logins(), "1");
+  fleet_.StartWorker("b");
+  const Finished again = Cli({"validate", id, "--projects", ref});
+  EXPECT_EQ(again.exit_code, 0) << again.out << again.err;
+  EXPECT_EQ(logins(), "0");
+  EXPECT_EQ(fleet_.WhyNotIsolated(ref), "");
+}
+
+TEST_F(Operator, TwoWhoLookAtOnceDoNotDisturbEachOther) {
+  const std::string id = Migrate();
+  fleet_.StartWorker("b");
+  ASSERT_TRUE(IsConnected(fleet_, "b"));
+  std::vector<Finished> done(2);
+  std::thread other([&] { done[1] = Cli({"validate", id, "--comprehensive"}); });
+  done[0] = Cli({"validate", id, "--comprehensive"});
+  other.join();
+  for (const Finished& one : done) {
+    EXPECT_EQ(one.exit_code, 0) << one.out << one.err;
+  }
+  EXPECT_EQ(fleet_.Leftovers(), "");
+}
+
+TEST_F(Operator, ARollbackShutsOutWhoLooks) {
+  const std::string id = Migrate();
+  fleet_.StartWorker("a", "worker.look.login_made=sleep(3000)");
+  ASSERT_TRUE(IsConnected(fleet_, "a"));
+  const std::string ref = fleet_.refs()[0];
+  Finished looked;
+  std::thread look([&] { looked = Cli({"validate", id, "--projects", ref}); });
+  EXPECT_TRUE(Eventually([&] {
+    return fleet_.target().QueryValue("postgres",
+                                      "SELECT count(*) FROM pg_stat_activity WHERE usename ~ '^pgc_a_'") == "1";
+  }));
+  fleet_.Rollback(id, ref, false);
+  fleet_.WaitEnded(id);
+  look.join();
+  EXPECT_EQ(looked.exit_code, 1) << looked.out << looked.err;
+  EXPECT_EQ(fleet_.GetProject(id, ref).state(), v1::ROLLED_BACK);
+  EXPECT_EQ(fleet_.WhyNotUntouched(ref), "");
+  EXPECT_EQ(fleet_.Leftovers(), "");
+}
+
+TEST(OperatorInPlace, APlanThatChangesADatabaseIsLookedAtBeforeAndAfter) {
+  InPlaceFleet fleet("consolidate-roles", 2, "30s");
+  fleet.StartCoordinator();
+  fleet.StartWorker("a");
+  ASSERT_TRUE(IsConnected(fleet, "a"));
+  const std::string plan = SourceFile("plans/consolidate-roles.yaml");
+  const std::string ref = fleet.refs()[0];
+  const std::string before = fleet.Everything(ref) + fleet.server().QueryValue("postgres", kCluster) +
+                             fleet.server().QueryValue(ref, kDatabase) +
+                             fleet.server().QueryValue("platform", kDatabase);
+  const Finished checked = RunCli(fleet, {"check", plan});
+  EXPECT_EQ(checked.exit_code, 0) << checked.out << checked.err;
+  EXPECT_EQ(RunCli(fleet, {"discover", plan, "--detailed"}).exit_code, 0);
+  EXPECT_THAT(RunCli(fleet, {"estimate", plan}).out, HasSubstr("databases     0\n"));
+  EXPECT_EQ(fleet.Everything(ref) + fleet.server().QueryValue("postgres", kCluster) +
+                fleet.server().QueryValue(ref, kDatabase) + fleet.server().QueryValue("platform", kDatabase),
+            before);
+  const Finished submitted = RunCli(fleet, {"submit", plan, "--all", "--wait", "--skip-backup", "--yes"});
+  EXPECT_EQ(submitted.exit_code, 0) << submitted.err;
+  EXPECT_THAT(submitted.err, HasSubstr("NO BACKUP IS TAKEN"));
+  EXPECT_TRUE(std::filesystem::is_empty(fleet.backup_dir()));
+  const Finished validated = RunCli(fleet, {"validate", "1", "--comprehensive"});
+  EXPECT_EQ(validated.exit_code, 0) << validated.out << validated.err;
 }
 
 // ---- report ----------------------------------------------------------------------------------------------------

@@ -27,6 +27,10 @@ FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER
 
 constexpr char kMayRead[] = "SELECT pg_catalog.has_table_privilege($1, 'SELECT')";
 constexpr char kMayReadSequence[] = "SELECT pg_catalog.has_sequence_privilege($1, 'SELECT')";
+constexpr char kMayKeepRecords[] = R"sql(
+SELECT pg_catalog.to_regclass('pgconvoy.cutover') IS NOT NULL
+    OR pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
+)sql";
 constexpr char kMayUpdate[] = "SELECT pg_catalog.has_column_privilege($1, $2, 'UPDATE')";
 
 // $1: a table of the plan. Referenced tables that do not move leave the reference dangling.
@@ -149,8 +153,19 @@ absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
   return absl::OkStatus();
 }
 
+// FENCE, which comes first, makes a schema of ours there.
+absl::Status CheckMayKeepRecords(Attempt& attempt, pg::Connection& registrar, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result may, registrar.Exec(kMayKeepRecords));
+  checks.Add("registrar-may-create", may.Bool(0, 0),
+             Finding{.message = "the registrar may not make schema pgconvoy in the registry's database",
+                     .remedy = "run: GRANT CREATE ON DATABASE " + Ident(attempt.plan().registry().database()) +
+                               " TO " + Ident(attempt.registry_server().registrar().user())});
+  return absl::OkStatus();
+}
+
 absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult& result) {
   PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
+  PGC_RETURN_IF_ERROR(CheckMayKeepRecords(attempt, *registrar, checks));
   PGC_ASSIGN_OR_RETURN(const RegistryValues before, ReadRegistryRow(*registrar, attempt, /*lock=*/false));
   const std::string table = attempt.plan().registry().table();
   for (const auto& [column, value] : before) {

@@ -1,6 +1,7 @@
 #include "worker/phases/target_view.h"
 
 #include "common/base/error.h"
+#include "common/base/failpoint.h"
 #include "worker/core/sql.h"
 #include "worker/phases/control.h"
 
@@ -24,6 +25,7 @@ absl::Status LookOnce(pg::Connection& provisioner, Attempt& attempt, const std::
   const auto look = [&]() -> absl::Status {
     PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
     PGC_RETURN_IF_ERROR(target->ExecScript(kImpatient));
+    PGC_FAILPOINT("worker.look.login_made");
     return body();
   };
   const absl::Status looked = look();
@@ -40,7 +42,9 @@ absl::Status LookIntoTarget(Attempt& attempt, const std::function<absl::Status()
     return attempt.Target().status();
   }
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
-  PGC_RETURN_IF_ERROR(provisioner->Exec(kLock, {attempt.names().login}).status());
+  if (const auto locked = provisioner->Exec(kLock, {attempt.names().login}); !locked.ok()) {
+    return Annotate(locked.status(), "somebody else looks at project " + attempt.grant().ref);
+  }
   absl::Status looked = LookOnce(*provisioner, attempt, body);
   if (!looked.ok() && VerdictOf(looked) == Verdict::kTransient) {
     looked = LookOnce(*provisioner, attempt, body);

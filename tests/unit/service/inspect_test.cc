@@ -112,7 +112,7 @@ TEST_F(Inspecting, RefusesWhatItCannotInspect) {
   request.set_plan_json(PlanJson());
   EXPECT_EQ(CodeOfRpc(Inspect(request)), "PGC-API-ARGUMENT") << "no projects";
   request.add_projects()->set_ref("No Ref");
-  EXPECT_EQ(CodeOfRpc(Inspect(request)), "PGC-API-PROJECT");
+  EXPECT_EQ(CodeOfRpc(Inspect(request)), "PGC-API-REF");
   request.mutable_projects(0)->set_ref("a");
   request.clear_kinds();
   EXPECT_EQ(CodeOfRpc(Inspect(request)), "PGC-API-ARGUMENT") << "no kinds";
