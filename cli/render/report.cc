@@ -161,10 +161,11 @@ std::string HtmlPart(const Part& part) {
 
 // ---- Markdown --------------------------------------------------------------------------------------------------
 
+// A cell is in the middle of a line, so that only what has a meaning there counts.
 std::string EscapeMarkdown(const std::string& raw) {
   std::string escaped;
-  for (const char c : Printable(raw)) {
-    if (std::string_view("\\`*_[]<>|#&~!").find(c) != std::string_view::npos) {
+  for (const char c : EscapeHtml(raw)) {
+    if (std::string_view("\\`*_[]|~!").find(c) != std::string_view::npos) {
       escaped += '\\';
     }
     escaped += c;

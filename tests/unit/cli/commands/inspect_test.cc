@@ -36,7 +36,7 @@ tables: [{table: auth.users, where: "project_ref = {ref}"}]
 backup: {directory: "/var/backups"}
 )";
 
-v1::CheckResult Result(const std::string& name, bool passed, bool warning = false) {
+v1::CheckResult CheckOf(const std::string& name, bool passed, bool warning = false) {
   v1::CheckResult check;
   check.set_name(name);
   check.set_passed(passed);
@@ -61,7 +61,7 @@ class Inspecting : public testing::Test {
     server_.Start();
   }
 
-  Result Run(std::vector<std::string> args) {
+  Result Call(std::vector<std::string> args) {
     args.insert(args.begin(), {"--address", server_.address()});
     return Pgconvoy(args);
   }
@@ -83,8 +83,8 @@ class Inspecting : public testing::Test {
 // ---- check -----------------------------------------------------------------------------------------------------
 
 TEST_F(Inspecting, CheckTakesTheWholeRegistryAndAsksForPreChecks) {
-  Answer({Result("login", true)});
-  const auto result = Run({"check", plan_});
+  Answer({CheckOf("login", true)});
+  const auto result = Call({"check", plan_});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("2 projects: 2 checks ok, 0 warnings, 0 FAILED"));
   ASSERT_EQ(server_.service.inspected.size(), 1U);
@@ -94,10 +94,10 @@ TEST_F(Inspecting, CheckTakesTheWholeRegistryAndAsksForPreChecks) {
 }
 
 TEST_F(Inspecting, CheckEndsByTheWorstVerdict) {
-  Answer({Result("login", true), Result("superuser", false, true)});
-  EXPECT_EQ(Run({"check", plan_}).code, 2);
-  Answer({Result("superuser", false, true), Result("select", false)});
-  const auto failed = Run({"check", plan_, "--projects", "acme-2"});
+  Answer({CheckOf("login", true), CheckOf("superuser", false, true)});
+  EXPECT_EQ(Call({"check", plan_}).code, 2);
+  Answer({CheckOf("superuser", false, true), CheckOf("select", false)});
+  const auto failed = Call({"check", plan_, "--projects", "acme-2"});
   EXPECT_EQ(failed.code, 1);
   EXPECT_THAT(failed.out, HasSubstr("select (acme-2): run: GRANT x"));
   EXPECT_EQ(server_.service.inspected.back().projects_size(), 1);
@@ -106,28 +106,28 @@ TEST_F(Inspecting, CheckEndsByTheWorstVerdict) {
 TEST_F(Inspecting, AProjectThatCannotBeInspectedHasFailed) {
   server_.service.inspection.mutable_error()->set_code("PGC-PG-28P01");
   server_.service.inspection.mutable_error()->set_message("no such login");
-  const auto result = Run({"check", plan_});
+  const auto result = Call({"check", plan_});
   EXPECT_EQ(result.code, 1);
   EXPECT_THAT(result.out, HasSubstr("PGC-PG-28P01: no such login"));
-  EXPECT_EQ(Run({"check", plan_, "-o", "name"}).out, "acme-1\nacme-2\n");
+  EXPECT_EQ(Call({"check", plan_, "-o", "name"}).out, "acme-1\nacme-2\n");
 }
 
 TEST_F(Inspecting, ASavedReportHasEveryCheck) {
-  Answer({Result("login", true)});
+  Answer({CheckOf("login", true)});
   const std::string text = dir_.path() + "/checks.txt";
   const std::string structured = dir_.path() + "/checks.json";
-  EXPECT_EQ(Run({"check", plan_, "--save-report", text}).code, 0);
+  EXPECT_EQ(Call({"check", plan_, "--save-report", text}).code, 0);
   EXPECT_THAT(ReadFile(text), HasSubstr("acme-2   ✔ ok     login"));
-  EXPECT_EQ(Run({"check", plan_, "--save-report", structured, "-o", "json"}).code, 0);
+  EXPECT_EQ(Call({"check", plan_, "--save-report", structured, "-o", "json"}).code, 0);
   EXPECT_EQ(json::parse(ReadFile(structured))["inspections"][1]["ref"], "acme-2");
-  EXPECT_EQ(Run({"check", plan_, "--save-report", dir_.path() + "/none/x"}).code, 4);
+  EXPECT_EQ(Call({"check", plan_, "--save-report", dir_.path() + "/none/x"}).code, 4);
 }
 
 TEST_F(Inspecting, WhoIsNotInTheRegistryIsNamed) {
-  const auto result = Run({"check", plan_, "--projects", "acme-1,acme-9"});
-  EXPECT_EQ(result.code, 65);
+  const auto result = Call({"check", plan_, "--projects", "acme-1,acme-9"});
+  EXPECT_EQ(result.code, 64);
   EXPECT_THAT(result.err, HasSubstr("no project \"acme-9\""));
-  EXPECT_EQ(Run({"check", plan_, "--projects", "acme-1", "--all"}).code, 64);
+  EXPECT_EQ(Call({"check", plan_, "--projects", "acme-1", "--all"}).code, 64);
 }
 
 // ---- discover --------------------------------------------------------------------------------------------------
@@ -136,11 +136,11 @@ TEST_F(Inspecting, DiscoverGivesTheCsvThatSubmitTakes) {
   (*server_.service.discovered[0].mutable_attributes())["name"] = "=1+1";
   (*server_.service.discovered[1].mutable_attributes())["name"] = "a, b";
   server_.service.discovered[1].set_estimated_bytes(17);
-  const auto result = Run({"discover", plan_, "-o", "csv"});
+  const auto result = Call({"discover", plan_, "-o", "csv"});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.out, "ref,estimated_bytes,name\nacme-1,0,'=1+1\nacme-2,17,\"a, b\"\n");
   EXPECT_THAT(result.err, HasSubstr("1 values begin like a formula"));
-  EXPECT_EQ(Run({"submit", plan_, "--projects", dir_.Write("found.csv", result.out)}).code, 0);
+  EXPECT_EQ(Call({"submit", plan_, "--projects", dir_.Write("found.csv", result.out)}).code, 0);
   EXPECT_EQ(server_.service.submitted[1].attributes().at("name"), "a, b");
   EXPECT_EQ(server_.service.submitted[1].estimated_bytes(), 17);
 }
@@ -152,14 +152,14 @@ TEST_F(Inspecting, DiscoverSaysHowRiskyAProjectIsAndWhy) {
   server_.service.candidates[0].set_risk(v1::Candidate::HIGH);
   server_.service.candidates[0].add_reasons("more than 10 GiB");
   server_.service.candidates[0].add_reasons("a foreign table");
-  const auto result = Run({"discover", plan_, "--detailed"});
+  const auto result = Call({"discover", plan_, "--detailed"});
   EXPECT_THAT(result.out, HasSubstr("acme-1  blocked   0 B  high  more than 10 GiB; a foreign table"));
-  EXPECT_EQ(json::parse(Run({"discover", plan_, "--detailed", "-o", "json"}).out)["candidates"][0]["risk"], "HIGH");
+  EXPECT_EQ(json::parse(Call({"discover", plan_, "--detailed", "-o", "json"}).out)["candidates"][0]["risk"], "HIGH");
 }
 
 TEST_F(Inspecting, OnlyDiscoverKnowsCsv) {
-  EXPECT_EQ(Run({"get", "workers", "-o", "csv"}).code, 64);
-  EXPECT_EQ(Run({"check", plan_, "-o", "csv"}).code, 64);
+  EXPECT_EQ(Call({"get", "workers", "-o", "csv"}).code, 64);
+  EXPECT_EQ(Call({"check", plan_, "-o", "csv"}).code, 64);
 }
 
 // ---- estimate --------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ TEST_F(Inspecting, AnEstimateSumsUpAndNamesItsBasis) {
   v1::Worker& worker = server_.service.workers.emplace_back();
   worker.set_state("connected");
   worker.set_slots(8);
-  const auto text = Run({"estimate", plan_});
+  const auto text = Call({"estimate", plan_});
   EXPECT_EQ(text.code, 0) << text.err;
   EXPECT_THAT(text.out, HasSubstr("rows          1,000\n"));
   // Two projects, two at once as the plan allows on the target.
@@ -189,39 +189,39 @@ TEST_F(Inspecting, AnEstimateSumsUpAndNamesItsBasis) {
   EXPECT_THAT(text.out, HasSubstr("3 projects of 1 migrations: median 4.0 s, p95 8.0 s"));
   EXPECT_THAT(text.out, HasSubstr("connections   10 at most"));
   EXPECT_TRUE(server_.service.last_list_projects.with_history());
-  EXPECT_EQ(json::parse(Run({"estimate", plan_, "-o", "json"}).out)["duration_ms"], 4'000);
+  EXPECT_EQ(json::parse(Call({"estimate", plan_, "-o", "json"}).out)["duration_ms"], 4'000);
 }
 
 TEST_F(Inspecting, WithoutFinishedMigrationsThereIsNoBasis) {
   server_.service.migrations.clear();
-  EXPECT_THAT(Run({"estimate", plan_}).out, HasSubstr("no basis yet"));
+  EXPECT_THAT(Call({"estimate", plan_}).out, HasSubstr("no basis yet"));
 }
 
 // ---- validate --------------------------------------------------------------------------------------------------
 
 TEST_F(Inspecting, ValidateAsksForWhatItIsTold) {
-  Answer({Result("login", true)});
-  EXPECT_EQ(Run({"validate", plan_}).code, 0);
+  Answer({CheckOf("login", true)});
+  EXPECT_EQ(Call({"validate", plan_}).code, 0);
   EXPECT_THAT(KindsAsked(), ElementsAre(v1::PRE_CHECKS, v1::INTEGRITY_CHECKS));
-  EXPECT_EQ(Run({"validate", "7"}).code, 0);
+  EXPECT_EQ(Call({"validate", "7"}).code, 0);
   EXPECT_THAT(KindsAsked(), ElementsAre(v1::POST_CHECKS, v1::INTEGRITY_CHECKS));
-  EXPECT_EQ(Run({"validate", "latest", "--pre", "--projects", "acme-1,acme-2"}).code, 0);
+  EXPECT_EQ(Call({"validate", "latest", "--pre", "--projects", "acme-1,acme-2"}).code, 0);
   EXPECT_THAT(KindsAsked(), ElementsAre(v1::PRE_CHECKS));
   EXPECT_EQ(server_.service.inspected.back().migration_id(), "7");
   EXPECT_EQ(server_.service.inspected.back().projects(1).ref(), "acme-2");
-  EXPECT_EQ(Run({"validate", plan_, "--post"}).code, 64);
+  EXPECT_EQ(Call({"validate", plan_, "--post"}).code, 64);
 }
 
 TEST_F(Inspecting, AComprehensiveValidationProvesConservation) {
-  Answer({Result("content:auth.users", false, true)});
-  server_.service.proof = {Result("conservation:auth.users", true)};
-  const auto whole = Run({"validate", "7", "--comprehensive"});
+  Answer({CheckOf("content:auth.users", false, true)});
+  server_.service.proof = {CheckOf("conservation:auth.users", true)};
+  const auto whole = Call({"validate", "7", "--comprehensive"});
   EXPECT_EQ(whole.code, 2) << whole.err;
   EXPECT_THAT(KindsAsked(), ElementsAre(v1::PRE_CHECKS, v1::POST_CHECKS, v1::INTEGRITY_CHECKS, v1::CONTENT));
   EXPECT_THAT(whole.out, HasSubstr("conservation:auth.users"));
-  server_.service.proof = {Result("conservation:auth.users", false)};
-  EXPECT_EQ(Run({"validate", "7", "--comprehensive", "--show-details"}).code, 1);
-  EXPECT_THAT(Run({"validate", "7"}).out, Not(HasSubstr("conservation")));
+  server_.service.proof = {CheckOf("conservation:auth.users", false)};
+  EXPECT_EQ(Call({"validate", "7", "--comprehensive", "--show-details"}).code, 1);
+  EXPECT_THAT(Call({"validate", "7"}).out, Not(HasSubstr("conservation")));
 }
 
 // ---- report ----------------------------------------------------------------------------------------------------
@@ -236,19 +236,19 @@ TEST_F(Inspecting, AReportReadsWholePagesAndEveryFormat) {
   phase.set_duration_ms(40);
   server_.service.projects = {Finished("acme-1", 3), failed, Finished("acme-3", 5)};
   server_.service.most_per_page = 2;
-  const json report = json::parse(Run({"report", "7", "--format", "json"}).out);
+  const json report = json::parse(Call({"report", "7", "--format", "json"}).out);
   EXPECT_EQ(report["success_rate"], "66.7 %");
   EXPECT_EQ(report["phases"][0]["phase"], "FENCE (rollback)");
   EXPECT_EQ(report["failures"][0]["message"], "it broke");
   EXPECT_TRUE(server_.service.last_list_projects.with_history());
-  EXPECT_THAT(Run({"report", "7"}).out, HasSubstr("## Failures"));
-  EXPECT_THAT(Run({"report", "7", "--format", "csv"}).out, HasSubstr("acme-3,SUCCEEDED,1,5000,"));
+  EXPECT_THAT(Call({"report", "7"}).out, HasSubstr("## Failures"));
+  EXPECT_THAT(Call({"report", "7", "--format", "csv"}).out, HasSubstr("acme-3,SUCCEEDED,1,5000,"));
   const std::string file = dir_.path() + "/report.html";
-  const auto written = Run({"report", "7", "--format", "html", "--out", file});
+  const auto written = Call({"report", "7", "--format", "html", "--out", file});
   EXPECT_EQ(written.code, 0);
   EXPECT_EQ(written.out, "");
   EXPECT_THAT(ReadFile(file), HasSubstr("PGC-COPY-X"));
-  EXPECT_EQ(Run({"report", "7", "--format", "pdf"}).code, 64);
+  EXPECT_EQ(Call({"report", "7", "--format", "pdf"}).code, 64);
 }
 
 }  // namespace

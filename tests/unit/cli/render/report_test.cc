@@ -93,7 +93,7 @@ TEST(Report, NoTextOfAProjectBecomesMarkup) {
   const std::string markdown = ReportMarkdown(MakeReport(input));
   EXPECT_THAT(markdown, Not(HasSubstr("<img")));
   EXPECT_THAT(markdown, Not(HasSubstr("\n# </td>")));
-  EXPECT_THAT(markdown, HasSubstr("\\| a, \"b\""));
+  EXPECT_THAT(markdown, HasSubstr("\\| a, &quot;b&quot;"));
 }
 
 TEST(Report, CsvHasALineForEachProjectAndNoFormula) {
