@@ -45,9 +45,54 @@ struct SubmitOptions {
   bool wait = false;
   // Empty: a new one.
   std::string request_id;
+  bool yes = false;
+  bool skip_backup = false;
+  bool skip_pre_validation = false;
+  bool skip_post_validation = false;
+  // After an error a project stays as it is.
+  bool no_rollback = false;
+  // 0: the plan's.
+  int retry_attempts = 0;
 };
 int Submit(Session& session, const SubmitOptions& options);
 int ValidatePlanFile(Session& session, const std::string& file);
+
+// ---- before and after: inspect.cc, discover.cc, estimate.cc, report.cc -----------------------------------------
+
+struct InspectOptions {
+  std::string plan;
+  // A CSV file, or refs separated by commas; empty: all of the registry or of the migration.
+  std::string projects;
+  bool all = false;
+  // File; empty: none.
+  std::string save_report;
+};
+struct ValidateOptions : InspectOptions {
+  // A plan's file or a migration.
+  std::string target;
+  bool pre = false;
+  bool post = false;
+  bool integrity = false;
+  bool comprehensive = false;
+  bool show_details = false;
+};
+struct DiscoverOptions {
+  std::string plan;
+  bool detailed = false;
+};
+struct ReportOptions {
+  std::string migration;
+  // html, json, csv or md.
+  std::string format = "md";
+  // File; empty: stdout.
+  std::string out;
+};
+// Each gives 0, 1 when a check has failed, 2 when one warns.
+int Check(Session& session, const InspectOptions& options);
+int Validate(Session& session, const ValidateOptions& options);
+int Discover(Session& session, const DiscoverOptions& options);
+int Estimate(Session& session, const InspectOptions& options);
+int WriteReport(Session& session, const ReportOptions& options);
 
 // ---- following: follow.cc --------------------------------------------------------------------------------------
 

@@ -50,6 +50,9 @@ struct AttemptGrant {
   int64_t fence = 0;
   Direction direction = Direction::kForward;
   bool discard_writes = false;
+  // Only looks, on behalf of an operator. Without a fence it makes nothing at all; with that of a project's last
+  // attempt, which is over, at most the login of that attempt once more (target_view.h).
+  bool inspects = false;
   // Results of earlier attempts and of this one.
   std::vector<v1::PhaseResult> done;
   std::vector<v1::Intent> intents;
@@ -80,6 +83,7 @@ class Attempt {
   Reporter& reporter() { return reporter_; }
   SchemaCache& schemas() { return schemas_; }
 
+  bool inspects() const { return grant_.inspects; }
   bool has_target() const { return plan_.has_target(); }
   bool has_transform() const {
     return plan_.has_transform() && plan_.execution().mode() != v1::Execution::BACKUP_ONLY;

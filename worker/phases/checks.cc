@@ -197,14 +197,26 @@ void CheckList::Add(const std::string& name, bool passed, const std::string& mes
   Add({.name = name, .passed = passed, .message = message, .warning_only = warning_only});
 }
 
+absl::Status CheckList::Group(const std::string& name, const absl::Status& status) {
+  if (status.ok() || !attempt_.inspects()) {
+    return status;
+  }
+  Add({.name = name, .message = CodeOf(status) + ": " + MessageOf(status), .remedy = RemedyOf(status)});
+  return absl::OkStatus();
+}
+
 absl::Status CheckList::RunPlanChecks(v1::Check::Stage stage) {
   for (const v1::Check& check : attempt_.plan().checks()) {
-    if (check.stage() != stage) {
+    // Before a migration there is no target that a check could look at.
+    const bool too_early = attempt_.inspects() && attempt_.grant().fence == 0 && check.place() == v1::Check::TARGET &&
+                           attempt_.has_target();
+    if (check.stage() != stage || too_early) {
       continue;
     }
     const bool warning_only = check.severity() == v1::Check::WARNING;
     const Outcome outcome = RunCheck(attempt_, check);
-    if (!outcome.ok() && VerdictOf(outcome.status()) != pgconvoy::Verdict::kPermanent && !warning_only) {
+    const bool may_pass = !outcome.ok() && VerdictOf(outcome.status()) != pgconvoy::Verdict::kPermanent;
+    if (may_pass && !warning_only && !attempt_.inspects()) {
       return outcome.status();
     }
     Add({.name = check.name(),
