@@ -29,7 +29,7 @@ Attempt::Attempt(
 
 absl::Status Attempt::CheckSections() const {
   const bool needs_target = plan_.has_credentials() || plan_.has_cutover();
-  if (needs_target && !plan_.has_target()) {
+  if (needs_target && !backup_only() && !plan_.has_target()) {
     return MakeError(Verdict::kPermanent, "PGC-PLAN-TARGET", "this worker cannot run a plan without a target",
                      "give the plan a target, or use a worker of a later version");
   }

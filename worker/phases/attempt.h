@@ -78,9 +78,15 @@ class Attempt {
   Reporter& reporter() { return reporter_; }
   SchemaCache& schemas() { return schemas_; }
 
-  bool has_target() const { return plan_.has_target(); }
-  bool has_transform() const { return plan_.has_transform(); }
-  bool has_registry() const { return plan_.has_registry(); }
+  // Only reads the source and writes a backup.
+  bool backup_only() const { return plan_.execution().mode() == v1::Execution::BACKUP_ONLY; }
+  // Takes no backup but loads an older one; does not read the source.
+  bool restores() const { return plan_.execution().has_restore(); }
+  // Whether this attempt works on one.
+  bool has_target() const { return plan_.has_target() && !backup_only(); }
+  bool has_transform() const { return plan_.has_transform() && !backup_only(); }
+  bool has_cutover() const { return plan_.has_cutover() && !backup_only(); }
+  bool has_registry() const { return plan_.has_registry() && (!backup_only() || !plan_.freeze().apply().empty()); }
   const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }
   const v1::Server& target_server() const { return plan_.servers().at(plan_.target().server()); }
   const v1::Server& registry_server() const { return plan_.servers().at(plan_.registry().server()); }

@@ -37,6 +37,19 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE k.contype = 'f' AND k.conrelid = $1::regclass
 )sql";
 
+absl::Status CheckReferences(pg::Connection& reader,
+                             const TableInfo& table,
+                             const std::set<std::string>& moved,
+                             CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader.Exec(kReferenced, {SplitTable(table.name).Quoted()}));
+  for (int row = 0; row < referenced.rows(); ++row) {
+    const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
+    checks.Add("references-move:" + table.name, moved.contains(other),
+               "it references " + other + ", which the plan does not move");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   PGC_ASSIGN_OR_RETURN(const pg::Result self, reader->Exec(kSelf));
@@ -52,11 +65,8 @@ absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList
                "run: GRANT SELECT ON " + table.name + " TO " + attempt.source_server().reader().user());
     checks.Add("reader-sees-all-rows:" + table.name, !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
                "row-level security is on; run: ALTER ROLE " + attempt.source_server().reader().user() + " BYPASSRLS");
-    PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader->Exec(kReferenced, {quoted}));
-    for (int row = 0; row < referenced.rows(); ++row) {
-      const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
-      checks.Add("references-move:" + table.name, moved.contains(other),
-                 "it references " + other + ", which the plan does not move");
+    if (attempt.has_target()) {
+      PGC_RETURN_IF_ERROR(CheckReferences(*reader, table, moved, checks));
     }
   }
   for (const std::string& sequence : schema.sequences) {
@@ -130,17 +140,21 @@ absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
   v1::ChecksResult* const outcome = result.mutable_checks();
   CheckList checks(attempt, *outcome);
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
-  PGC_RETURN_IF_ERROR(CheckReader(attempt, *schema, checks));
+  if (!attempt.restores()) {
+    PGC_RETURN_IF_ERROR(CheckReader(attempt, *schema, checks));
+  }
   if (attempt.has_target()) {
     PGC_RETURN_IF_ERROR(CheckTarget(attempt, checks));
   }
-  if (attempt.has_registry()) {
+  if (attempt.has_registry() && !attempt.backup_only()) {
     PGC_RETURN_IF_ERROR(CheckRegistry(attempt, checks, *outcome));
   }
-  if (attempt.plan().has_backup()) {
+  if (attempt.plan().has_backup() && !attempt.restores()) {
     PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, checks));
   }
-  PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::PRE));
+  if (!attempt.backup_only()) {
+    PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::PRE));
+  }
   PGC_RETURN_IF_ERROR(checks.Verdict());
   return result;
 }
