@@ -199,8 +199,9 @@ absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenRestored(const Attempt
   const v1::Execution::Restore& restore = attempt.plan().execution().restore();
   PGC_ASSIGN_OR_RETURN(auto reader, Open(attempt, restore.backup_id(), restore.manifest_digest()));
   if (reader->manifest().scope != backup::kScopeFull) {
-    return InputError("PGC-RESTORE-SCOPE", "backup " + restore.backup_id() + " holds " + reader->manifest().scope +
-                                               " only; definitions and rows are needed",
+    return InputError("PGC-RESTORE-SCOPE",
+                      "backup " + restore.backup_id() + " holds " + reader->manifest().scope +
+                          " only; definitions and rows are needed",
                       "restore a backup of scope FULL");
   }
   return reader;
@@ -218,7 +219,8 @@ absl::StatusOr<v1::PhaseResult> UndoBackup(Attempt& attempt) {
   for (const v1::Intent& intent : attempt.intents()) {
     const bool kept = sealed != nullptr && sealed->fence() == intent.fence();
     if (intent.kind() == v1::Intent::BACKUP && !kept) {
-      PGC_RETURN_IF_ERROR(backup::RemoveUnsealed(root, attempt.grant().store_id, attempt.grant().ref, intent.fence()));
+      PGC_RETURN_IF_ERROR(
+          backup::RemoveUnsealed(root, attempt.grant().store_id, attempt.grant().ref, intent.fence()));
       undo->add_undone("removed what was left of backup " + intent.name());
     }
   }

@@ -38,9 +38,9 @@ absl::Status ReadHead(const nlohmann::json& head, SourceSchema& schema, size_t& 
 }  // namespace
 
 std::string ToScript(const SourceSchema& schema) {
-  const nlohmann::json head = {{"encoding", schema.encoding},           {"collate", schema.collate},
-                               {"ctype", schema.ctype},                 {"forced_tables", schema.forced_tables},
-                               {"objects", schema.objects},             {"template_bytes", schema.template_sql.size()}};
+  const nlohmann::json head = {{"encoding", schema.encoding}, {"collate", schema.collate},
+                               {"ctype", schema.ctype},       {"forced_tables", schema.forced_tables},
+                               {"objects", schema.objects},   {"template_bytes", schema.template_sql.size()}};
   std::string script(kFirstLine);
   script += head.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   script += kPrelude;
@@ -57,8 +57,9 @@ absl::StatusOr<SourceSchema> FromScript(std::string_view script) {
   const size_t head_bytes = end - kFirstLine.size();
   SourceSchema schema;
   size_t template_bytes = 0;
-  PGC_RETURN_IF_ERROR(ReadHead(nlohmann::json::parse(script.substr(0, head_bytes), nullptr, /*allow_exceptions=*/false),
-                               schema, template_bytes));
+  PGC_RETURN_IF_ERROR(
+      ReadHead(nlohmann::json::parse(script.substr(0, head_bytes), nullptr, /*allow_exceptions=*/false), schema,
+               template_bytes));
   script.remove_prefix(head_bytes);
   if (!Take(script, kPrelude) || script.size() < template_bytes) {
     return Malformed();
