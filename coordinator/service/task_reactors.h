@@ -1,4 +1,4 @@
-// The calls that a worker answers: DiscoverProjects, DescribePlan (streams) and VerifyBackup.
+// The calls that a worker answers: DiscoverProjects, DescribePlan (streams), and those that wait for one answer.
 #pragma once
 
 #include <memory>
@@ -18,7 +18,10 @@ namespace pgconvoy::service {
 grpc::ServerWriteReactor<v1::DiscoverProjectsResponse>* StartDiscover(TaskBroker& broker, v1::Task task);
 grpc::ServerWriteReactor<v1::DescribePlanResponse>* StartDescribe(TaskBroker& broker, v1::Task task);
 
-// Gathers a task's lines into `response` and finishes `reactor` with the task's end. Both are gRPC's.
-std::shared_ptr<TaskSink> MakeLinesSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response);
+// Gathers what a task says into `response` and finishes `reactor` with the task's end. Both are gRPC's.
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response);
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::ExportBackupResponse* response);
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::CleanOrphansResponse* response);
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::RepairProjectResponse* response);
 
 }  // namespace pgconvoy::service
