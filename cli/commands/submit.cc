@@ -171,26 +171,44 @@ int SubmitForReal(Session& session,
 
 }  // namespace
 
+int LoadPlanFile(const std::string& file, v1::Plan& plan) {
+  const plan::ParsedPlan parsed = plan::LoadPlan(file);
+  SayProblems(parsed.problems);
+  plan = parsed.plan;
+  return parsed.ok() ? kOk : kBadInput;
+}
+
 int Submit(Session& session, const SubmitOptions& options) {
   if (options.all == !options.projects.empty()) {
     return FailUsage(session, "submit wants either --projects FILE.csv or --all",
                      "--all takes every project that the plan's registry names");
   }
-  const plan::ParsedPlan parsed = plan::LoadPlan(options.plan);
-  SayProblems(parsed.problems);
-  if (!parsed.ok()) {
-    return kBadInput;
-  }
-  const std::string plan_json = plan::CanonicalJson(parsed.plan);
+  v1::Plan plan;
+  const int loaded = LoadPlanFile(options.plan, plan);
+  return loaded == kOk ? SubmitPlan(session, options, plan) : loaded;
+}
+
+int SubmitPlan(Session& session, const SubmitOptions& options, const v1::Plan& plan) {
+  const std::string plan_json = plan::CanonicalJson(plan);
   std::vector<v1::ProjectSpec> projects;
   if (const int code = LoadProjectList(session, options, plan_json, projects); code != kOk) {
     return code;
   }
-  if (const absl::Status status = CheckProjects(parsed.plan, projects); !status.ok()) {
+  if (const absl::Status status = CheckProjects(plan, projects); !status.ok()) {
     return Fail(session, status);
   }
   return options.dry_run ? DryRun(session, plan_json, projects)
                          : SubmitForReal(session, options, plan_json, projects);
+}
+
+int SubmitProject(Session& session,
+                  const SubmitOptions& options,
+                  const v1::Plan& plan,
+                  const v1::ProjectSpec& project) {
+  if (const absl::Status status = CheckProjects(plan, {project}); !status.ok()) {
+    return Fail(session, status);
+  }
+  return SubmitForReal(session, options, plan::CanonicalJson(plan), {project});
 }
 
 int ValidatePlanFile(Session& session, const std::string& file) {

@@ -458,7 +458,7 @@ absl::StatusOr<std::pair<v1::BackupRecord, v1::Task>> MigrationService::FindBack
     return InputError("PGC-BACKUP-ID", "attempt " + id + " has restored a backup and made none");
   }
   if (found.backups(0).backup().has_prune_time()) {
-    return InputError("PGC-BACKUP-PRUNED", "backup " + id + " was pruned");
+    return MakeError(Verdict::kPermanent, "PGC-BACKUP-PRUNED", "backup " + id + " was pruned");
   }
   v1::Task task;
   task.set_plan_json(migration.spec.plan_json);

@@ -21,8 +21,6 @@
 namespace pgconvoy::service {
 namespace {
 
-constexpr int kDefaultRetentionDays = 30;
-
 std::string IdOf(const core::PruneCandidate& candidate) {
   return candidate.ref + "/" + std::to_string(candidate.fence.value);
 }
@@ -100,9 +98,8 @@ class PruneRun : public std::enable_shared_from_this<PruneRun> {
     }
     PGC_ASSIGN_OR_RETURN(const core::MigrationRow row, backend_.reader->GetMigration(id));
     PGC_ASSIGN_OR_RETURN(const v1::Plan plan, plan::PlanFromJson(row.spec.plan_json));
-    const int days = plan.backup().retention_days();
     Migration& migration = migrations_[id];
-    migration = {row.spec.plan_json, days == 0 ? kDefaultRetentionDays : days};
+    migration = {row.spec.plan_json, plan.backup().retention_days()};
     return &migration;
   }
 

@@ -86,7 +86,9 @@ class Attempt {
   bool has_target() const { return plan_.has_target() && !backup_only(); }
   bool has_transform() const { return plan_.has_transform() && !backup_only(); }
   bool has_cutover() const { return plan_.has_cutover() && !backup_only(); }
-  bool has_registry() const { return plan_.has_registry() && (!backup_only() || !plan_.freeze().apply().empty()); }
+  bool has_registry() const {
+    return plan_.has_registry() && !restores() && (!backup_only() || !plan_.freeze().apply().empty());
+  }
   const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }
   const v1::Server& target_server() const { return plan_.servers().at(plan_.target().server()); }
   const v1::Server& registry_server() const { return plan_.servers().at(plan_.registry().server()); }
