@@ -45,10 +45,10 @@ struct PruneRequest {
 // Refs by what they are to their migrations.
 struct PruneRefs {
   // Pending, waiting, running, or in need of an operator, in any migration.
-  std::set<std::string> open;
-  std::set<std::string> failed;
+  std::set<std::string> open = {};
+  std::set<std::string> failed = {};
   // A migration of it that moved or changed rows has succeeded.
-  std::set<std::string> migrated;
+  std::set<std::string> migrated = {};
 };
 
 struct PruneDecision {
