@@ -232,7 +232,12 @@ int PruneAfter(Session& session, const std::string& id, const std::string& proje
 }
 
 int FollowRollback(Session& session, const v1::Migration& migration, const SteerOptions& options) {
-  const int ended = Follow(session, migration, FollowMode::kWait);
+  // As it is now: what was found before the rollback had ended.
+  const auto reopened = FindMigration(session, migration.id());
+  if (!reopened.ok()) {
+    return Fail(session, reopened.status());
+  }
+  const int ended = Follow(session, *reopened, FollowMode::kWait);
   if (ended == kUnavailable || ended == kTimeout || ended == kInterrupted) {
     return ended;
   }

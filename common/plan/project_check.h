@@ -42,6 +42,7 @@ class ProjectCheck {
   };
 
   void Use(const std::string& field, const std::string& text);
+  void UseTransform(const v1::Transform& transform);
   void AddName(const std::string& field, const std::string& text, const std::string& what);
   absl::Status CheckAttributes(const std::string& ref, const Values& attributes) const;
   absl::Status Claim(Name& name, const std::string& ref, const Values& values);

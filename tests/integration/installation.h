@@ -77,8 +77,12 @@ class Installation {
   void LoadShippedPlan(const std::string& name);
   // Puts a new password into the environment under each name.
   void MakePasswords(const std::vector<std::string>& names);
-  // Runs a file of the source tree with psql as the superuser; env() is its environment.
-  void RunPsql(PgCluster& cluster, const std::string& database, const std::string& file);
+  // Runs a file of the source tree with psql as the superuser; env() is its environment. `variables`: name=value;
+  // "role" is the role to act as.
+  void RunPsql(PgCluster& cluster,
+               const std::string& database,
+               const std::string& file,
+               const std::vector<std::string>& variables = {});
   void AddProject(const std::string& ref, const std::map<std::string, std::string>& attributes = {});
 
  private:

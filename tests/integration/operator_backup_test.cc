@@ -232,9 +232,9 @@ INSERT INTO auth.odd VALUES
     EXPECT_EQ(metadata.at("rowCounts").at(table), found.size());
     json expected = json::parse(fleet_.source().QueryValue(
         "platform",
-        "SET TimeZone = 'UTC'; SET extra_float_digits = 1; SELECT coalesce(json_agg(row_to_json(t)), '[]') "
+        "SET TimeZone = 'UTC'; SET extra_float_digits = 1; SELECT coalesce(json_agg(row_to_json(whole)), '[]') "
         "FROM (SELECT * FROM " +
-            table + " WHERE project_ref = '" + ref + "') t"));
+            table + " WHERE project_ref = '" + ref + "') whole"));
     const auto generated =
         fleet_.source().QueryRows("platform", "SELECT attname FROM pg_attribute WHERE attrelid = '" + table +
                                                   "'::regclass AND attgenerated <> ''");
@@ -429,6 +429,7 @@ class Repairs : public Backups {
     migration_ = fleet_.Submit({ref_});
     EXPECT_EQ(fleet_.WaitEnded(migration_).state(), v1::MIGRATION_SUCCEEDED);
     name_ = "project_" + ref_;
+    quoted_ = "\"" + name_ + "\"";
     EXPECT_EQ(Cli({"repair", migration_, "--project", ref_}).exit_code, 0);
   }
 
@@ -462,6 +463,7 @@ class Repairs : public Backups {
   std::string ref_;
   std::string migration_;
   std::string name_;
+  std::string quoted_;
 };
 
 TEST_F(Repairs, ARowWithItsOldValuesGetsThoseOfTheCutover) {
@@ -488,12 +490,12 @@ TEST_F(Repairs, ARowIsLeftAloneOnceTheTenantHasGoneOnInTheSource) {
 }
 
 TEST_F(Repairs, ARoleGetsItsLoginBack) {
-  fleet_.target().Exec("postgres", "ALTER ROLE " + name_ + " NOLOGIN");
+  fleet_.target().Exec("postgres", "ALTER ROLE " + quoted_ + " NOLOGIN");
   ExpectMended("role: ");
 }
 
 TEST_F(Repairs, ADatabaseLetsItsTenantInAgain) {
-  fleet_.target().Exec("postgres", "ALTER DATABASE " + name_ + " ALLOW_CONNECTIONS false");
+  fleet_.target().Exec("postgres", "ALTER DATABASE " + quoted_ + " ALLOW_CONNECTIONS false");
   ExpectMended("database: ");
 }
 
@@ -507,17 +509,17 @@ TEST_F(Repairs, AFreezeThatWasLeftIsLifted) {
 }
 
 TEST_F(Repairs, ADatabaseOfAnotherOwnerOrWithoutOurMarkIsLeftAlone) {
-  fleet_.target().Exec("postgres", "ALTER DATABASE " + name_ + " OWNER TO postgres");
+  fleet_.target().Exec("postgres", "ALTER DATABASE " + quoted_ + " OWNER TO postgres");
   ExpectLeftAlone("database: ", "not touched");
-  fleet_.target().Exec(
-      "postgres", "ALTER DATABASE " + name_ + " OWNER TO " + name_ + "; COMMENT ON DATABASE " + name_ + " IS 'mine'");
+  fleet_.target().Exec("postgres", "ALTER DATABASE " + quoted_ + " OWNER TO " + quoted_ + "; COMMENT ON DATABASE " +
+                                       quoted_ + " IS 'mine'");
   ExpectLeftAlone("database: ", "not touched");
 }
 
 TEST_F(Repairs, WhatIsGoneIsSaidToBeGone) {
-  fleet_.target().Exec("postgres", "ALTER DATABASE " + name_ + " RENAME TO elsewhere");
+  fleet_.target().Exec("postgres", "ALTER DATABASE " + quoted_ + " RENAME TO elsewhere");
   ExpectLeftAlone("database: ", "backup restore");
-  fleet_.target().Exec("postgres", "ALTER ROLE " + name_ + " RENAME TO somebody");
+  fleet_.target().Exec("postgres", "ALTER ROLE " + quoted_ + " RENAME TO somebody");
   ExpectLeftAlone("role: ", "find out who");
 }
 
@@ -531,7 +533,7 @@ TEST_F(Repairs, AProjectUnderWayIsNotRepaired) {
 
 // The coordinator's check and the worker's act are not one: what began in between has raised the fence.
 TEST_F(Repairs, ANewerAttemptEndsARepair) {
-  fleet_.target().Exec("postgres", "ALTER ROLE " + name_ + " NOLOGIN");
+  fleet_.target().Exec("postgres", "ALTER ROLE " + quoted_ + " NOLOGIN");
   fleet_.target().Exec("pgconvoy", "UPDATE pgconvoy.fence SET fence = fence + 1 WHERE project = '" + ref_ + "'");
   const Finished fenced = Cli({"repair", migration_, "--project", ref_, "--mend"});
   EXPECT_NE(fenced.exit_code, 0);

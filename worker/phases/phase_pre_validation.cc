@@ -14,6 +14,7 @@
 #include "worker/phases/registry.h"
 #include "worker/phases/roles.h"
 #include "worker/phases/schema.h"
+#include "worker/phases/transform.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -145,6 +146,9 @@ absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
   }
   if (attempt.has_target()) {
     PGC_RETURN_IF_ERROR(CheckTarget(attempt, checks));
+  }
+  if (attempt.has_transform()) {
+    PGC_RETURN_IF_ERROR(CheckTransform(attempt, checks));
   }
   if (attempt.has_registry() && !attempt.backup_only()) {
     PGC_RETURN_IF_ERROR(CheckRegistry(attempt, checks, *outcome));

@@ -11,6 +11,7 @@
 #include "worker/phases/registry.h"
 #include "worker/phases/roles.h"
 #include "worker/phases/tables.h"
+#include "worker/phases/transform.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -133,6 +134,10 @@ absl::StatusOr<bool> IsFinished(Attempt& attempt) {
 absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   v1::PhaseResult result;
   v1::VerifyResult* const verify = result.mutable_verify();
+  if (attempt.has_transform()) {
+    PGC_RETURN_IF_ERROR(VerifyTransform(attempt, *verify));
+    return result;
+  }
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   PGC_ASSIGN_OR_RETURN(const bool finished, IsFinished(attempt));
   if (finished) {
@@ -169,6 +174,9 @@ absl::StatusOr<v1::PhaseResult> VerifyRollback(Attempt& attempt) {
       return left("role " + attempt.project().user);
     }
     undo->add_undone("role and database are gone");
+  }
+  if (attempt.has_transform()) {
+    PGC_RETURN_IF_ERROR(VerifyTransformUndone(attempt, *undo));
   }
   if (attempt.has_cutover()) {
     // The row itself may have changed since by other hands, and rightly.

@@ -144,8 +144,13 @@ JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE n.nspname = ANY ($1::pg_catalog.name[]) GROUP BY n.nspname, t.typname
 )sql";
 
+// Those that move, or in which tables are changed in place.
 std::string SchemasArray(const v1::Plan& plan) {
-  return TextArray({plan.target().schemas().begin(), plan.target().schemas().end()});
+  std::set<std::string> schemas(plan.target().schemas().begin(), plan.target().schemas().end());
+  for (const v1::Table& table : plan.tables()) {
+    schemas.insert(SplitTable(table.table()).schema);
+  }
+  return TextArray({schemas.begin(), schemas.end()});
 }
 
 absl::Status NoSuchTable(pg::Connection& connection, const TableName& name) {
@@ -259,6 +264,9 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt)
   PGC_ASSIGN_OR_RETURN(schema->sequences, ReadNames(*reader, kSequences, plan));
   PGC_ASSIGN_OR_RETURN(const auto filled_views, ReadNames(*reader, kFilledViews, plan));
   PGC_ASSIGN_OR_RETURN(schema->objects, ListObjects(*reader, plan));
+  if (!attempt.has_target()) {
+    return std::shared_ptr<const SourceSchema>(std::move(schema));
+  }
   PGC_ASSIGN_OR_RETURN(const std::set<int64_t> skipped, SkippedTriggers(*reader, plan));
   PGC_ASSIGN_OR_RETURN(SchemaScripts scripts, DumpSchema(attempt, skipped));
   schema->template_sql = std::move(scripts.laid_first);
