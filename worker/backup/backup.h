@@ -5,7 +5,8 @@
 //          <root>/store-<store id>/<ref>/<fence>/schema.sql
 //          <root>/store-<store id>/<ref>/<fence>/manifest.json
 //          <root>/store-<store id>/<ref>/doomed-<fence>    one that is being removed
-// So stores may share a directory. Table names in file names: every byte outside [A-Za-z0-9_.-] is written as %XX; at most 200 bytes, else a hash.
+// So stores may share a directory.
+// Table names in file names: every byte outside [A-Za-z0-9_.-] is written as %XX; at most 200 bytes, else a hash.
 // Folders are 0700, files 0600. Every file is written, fsynced, then the manifest is written under a temporary name,
 // fsynced, renamed, and the folder fsynced. A write or fsync error ends the backup; it is never retried in place.
 //

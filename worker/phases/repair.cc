@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "common/base/error.h"
 #include "common/base/failpoint.h"
@@ -40,7 +41,7 @@ class Repairer {
     }
     if (attempt_.Result(Phase::kCleanup) != nullptr && attempt_.grant().direction == Direction::kForward) {
       PGC_RETURN_IF_ERROR(Migrated());
-    } else if (attempt_.has_target() && attempt_.grant().direction == Direction::kRollback) {
+    } else if (attempt_.has_credentials() && attempt_.grant().direction == Direction::kRollback) {
       PGC_RETURN_IF_ERROR(Undone());
     }
     return std::move(inspection_);
@@ -83,7 +84,7 @@ class Repairer {
       PGC_RETURN_IF_ERROR(EnsureRegistryTables(*registrar));
       PGC_RETURN_IF_ERROR(Raise(std::move(registrar)));
     }
-    return attempt_.has_target() ? Raise(attempt_.Provisioner()) : absl::OkStatus();
+    return attempt_.has_credentials() ? Raise(attempt_.Provisioner()) : absl::OkStatus();
   }
 
   absl::Status Freeze() {
@@ -103,8 +104,10 @@ class Repairer {
   // ---- a project that stays migrated ---------------------------------------------------------------------------
 
   absl::Status Migrated() {
-    if (attempt_.has_target()) {
+    if (attempt_.has_credentials()) {
       PGC_RETURN_IF_ERROR(Role());
+    }
+    if (attempt_.has_target()) {
       PGC_RETURN_IF_ERROR(Database());
     }
     return attempt_.has_cutover() ? Registry() : absl::OkStatus();
@@ -284,7 +287,10 @@ class Repairer {
 
   absl::Status Undone() {
     PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt_.Provisioner());
-    PGC_ASSIGN_OR_RETURN(const auto databases, ProjectDatabases(*provisioner, attempt_));
+    std::vector<DatabaseInfo> databases;
+    if (attempt_.has_target()) {
+      PGC_ASSIGN_OR_RETURN(databases, ProjectDatabases(*provisioner, attempt_));
+    }
     const std::string by_hand = "see whether anything uses it, then drop it by hand";
     for (const DatabaseInfo& database : databases) {
       if (database.own) {

@@ -36,8 +36,8 @@ FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 )sql";
 
-// $1: a table. Of each column the type under its domains; under an array, the type of its elements with "[]". A type that
-// looks like an array and is none (int2vector) has another subscript function.
+// $1: a table. Of each column the type under its domains; under an array, the type of its elements with "[]". A type
+// that looks like an array and is none (int2vector) has another subscript function.
 constexpr char kTypes[] = R"sql(
 WITH RECURSIVE step AS (
   SELECT a.attnum, a.attname, a.atttypid AS oid, '' AS brackets, 0 AS depth
