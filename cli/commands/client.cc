@@ -185,6 +185,18 @@ absl::StatusOr<v1::VerifyBackupResponse> Client::Call(const v1::VerifyBackupRequ
 absl::StatusOr<v1::ProveConservationResponse> Client::Call(const v1::ProveConservationRequest& request) {
   return impl_->Unary(&Stub::ProveConservation, request, std::nullopt);
 }
+absl::StatusOr<v1::ExportBackupResponse> Client::Call(const v1::ExportBackupRequest& request) {
+  return impl_->Unary(&Stub::ExportBackup, request, std::nullopt);
+}
+absl::StatusOr<v1::PruneBackupsResponse> Client::Call(const v1::PruneBackupsRequest& request) {
+  return impl_->Unary(&Stub::PruneBackups, request, std::nullopt);
+}
+absl::StatusOr<v1::CleanOrphansResponse> Client::Call(const v1::CleanOrphansRequest& request) {
+  return impl_->Unary(&Stub::CleanOrphans, request, std::nullopt);
+}
+absl::StatusOr<v1::RepairProjectResponse> Client::Call(const v1::RepairProjectRequest& request) {
+  return impl_->Unary(&Stub::RepairProject, request, std::nullopt);
+}
 absl::StatusOr<v1::SealedCredential> Client::Call(const v1::GetSealedCredentialRequest& request) {
   return impl_->Unary(&Stub::GetSealedCredential, request);
 }

@@ -67,6 +67,11 @@ class Client {
   absl::StatusOr<v1::VerifyBackupResponse> Call(const v1::VerifyBackupRequest& request);
   // Reads shared tables and every target on a worker, so it has no deadline of its own.
   absl::StatusOr<v1::ProveConservationResponse> Call(const v1::ProveConservationRequest& request);
+  // What workers do to files and servers has no deadline either.
+  absl::StatusOr<v1::ExportBackupResponse> Call(const v1::ExportBackupRequest& request);
+  absl::StatusOr<v1::PruneBackupsResponse> Call(const v1::PruneBackupsRequest& request);
+  absl::StatusOr<v1::CleanOrphansResponse> Call(const v1::CleanOrphansRequest& request);
+  absl::StatusOr<v1::RepairProjectResponse> Call(const v1::RepairProjectRequest& request);
   absl::StatusOr<v1::SealedCredential> Call(const v1::GetSealedCredentialRequest& request);
 
   absl::StatusOr<v1::SubmitMigrationResponse> Submit(const v1::SubmitHeader& header,

@@ -179,10 +179,10 @@ void TaskStreamReactor<Response>::OnDone() {
   // `self` is declared before the lock and so outlives it.
 }
 
+template <typename Response>
 class LinesSink : public TaskSink {
  public:
-  LinesSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response)
-      : reactor_(reactor), response_(response) {}
+  LinesSink(grpc::ServerUnaryReactor* reactor, Response* response) : reactor_(reactor), response_(response) {}
   void OnItems(const v1::TaskResult& result) override {
     for (const std::string& line : result.lines()) {
       response_->add_lines(line);
@@ -192,7 +192,29 @@ class LinesSink : public TaskSink {
 
  private:
   grpc::ServerUnaryReactor* const reactor_;
-  v1::VerifyBackupResponse* const response_;
+  Response* const response_;
+};
+
+class RepairSink : public TaskSink {
+ public:
+  RepairSink(grpc::ServerUnaryReactor* reactor, v1::RepairProjectResponse* response)
+      : reactor_(reactor), response_(response) {}
+  void OnItems(const v1::TaskResult& result) override {
+    for (const v1::ProjectInspection& inspection : result.inspections()) {
+      for (const v1::CheckResult& check : inspection.checks()) {
+        const std::string what = check.name() + ": " + check.message();
+        response_->add_differences(check.remedy().empty() ? what : what + " (" + check.remedy() + ")");
+        if (check.passed()) {
+          response_->add_mended(what);
+        }
+      }
+    }
+  }
+  void OnEnd(const absl::Status& status) override { reactor_->Finish(rpc::ToGrpc(status)); }
+
+ private:
+  grpc::ServerUnaryReactor* const reactor_;
+  v1::RepairProjectResponse* const response_;
 };
 
 class ChecksSink : public TaskSink {
@@ -249,8 +271,20 @@ std::shared_ptr<TaskSink> MakeChecksSink(grpc::ServerUnaryReactor* reactor, v1::
   return std::make_shared<ChecksSink>(reactor, response);
 }
 
-std::shared_ptr<TaskSink> MakeLinesSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response) {
-  return std::make_shared<LinesSink>(reactor, response);
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response) {
+  return std::make_shared<LinesSink<v1::VerifyBackupResponse>>(reactor, response);
+}
+
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::ExportBackupResponse* response) {
+  return std::make_shared<LinesSink<v1::ExportBackupResponse>>(reactor, response);
+}
+
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::CleanOrphansResponse* response) {
+  return std::make_shared<LinesSink<v1::CleanOrphansResponse>>(reactor, response);
+}
+
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::RepairProjectResponse* response) {
+  return std::make_shared<RepairSink>(reactor, response);
 }
 
 }  // namespace pgconvoy::service

@@ -1,5 +1,5 @@
-// The calls that a worker answers: DiscoverProjects, DescribePlan, InspectProjects (streams), VerifyBackup and
-// ProveConservation.
+// The calls that a worker answers: DiscoverProjects, DescribePlan, InspectProjects (streams), and those that wait for one
+// answer.
 #pragma once
 
 #include <functional>
@@ -29,7 +29,10 @@ grpc::ServerWriteReactor<v1::InspectProjectsResponse>* StartInspect(
 // Gathers the checks of a task's inspections.
 std::shared_ptr<TaskSink> MakeChecksSink(grpc::ServerUnaryReactor* reactor, v1::ProveConservationResponse* response);
 
-// Gathers a task's lines into `response` and finishes `reactor` with the task's end. Both are gRPC's.
-std::shared_ptr<TaskSink> MakeLinesSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response);
+// Gathers what a task says into `response` and finishes `reactor` with the task's end. Both are gRPC's.
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response);
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::ExportBackupResponse* response);
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::CleanOrphansResponse* response);
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::RepairProjectResponse* response);
 
 }  // namespace pgconvoy::service

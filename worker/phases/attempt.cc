@@ -28,7 +28,7 @@ Attempt::Attempt(
       reporter_(reporter) {}
 
 absl::Status Attempt::CheckSections() const {
-  if (plan_.has_credentials() && !plan_.has_target() && plan_.credentials().schemas().empty()) {
+  if (plan_.has_credentials() && !backup_only() && !plan_.has_target() && plan_.credentials().schemas().empty()) {
     return MakeError(Verdict::kPermanent, "PGC-PLAN-TARGET", "the plan does not say what its logins are for",
                      "give the plan a target, or list credentials.schemas");
   }

@@ -84,12 +84,18 @@ class Attempt {
   SchemaCache& schemas() { return schemas_; }
 
   bool inspects() const { return grant_.inspects; }
-  bool has_target() const { return plan_.has_target(); }
-  bool has_transform() const {
-    return plan_.has_transform() && plan_.execution().mode() != v1::Execution::BACKUP_ONLY;
+  // Only reads the source and writes a backup.
+  bool backup_only() const { return plan_.execution().mode() == v1::Execution::BACKUP_ONLY; }
+  // Takes no backup but loads an older one; does not read the source.
+  bool restores() const { return plan_.execution().has_restore(); }
+  // Whether this attempt works on one.
+  bool has_target() const { return plan_.has_target() && !backup_only(); }
+  bool has_transform() const { return plan_.has_transform() && !backup_only(); }
+  bool has_cutover() const { return plan_.has_cutover() && !backup_only(); }
+  bool has_registry() const {
+    return plan_.has_registry() && !restores() && (!backup_only() || !plan_.freeze().apply().empty());
   }
-  bool has_registry() const { return plan_.has_registry(); }
-  bool has_credentials() const { return plan_.has_credentials(); }
+  bool has_credentials() const { return plan_.has_credentials() && !backup_only(); }
   // Whether the plan names tables of the source.
   bool has_tables() const { return !plan_.tables().empty(); }
   const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }

@@ -140,7 +140,7 @@ class Describer {
   }
 
   void Credentials() {
-    if (!plan_.has_credentials()) {
+    if (!plan_.has_credentials() || attempt_.backup_only()) {
       return;
     }
     Begin(v1::CREDENTIALS);
@@ -230,7 +230,7 @@ class Describer {
   }
 
   absl::Status Cutover() {
-    if (!plan_.has_cutover()) {
+    if (!attempt_.has_cutover()) {
       return absl::OkStatus();
     }
     Begin(v1::CUTOVER);

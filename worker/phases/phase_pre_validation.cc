@@ -202,7 +202,9 @@ absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt) {
   v1::ChecksResult outcome;
   CheckList checks(attempt, outcome, attempt.plan().execution().skip_pre_validation());
   if (attempt.has_tables()) {
-    PGC_RETURN_IF_ERROR(checks.Group("source", CheckReader(attempt, checks)));
+    if (!attempt.restores()) {
+      PGC_RETURN_IF_ERROR(checks.Group("source", CheckReader(attempt, checks)));
+    }
   }
   if (attempt.has_credentials()) {
     PGC_RETURN_IF_ERROR(checks.Group("provisioner", CheckProvisioner(attempt, checks)));
@@ -212,19 +214,21 @@ absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt) {
   } else if (attempt.has_credentials()) {
     PGC_RETURN_IF_ERROR(checks.Group("access", CheckAccess(attempt, checks)));
   }
-  if (attempt.plan().credentials().has_fallback()) {
+  if (attempt.has_credentials() && attempt.plan().credentials().has_fallback()) {
     PGC_RETURN_IF_ERROR(checks.Group("fallback", CheckFallbackWorks(attempt, checks)));
   }
   if (attempt.has_transform()) {
     PGC_RETURN_IF_ERROR(checks.Group("transform", CheckTransform(attempt, checks)));
   }
-  if (attempt.has_registry()) {
+  if (attempt.has_registry() && !attempt.backup_only()) {
     PGC_RETURN_IF_ERROR(checks.Group("registry", CheckRegistry(attempt, checks, outcome)));
   }
-  if (attempt.plan().has_backup()) {
+  if (attempt.plan().has_backup() && !attempt.restores()) {
     PGC_RETURN_IF_ERROR(checks.Group("backup", CheckBackupFolder(attempt, checks)));
   }
-  PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::PRE));
+  if (!attempt.backup_only()) {
+    PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::PRE));
+  }
   return outcome;
 }
 
