@@ -74,7 +74,7 @@ struct Values {
   std::string backup_id;
   BackupOptions backup;
   BackupCreateOptions backup_create;
-  std::string repair_project;
+  std::string one_project;
   bool mend = false;
   std::string topic;
   // [ID] REF
@@ -324,6 +324,11 @@ class CommandLine {
     CLI::Option* dry = rollback->add_flag("--dry-run", o.dry_run, "Show what would be undone; change nothing");
     rollback->add_flag("--wait", o.wait, "Follow it to its end and show what its verification proved")->excludes(dry);
     rollback->add_flag("--cleanup", o.cleanup, "Then remove the backups as well; waits")->excludes(dry);
+    rollback->add_option("--to-backup", o.to_backup, "Then restore the rows of this backup in place; waits")
+        ->option_text("BACKUP_ID")
+        ->excludes(dry);
+    rollback->add_flag("--emergency", o.emergency, "Now, whatever was written since: --discard-writes --yes --wait")
+        ->excludes(dry);
     rollback->add_flag("--yes", o.yes, "Do not ask");
   }
 
@@ -389,12 +394,14 @@ class CommandLine {
         ->required();
     CLI::App* restore =
         Add(backup, "restore", "backup restore acme-17/42 --plan plan.yaml --database acme_check --wait",
-            "Load a backup into a new database.", [&o](Session& s) { return BackupRestore(s, o); });
+            "Load a backup into a new database, or its rows into the tables of a plan that works in place.",
+            [&o](Session& s) { return BackupRestore(s, o); });
     AddBackupId(restore);
     restore->add_option("--plan", o.plan, "Plan, whose target server gets the database")
         ->option_text("PLAN")
         ->required();
-    restore->add_option("--database", o.database, "Its name; it must not exist")->option_text("NAME")->required();
+    restore->add_option("--database", o.database, "Its name; it must not exist. Not for a plan that works in place")
+        ->option_text("NAME");
     restore->add_option("--user", o.user, "Its owner, a new role; named like the database if not given")
         ->option_text("NAME");
     restore->add_flag("--yes", o.yes, "Do not ask");
@@ -428,12 +435,17 @@ class CommandLine {
     for (CLI::App* command : {list, clean}) {
       command->add_option("PLAN", values_.file, "Plan, a YAML file")->required();
     }
+    CLI::App* changes =
+        Add(&app_, "changes", "changes 7 --project acme-17", "Show the rows that a migration has changed in place.",
+            [this](Session& s) { return Changes(s, values_.steer.migration, values_.one_project); });
+    AddMigrationArgument(changes, values_.steer.migration);
+    changes->add_option("--project", values_.one_project, "One project by its ref")->option_text("REF")->required();
     CLI::App* repair =
         Add(&app_, "repair", "repair 7 --project acme-17 --mend",
             "Compare a project's registry row, role and database with what its migration left.",
-            [this](Session& s) { return Repair(s, values_.steer.migration, values_.repair_project, values_.mend); });
+            [this](Session& s) { return Repair(s, values_.steer.migration, values_.one_project, values_.mend); });
     AddMigrationArgument(repair, values_.steer.migration);
-    repair->add_option("--project", values_.repair_project, "One project by its ref")->option_text("REF")->required();
+    repair->add_option("--project", values_.one_project, "One project by its ref")->option_text("REF")->required();
     repair->add_flag("--mend", values_.mend, "Put right what can be put right without a loss");
   }
 

@@ -243,6 +243,19 @@ absl::StatusOr<v1::DiscoverProjectsResponse> Client::Discover(const std::string&
   return all;
 }
 
+absl::StatusOr<v1::ListChangesResponse> Client::Changes(const v1::ListChangesRequest& request) {
+  grpc::ClientContext context;
+  impl_->SetDeadline(context, std::nullopt);
+  const auto reader = impl_->stub->ListChanges(&context, request);
+  v1::ListChangesResponse all;
+  v1::ListChangesResponse part;
+  while (reader->Read(&part)) {
+    all.MergeFrom(part);
+  }
+  PGC_RETURN_IF_ERROR(Explain(reader->Finish(), impl_->address));
+  return all;
+}
+
 absl::StatusOr<v1::InspectProjectsResponse> Client::Inspect(v1::InspectProjectsRequest request,
                                                             const std::vector<v1::ProjectSpec>& projects) {
   v1::InspectProjectsResponse all;

@@ -78,6 +78,8 @@ class Client {
                                                      const std::vector<v1::ProjectSpec>& projects);
   // Judging the candidates takes as long as it takes; it has no deadline of its own.
   absl::StatusOr<v1::DiscoverProjectsResponse> Discover(const std::string& plan_json, bool detailed);
+  // A worker reads the project's database, so it has no deadline of its own.
+  absl::StatusOr<v1::ListChangesResponse> Changes(const v1::ListChangesRequest& request);
   // In as many calls as the limits ask for. No deadline of its own.
   absl::StatusOr<v1::InspectProjectsResponse> Inspect(v1::InspectProjectsRequest request,
                                                       const std::vector<v1::ProjectSpec>& projects);

@@ -125,6 +125,10 @@ struct SteerOptions {
   // rollback: also remove the backups of what was rolled back.
   bool cleanup = false;
   bool dry_run = false;
+  // rollback: a backup whose rows are restored in place afterwards; implies discard_writes and wait.
+  std::string to_backup;
+  // rollback: discard_writes, yes and wait.
+  bool emergency = false;
 };
 int Pause(Session& session, const SteerOptions& options);
 int Resume(Session& session, const SteerOptions& options);
@@ -167,11 +171,16 @@ int BackupList(Session& session, const std::string& migration, const std::string
 int BackupShow(Session& session, const std::string& backup_id);
 int BackupVerify(Session& session, const std::string& backup_id);
 int BackupExport(Session& session, const BackupOptions& options);
+// Into a new database, or in place where the plan changes databases in place.
 int BackupRestore(Session& session, const BackupOptions& options);
+// Puts the rows of the plan's tables back to what the backup holds, and waits for the end.
+int RestoreInPlace(Session& session, const std::string& backup_id, const v1::Plan& plan);
 int BackupPrune(Session& session, const BackupOptions& options);
 
 int Orphans(Session& session, const std::string& plan, bool clean);
 int Repair(Session& session, const std::string& migration, const std::string& project, bool mend);
+// The rows that a project's transformation has changed.
+int Changes(Session& session, const std::string& migration, const std::string& project);
 
 // ---- credentials.cc --------------------------------------------------------------------------------------------
 

@@ -110,6 +110,7 @@ class MigrationService : public v1::MigrationService::CallbackService {
   grpc::ServerWriteReactor<v1::DescribePlanResponse>* DescribePlan(Context*, const v1::DescribePlanRequest*) override;
   grpc::ServerWriteReactor<v1::InspectProjectsResponse>* InspectProjects(Context*,
                                                                          const v1::InspectProjectsRequest*) override;
+  grpc::ServerWriteReactor<v1::ListChangesResponse>* ListChanges(Context*, const v1::ListChangesRequest*) override;
   Unary* ProveConservation(Context*, const v1::ProveConservationRequest*, v1::ProveConservationResponse*) override;
   Unary* ListBackups(Context*, const v1::ListBackupsRequest*, v1::ListBackupsResponse*) override;
   Unary* VerifyBackup(Context*, const v1::VerifyBackupRequest*, v1::VerifyBackupResponse*) override;
@@ -447,6 +448,17 @@ grpc::ServerWriteReactor<v1::InspectProjectsResponse>* MigrationService::Inspect
   }
   return StartInspect(backend_, broker_,
                       [this, wanted = *request] { return InspectTasks(*backend_.reader, wanted); });
+}
+
+grpc::ServerWriteReactor<v1::ListChangesResponse>* MigrationService::ListChanges(
+    Context*, const v1::ListChangesRequest* request) {
+  if (!backend_.runtime.leading()) {
+    return new FailedStream<v1::ListChangesResponse>(rpc::ToGrpc(Standby()));
+  }
+  return StartListChanges(backend_, broker_, [this, wanted = *request]() -> absl::StatusOr<std::vector<v1::Task>> {
+    PGC_ASSIGN_OR_RETURN(v1::Task task, ChangesTask(*backend_.reader, wanted));
+    return std::vector<v1::Task>{std::move(task)};
+  });
 }
 
 MigrationService::Unary* MigrationService::ProveConservation(Context* context,

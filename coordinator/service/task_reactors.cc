@@ -29,6 +29,10 @@ void Fill(const v1::TaskResult& result, v1::InspectProjectsResponse& response) {
   *response.mutable_inspections() = result.inspections();
 }
 
+void Fill(const v1::TaskResult& result, v1::ListChangesResponse& response) {
+  *response.mutable_changes() = result.changes();
+}
+
 // Streams the results of tasks, which run one after the other, to the client. The broker holds it as long as a task
 // runs, gRPC as long as the call does.
 template <typename Response>
@@ -250,9 +254,11 @@ grpc::ServerWriteReactor<v1::DescribePlanResponse>* StartDescribe(TaskBroker& br
   return StartOne<v1::DescribePlanResponse>(broker, std::move(task));
 }
 
-grpc::ServerWriteReactor<v1::InspectProjectsResponse>* StartInspect(
-    const Backend& backend, TaskBroker& broker, std::function<absl::StatusOr<std::vector<v1::Task>>()> make_tasks) {
-  const auto reactor = TaskStreamReactor<v1::InspectProjectsResponse>::Create(broker);
+namespace {
+
+template <typename Response>
+grpc::ServerWriteReactor<Response>* StartAll(const Backend& backend, TaskBroker& broker, MakeTasks make_tasks) {
+  const auto reactor = TaskStreamReactor<Response>::Create(broker);
   const bool taken = backend.pool.Run([reactor, make_tasks = std::move(make_tasks)] {
     auto tasks = make_tasks();
     if (tasks.ok()) {
@@ -265,6 +271,20 @@ grpc::ServerWriteReactor<v1::InspectProjectsResponse>* StartInspect(
     reactor->OnEnd(MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many calls wait", "try again"));
   }
   return reactor.get();
+}
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::InspectProjectsResponse>* StartInspect(const Backend& backend,
+                                                                    TaskBroker& broker,
+                                                                    MakeTasks make_tasks) {
+  return StartAll<v1::InspectProjectsResponse>(backend, broker, std::move(make_tasks));
+}
+
+grpc::ServerWriteReactor<v1::ListChangesResponse>* StartListChanges(const Backend& backend,
+                                                                    TaskBroker& broker,
+                                                                    MakeTasks make_tasks) {
+  return StartAll<v1::ListChangesResponse>(backend, broker, std::move(make_tasks));
 }
 
 std::shared_ptr<TaskSink> MakeChecksSink(grpc::ServerUnaryReactor* reactor, v1::ProveConservationResponse* response) {

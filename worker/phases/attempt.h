@@ -87,7 +87,9 @@ class Attempt {
   // Only reads the source and writes a backup.
   bool backup_only() const { return plan_.execution().mode() == v1::Execution::BACKUP_ONLY; }
   // Takes no backup but loads an older one; does not read the source.
-  bool restores() const { return plan_.execution().has_restore(); }
+  bool restores() const { return plan_.execution().has_restore() && !plan_.has_transform(); }
+  // Puts rows back in place to what an older backup holds.
+  bool restores_in_place() const { return plan_.execution().has_restore() && plan_.has_transform(); }
   // Whether this attempt works on one.
   bool has_target() const { return plan_.has_target() && !backup_only(); }
   bool has_transform() const { return plan_.has_transform() && !backup_only(); }

@@ -6,6 +6,7 @@
 #include "common/base/text.h"
 #include "common/plan/plan.h"
 #include "worker/phases/backup_tasks.h"
+#include "worker/phases/change_log.h"
 #include "worker/phases/describe.h"
 #include "worker/phases/discover.h"
 #include "worker/phases/inspect.h"
@@ -59,6 +60,7 @@ class TaskRunner {
       case v1::Task::kReconcile: return RunReconcile();
       case v1::Task::kInspect: return Inspect();
       case v1::Task::kProve: return Prove();
+      case v1::Task::kListChanges: return ListChanges();
       default: return MakeError(Verdict::kPermanent, "PGC-TASK-UNKNOWN", "this worker does not know the task");
     }
   }
@@ -109,6 +111,21 @@ class TaskRunner {
     v1::TaskResult result;
     result.add_inspections()->mutable_checks()->Assign(checks.begin(), checks.end());
     Send(std::move(result));
+    return absl::OkStatus();
+  }
+
+  absl::Status ListChanges() {
+    const v1::ListChangesTask& wanted = task_.list_changes();
+    PGC_ASSIGN_OR_RETURN(const auto attempt, inspector_.Look(wanted.project(), wanted.migration_id()));
+    PGC_ASSIGN_OR_RETURN(const auto changes, ChangesOf(*attempt));
+    v1::TaskResult page;
+    for (const v1::RowChange& change : changes) {
+      *page.add_changes() = change;
+      if (page.changes_size() == kProjectsPerMessage) {
+        Send(std::exchange(page, {}));
+      }
+    }
+    Send(std::move(page));
     return absl::OkStatus();
   }
 
