@@ -85,7 +85,10 @@ class Attempt {
     return plan_.has_transform() && plan_.execution().mode() != v1::Execution::BACKUP_ONLY;
   }
   bool has_registry() const { return plan_.has_registry(); }
-  bool has_credentials() const { return plan_.has_credentials(); }
+  bool has_credentials() const {
+    return plan_.has_credentials() && plan_.execution().mode() != v1::Execution::BACKUP_ONLY;
+  }
+  bool has_fallback() const { return has_credentials() && plan_.credentials().has_fallback(); }
   // Whether the plan names tables of the source.
   bool has_tables() const { return !plan_.tables().empty(); }
   const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }

@@ -106,7 +106,7 @@ absl::StatusOr<v1::PhaseResult> RunPostValidation(Attempt& attempt) {
     PGC_RETURN_IF_ERROR(CheckRole(attempt, checks));
     PGC_RETURN_IF_ERROR(CheckLogin(attempt, checks));
   }
-  if (attempt.plan().credentials().has_fallback()) {
+  if (attempt.has_fallback()) {
     PGC_RETURN_IF_ERROR(CheckFallbackUnused(attempt, checks));
   }
   if (attempt.has_target()) {

@@ -151,7 +151,7 @@ absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
   } else if (attempt.has_credentials()) {
     PGC_RETURN_IF_ERROR(CheckAccess(attempt, checks));
   }
-  if (attempt.plan().credentials().has_fallback()) {
+  if (attempt.has_fallback()) {
     PGC_RETURN_IF_ERROR(CheckFallbackWorks(attempt, checks));
   }
   if (attempt.has_transform()) {
