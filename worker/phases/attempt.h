@@ -98,6 +98,7 @@ class Attempt {
     return plan_.has_registry() && !restores() && (!backup_only() || !plan_.freeze().apply().empty());
   }
   bool has_credentials() const { return plan_.has_credentials() && !backup_only(); }
+  bool has_fallback() const { return has_credentials() && plan_.credentials().has_fallback(); }
   // Whether the plan names tables of the source.
   bool has_tables() const { return !plan_.tables().empty(); }
   const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }

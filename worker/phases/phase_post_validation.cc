@@ -165,7 +165,7 @@ absl::StatusOr<v1::ChecksResult> PostChecks(Attempt& attempt) {
   if (attempt.has_credentials()) {
     PGC_RETURN_IF_ERROR(checks.Group("credentials", CheckCredentials(attempt, checks)));
   }
-  if (attempt.plan().credentials().has_fallback()) {
+  if (attempt.has_fallback()) {
     PGC_RETURN_IF_ERROR(checks.Group("fallback", CheckFallbackUnused(attempt, checks)));
   }
   if (attempt.has_target()) {

@@ -214,7 +214,7 @@ absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt) {
   } else if (attempt.has_credentials()) {
     PGC_RETURN_IF_ERROR(checks.Group("access", CheckAccess(attempt, checks)));
   }
-  if (attempt.has_credentials() && attempt.plan().credentials().has_fallback()) {
+  if (attempt.has_fallback()) {
     PGC_RETURN_IF_ERROR(checks.Group("fallback", CheckFallbackWorks(attempt, checks)));
   }
   if (attempt.has_transform()) {
