@@ -61,6 +61,9 @@ struct ProjectNames {
   std::string database;
   std::string user;
   std::string source_database;
+  // Keys of the plan's servers. target_server is empty when the plan has no target.
+  std::string source_server;
+  std::string target_server;
 };
 
 class Attempt {
@@ -81,8 +84,8 @@ class Attempt {
   bool has_target() const { return plan_.has_target(); }
   bool has_transform() const { return plan_.has_transform(); }
   bool has_registry() const { return plan_.has_registry(); }
-  const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }
-  const v1::Server& target_server() const { return plan_.servers().at(plan_.target().server()); }
+  const v1::Server& source_server() const { return plan_.servers().at(project_.source_server); }
+  const v1::Server& target_server() const { return plan_.servers().at(project_.target_server); }
   const v1::Server& registry_server() const { return plan_.servers().at(plan_.registry().server()); }
 
   // Sessions of the shared logins, named after this attempt.

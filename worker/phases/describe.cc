@@ -38,18 +38,18 @@ class Describer {
     phases_.back().add_steps(where.empty() ? what : where + ": " + what);
   }
   std::string Provisioner() const {
-    return plan_.servers().at(plan_.target().server()).provisioner().user() + "@" + plan_.target().server();
+    return attempt_.target_server().provisioner().user() + "@" + attempt_.project().target_server;
   }
   std::string Registrar() const {
     return attempt_.registry_server().registrar().user() + "@" + plan_.registry().server() + "/" +
            plan_.registry().database();
   }
   std::string Reader() const {
-    return attempt_.source_server().reader().user() + "@" + plan_.source().server() + "/" +
+    return attempt_.source_server().reader().user() + "@" + attempt_.project().source_server + "/" +
            attempt_.project().source_database;
   }
   std::string Login() const {
-    return "(attempt's login)@" + plan_.target().server() + "/" + attempt_.project().database;
+    return "(attempt's login)@" + attempt_.project().target_server + "/" + attempt_.project().database;
   }
 
   void Fence() {

@@ -28,7 +28,7 @@ backup::Manifest Header(const Attempt& attempt, const pg::Connection& reader) {
   header.fence = attempt.grant().fence;
   header.migration_id = attempt.grant().migration_id;
   header.plan_hash = attempt.grant().plan_hash;
-  header.source = attempt.plan().source().server() + "/" + attempt.project().source_database;
+  header.source = attempt.project().source_server + "/" + attempt.project().source_database;
   header.server_version = reader.server_version();
   header.snapshot_time = Rfc3339(Clock::System().NowWall());
   return header;

@@ -76,7 +76,7 @@ absl::StatusOr<v1::PhaseResult> RunCredentials(Attempt& attempt) {
   // Sealed and durable before the role exists: there is never a role whose password nobody can open.
   v1::Intent intent;
   intent.set_kind(v1::Intent::ROLE);
-  intent.set_server(attempt.plan().target().server());
+  intent.set_server(attempt.project().target_server);
   intent.set_name(user);
   *intent.mutable_credentials() = *credentials;
   PGC_RETURN_IF_ERROR(attempt.ReportIntent(intent));

@@ -68,7 +68,7 @@ absl::Status Clone(pg::Connection& provisioner, Attempt& attempt, const SchemaCa
   const std::string database = Ident(attempt.names().temporary_database);
   v1::Intent intent;
   intent.set_kind(v1::Intent::DATABASE);
-  intent.set_server(attempt.plan().target().server());
+  intent.set_server(attempt.project().target_server);
   intent.set_name(attempt.names().temporary_database);
   PGC_RETURN_IF_ERROR(attempt.ReportIntent(intent));
   PGC_FAILPOINT("worker.provision.before_create");

@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/plan/plan.h"
+#include "common/plan/server_choice.h"
 #include "worker/backup/backup.h"
 #include "worker/core/sql.h"
 #include "worker/phases/backup_access.h"
@@ -157,12 +158,23 @@ class TaskRunner {
       return absl::OkStatus();
     }
     const auto& live = task_.reconcile().live_refs();
-    PGC_ASSIGN_OR_RETURN(const auto removed, Reconcile(pool_, plan_.servers().at(plan_.target().server()), store_id_,
-                                                       {live.begin(), live.end()}, task_.reconcile().next_fence()));
-    v1::TaskResult result;
-    result.mutable_lines()->Assign(removed.begin(), removed.end());
-    Send(std::move(result));
-    return absl::OkStatus();
+    absl::Status first_failure;
+    for (const std::string& name : plan::PossibleServers(plan_, plan_.target().server())) {
+      const v1::Server& server = plan_.servers().at(name);
+      if (!server.has_provisioner()) {
+        continue;
+      }
+      const auto removed =
+          Reconcile(pool_, server, store_id_, {live.begin(), live.end()}, task_.reconcile().next_fence());
+      // One server that is down keeps nobody from tidying the others.
+      first_failure.Update(removed.status());
+      if (removed.ok()) {
+        v1::TaskResult result;
+        result.mutable_lines()->Assign(removed->begin(), removed->end());
+        Send(std::move(result));
+      }
+    }
+    return first_failure;
   }
 
   const v1::Task& task_;
