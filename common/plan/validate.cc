@@ -174,9 +174,9 @@ void Validator::Needs(const std::string& field, const std::string& server, Login
   }
   // Which server a project needs it on is known when the project is: ProjectCheck.
   const std::string login = kLoginNames[static_cast<size_t>(kind)];
-  checks_.Error(chosen_per_project ? "servers" : "servers." + server + "." + login, "PGC-PLAN-LOGIN",
-                (chosen_per_project ? "no server has a " : "the server needs a ") + login + ", which " +
-                    std::string(why));
+  checks_.Error(
+      chosen_per_project ? "servers" : "servers." + server + "." + login, "PGC-PLAN-LOGIN",
+      (chosen_per_project ? "no server has a " : "the server needs a ") + login + ", which " + std::string(why));
 }
 
 void Validator::Source() {
@@ -331,8 +331,8 @@ void Validator::TableWhere(const std::string& field, const v1::Table& table) {
   if (!table.where().empty()) {
     checks_.ConditionTemplate(field + ".where", table.where());
   }
-  if (FieldChecks::HasPlaceholder(plan_.source().database()) || FieldChecks::HasPlaceholder(plan_.source().server()) ||
-      FieldChecks::HasPlaceholder(table.where())) {
+  if (FieldChecks::HasPlaceholder(plan_.source().database()) ||
+      FieldChecks::HasPlaceholder(plan_.source().server()) || FieldChecks::HasPlaceholder(table.where())) {
     return;
   }
   if (table.where().empty()) {

@@ -4,7 +4,7 @@
 
 namespace pgconvoy::worker {
 
-void CheckList::Add(const std::string& name, bool passed, const std::string& message, bool warning_only) {
+v1::CheckResult& CheckList::Add(const std::string& name, bool passed, const std::string& message, bool warning_only) {
   v1::CheckResult* const check = result_.add_checks();
   check->set_name(name);
   check->set_passed(passed);
@@ -15,6 +15,7 @@ void CheckList::Add(const std::string& name, bool passed, const std::string& mes
       attempt_.warnings.push_back(name + ": " + message);
     }
   }
+  return *check;
 }
 
 absl::Status CheckList::RunPlanChecks(v1::Check::Stage stage) {

@@ -121,9 +121,8 @@ class Describer {
 
   absl::Status Backup() {
     Begin(v1::BACKUP);
-    for (size_t i = 0; i < schema_->tables.size(); ++i) {
-      PGC_ASSIGN_OR_RETURN(const std::string sql,
-                           SourceCopySql(attempt_, plan_.tables(static_cast<int>(i)), schema_->tables[i]));
+    for (const TableInfo& table : schema_->tables) {
+      PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt_, table.entry, table));
       Step(Reader(), sql);
     }
     Step("", "write chunk files and a manifest to " + plan_.backup().directory() + "/" + attempt_.grant().ref + "/");

@@ -36,10 +36,9 @@ backup::Manifest Header(const Attempt& attempt, const pg::Connection& reader) {
 
 absl::Status BackUpTable(Attempt& attempt,
                          pg::Connection& reader,
-                         const v1::Table& table,
                          const TableInfo& info,
                          backup::BackupWriter& writer) {
-  PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, table, info));
+  PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, info.entry, info));
   PGC_RETURN_IF_ERROR(writer.BeginTable(info.name, info.columns));
   const auto digest =
       ReadDigest(attempt, reader, sql, [&writer](std::string_view row) { return writer.AddRow(row); });
@@ -77,9 +76,8 @@ absl::Status ReadEverything(Attempt& attempt,
                             const SourceSchema& schema,
                             backup::BackupWriter& writer) {
   PGC_ASSIGN_OR_RETURN(const auto snapshot, BeginSourceSnapshot(attempt, reader, schema));
-  for (size_t i = 0; i < schema.tables.size(); ++i) {
-    PGC_RETURN_IF_ERROR(
-        BackUpTable(attempt, reader, attempt.plan().tables(static_cast<int>(i)), schema.tables[i], writer));
+  for (const TableInfo& table : schema.tables) {
+    PGC_RETURN_IF_ERROR(BackUpTable(attempt, reader, table, writer));
   }
   PGC_ASSIGN_OR_RETURN(const auto values, ReadSequences(reader, schema));
   std::vector<backup::SequenceEntry> sequences;

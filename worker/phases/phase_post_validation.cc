@@ -51,8 +51,12 @@ absl::Status CheckNobodyElse(Attempt& attempt, CheckList& checks) {
   return absl::OkStatus();
 }
 
-absl::Status CheckOnlyOwnRows(Attempt& attempt, pg::Connection& target, CheckList& checks) {
-  for (const v1::Table& table : attempt.plan().tables()) {
+absl::Status CheckOnlyOwnRows(Attempt& attempt,
+                              const SourceSchema& schema,
+                              pg::Connection& target,
+                              CheckList& checks) {
+  for (const TableInfo& info : schema.tables) {
+    const v1::Table& table = info.entry;
     if (table.where().empty()) {
       continue;
     }
@@ -92,7 +96,7 @@ absl::StatusOr<v1::PhaseResult> RunPostValidation(Attempt& attempt) {
     PGC_RETURN_IF_ERROR(CheckNobodyElse(attempt, checks));
     PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
     const absl::Status done = WithoutForce(attempt, *schema, [&](pg::Connection& target) -> absl::Status {
-      PGC_RETURN_IF_ERROR(CheckOnlyOwnRows(attempt, target, checks));
+      PGC_RETURN_IF_ERROR(CheckOnlyOwnRows(attempt, *schema, target, checks));
       return CheckLinks(attempt, target, checks);
     });
     PGC_RETURN_IF_ERROR(done);

@@ -1,11 +1,15 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "common/base/error.h"
+#include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
 #include "worker/phases/backup_access.h"
 #include "worker/phases/checks.h"
@@ -14,6 +18,7 @@
 #include "worker/phases/registry.h"
 #include "worker/phases/roles.h"
 #include "worker/phases/schema.h"
+#include "worker/phases/uncarried.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -23,6 +28,11 @@ SELECT rolsuper, rolcreatedb, rolcreaterole, rolbypassrls,
        pg_catalog.pg_has_role(CURRENT_USER, 'pg_signal_backend', 'USAGE')
 FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER
 )sql";
+
+constexpr char kDatabaseSize[] = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())";
+// A folder with less can be taken for full.
+constexpr int64_t kLeastRoom = 64 << 20;
+constexpr int64_t kRoomFactor = 2;
 
 constexpr char kMayRead[] = "SELECT pg_catalog.has_table_privilege($1, 'SELECT')";
 constexpr char kMayReadSequence[] = "SELECT pg_catalog.has_sequence_privilege($1, 'SELECT')";
@@ -107,20 +117,124 @@ absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult
   return absl::OkStatus();
 }
 
-absl::Status CheckBackupFolder(const Attempt& attempt, CheckList& checks) {
+std::string MiB(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
+
+// What a whole database takes on disk, twice, because rows and indexes are in two places for a while; 0 for a plan that
+// takes some rows of each table.
+absl::StatusOr<int64_t> RoomNeeded(Attempt& attempt) {
+  if (!plan::IsWholeDatabase(attempt.plan())) {
+    return 0;
+  }
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  PGC_ASSIGN_OR_RETURN(const pg::Result size, reader->Exec(kDatabaseSize));
+  return kRoomFactor * size.Int(0, 0);
+}
+
+absl::Status CheckBackupFolder(Attempt& attempt, int64_t room, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(attempt.plan()));
   const bool writable = ::access(root.c_str(), W_OK | X_OK) == 0;
   checks.Add("backup-folder", writable, "cannot write to " + root + ": " + std::strerror(errno));
   struct statvfs disk {};
   if (writable && ::statvfs(root.c_str(), &disk) == 0) {
     // A backup that does not fit fails by itself; this only says so before anything is made.
-    constexpr int64_t kLeast = 64 << 20;
+    const int64_t needed = std::max(room, kLeastRoom);
     const auto free = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
-    checks.Add("backup-disk", free >= kLeast,
-               "only " + std::to_string(free >> 20) + " MiB are free under " + root + ", " +
-                   std::to_string(kLeast >> 20) + " are needed at the least");
+    const std::string remedy = "free space under " + root + ", or name another folder in backup.directory";
+    v1::CheckResult& check =
+        checks.Add("backup-disk", free >= needed,
+                   "only " + MiB(free) + " are free under " + root + ", " + MiB(needed) + " are needed; " + remedy);
+    check.set_measured(MiB(free));
+    check.set_needed(MiB(needed));
+    check.set_remedy(free >= needed ? "" : remedy);
   }
   return absl::OkStatus();
+}
+
+// No login but a superuser can ask a server how much room it has; the check says what somebody else has to look at.
+void SayTargetRoom(int64_t room, CheckList& checks) {
+  if (room > 0) {
+    v1::CheckResult& check = checks.Add("target-disk", true, "");
+    check.set_measured("unknown: only a superuser can see the server's disk");
+    check.set_needed(MiB(room));
+  }
+}
+
+absl::Status CheckVersions(Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  const int from = reader->server_version() / 10'000;
+  const int to = provisioner->server_version() / 10'000;
+  v1::CheckResult& check = checks.Add(
+      "target-version", to >= from,
+      "the target's version is older: what only PostgreSQL " + std::to_string(from) + " knows will be refused by it",
+      true);
+  check.set_measured(std::to_string(to));
+  check.set_needed(std::to_string(from));
+  return absl::OkStatus();
+}
+
+// Those of one project: a row that refers to another project's would refer to nothing in the target.
+absl::StatusOr<std::string> RowsOf(const Attempt& attempt, const TableInfo& table) {
+  const std::string quoted = SplitTable(table.name).Quoted();
+  if (table.entry.where().empty()) {
+    return quoted;
+  }
+  PGC_ASSIGN_OR_RETURN(const std::string where, plan::RenderSql(table.entry.where(), attempt.values()));
+  return "(SELECT * FROM " + quoted + " WHERE (" + where + "))";
+}
+
+// The foreign keys between moving tables, and a query that counts the violations of each; one round trip for all.
+absl::StatusOr<std::pair<std::vector<const ForeignKey*>, std::string>> CountViolations(const Attempt& attempt,
+                                                                                       const SourceSchema& schema) {
+  std::map<std::string, std::string> rows;
+  for (const TableInfo& table : schema.tables) {
+    PGC_ASSIGN_OR_RETURN(rows[SplitTable(table.name).Quoted()], RowsOf(attempt, table));
+  }
+  std::vector<const ForeignKey*> keys;
+  std::string counts;
+  for (const ForeignKey& key : schema.foreign_keys) {
+    const auto from = rows.find(key.table);
+    const auto to = rows.find(key.referenced);
+    if (key.validated && from != rows.end() && to != rows.end()) {
+      counts += (keys.empty() ? "SELECT " : ", ") + ViolationsSql(key, from->second, to->second);
+      keys.push_back(&key);
+    }
+  }
+  return std::pair(keys, counts);
+}
+
+absl::Status CheckForeignKeys(Attempt& attempt, const SourceSchema& schema, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const auto counted, CountViolations(attempt, schema));
+  const auto& [keys, sql] = counted;
+  if (keys.empty()) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  const auto counts = reader->Exec(sql);
+  if (!counts.ok()) {
+    return Annotate(counts.status(), "looking for rows that violate foreign keys");
+  }
+  const bool tolerant = attempt.plan().target().violated_foreign_keys() == v1::Target::NOT_VALID;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const int column = static_cast<int>(i);
+    const std::string remedy = tolerant && !keys[i]->partitioned
+                                   ? "it arrives as NOT VALID, so that it holds for new rows only"
+                                   : "correct these rows in the source, or see target.violated_foreign_keys";
+    v1::CheckResult& check = checks.Add(
+        "foreign-key:" + keys[i]->table + "." + keys[i]->name, counts->Int(0, column) == 0,
+        counts->Text(0, column) + " row(s) refer to nothing; " + remedy, tolerant && !keys[i]->partitioned);
+    check.set_measured(counts->Text(0, column));
+    check.set_needed("0");
+  }
+  return absl::OkStatus();
+}
+
+// What concerns the moving rows and the place that they go to.
+absl::Status CheckMove(Attempt& attempt, const SourceSchema& schema, CheckList& checks) {
+  PGC_RETURN_IF_ERROR(CheckTarget(attempt, checks));
+  PGC_RETURN_IF_ERROR(CheckVersions(attempt, checks));
+  // Unreadable tables have been named already; counting in them would only fail.
+  return checks.Verdict().ok() ? CheckForeignKeys(attempt, schema, checks) : absl::OkStatus();
 }
 
 }  // namespace
@@ -129,16 +243,21 @@ absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
   v1::PhaseResult result;
   v1::ChecksResult* const outcome = result.mutable_checks();
   CheckList checks(attempt, *outcome);
+  if (plan::IsWholeDatabase(attempt.plan())) {
+    PGC_RETURN_IF_ERROR(RefuseUncarried(attempt));
+  }
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   PGC_RETURN_IF_ERROR(CheckReader(attempt, *schema, checks));
   if (attempt.has_target()) {
-    PGC_RETURN_IF_ERROR(CheckTarget(attempt, checks));
+    PGC_RETURN_IF_ERROR(CheckMove(attempt, *schema, checks));
   }
   if (attempt.has_registry()) {
     PGC_RETURN_IF_ERROR(CheckRegistry(attempt, checks, *outcome));
   }
   if (attempt.plan().has_backup()) {
-    PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, checks));
+    PGC_ASSIGN_OR_RETURN(const int64_t room, RoomNeeded(attempt));
+    PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, room, checks));
+    SayTargetRoom(room, checks);
   }
   PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::PRE));
   PGC_RETURN_IF_ERROR(checks.Verdict());
