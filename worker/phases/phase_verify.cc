@@ -7,6 +7,7 @@
 #include "worker/backup/backup.h"
 #include "worker/core/sql.h"
 #include "worker/phases/backup_access.h"
+#include "worker/phases/control.h"
 #include "worker/phases/databases.h"
 #include "worker/phases/exact.h"
 #include "worker/phases/phases.h"
@@ -23,15 +24,6 @@ constexpr size_t kMaxNamed = 5;
 constexpr char kFinished[] = "SELECT finished FROM pgconvoy.load FOR UPDATE";
 constexpr char kSetFinished[] = "UPDATE pgconvoy.load SET finished = true";
 
-// work_mem, "my"."setting": each part is a name.
-std::string SettingName(const std::string& name) {
-  std::string quoted;
-  for (const std::string& part : SplitName(name)) {
-    quoted += (quoted.empty() ? "" : ".") + Ident(part);
-  }
-  return quoted;
-}
-
 // Where the plan allows it, a foreign key that rows of the source violated holds for new rows only.
 absl::Status AddForeignKeys(Attempt& attempt, pg::Connection& target, const SourceSchema& schema) {
   const bool tolerant = attempt.plan().target().violated_foreign_keys() == v1::Target::NOT_VALID;
@@ -45,17 +37,6 @@ absl::Status AddForeignKeys(Attempt& attempt, pg::Connection& target, const Sour
     if (const absl::Status added = target.ExecScript(AddConstraintSql(key, not_valid)); !added.ok()) {
       return Annotate(added, "adding foreign key " + key.name + " of " + key.table);
     }
-  }
-  return absl::OkStatus();
-}
-
-// FROM CURRENT takes over the value exactly as the server prints it; the session's own settings come back with the end
-// of the transaction.
-absl::Status SetDatabaseSettings(Attempt& attempt, pg::Connection& target, const SourceSchema& schema) {
-  for (const auto& [name, value] : schema.settings) {
-    PGC_RETURN_IF_ERROR(target.Exec("SELECT pg_catalog.set_config($1, $2, true)", {name, value}).status());
-    PGC_RETURN_IF_ERROR(target.ExecScript("ALTER DATABASE " + Ident(attempt.project().database) + " SET " +
-                                          SettingName(name) + " FROM CURRENT"));
   }
   return absl::OkStatus();
 }
@@ -75,7 +56,6 @@ absl::Status Finish(Attempt& attempt, pg::Connection& target, const SourceSchema
     }
   }
   PGC_RETURN_IF_ERROR(target.Exec(kSetFinished).status());
-  PGC_RETURN_IF_ERROR(SetDatabaseSettings(attempt, target, schema));
   PGC_FAILPOINT("worker.verify.before_finish");
   return transaction->Commit();
 }
@@ -214,6 +194,20 @@ absl::Status CompareWithSource(Attempt& attempt,
   return same;
 }
 
+// By the provisioner, because a server may have granted it settings that a plain owner may not make.
+absl::Status SetDatabaseSettings(Attempt& attempt, const SourceSchema& schema) {
+  if (schema.settings.empty()) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  return InFencedTransaction(*provisioner, attempt, [&](pg::Connection& connection) -> absl::Status {
+    for (const auto& [name, value] : schema.settings) {
+      PGC_RETURN_IF_ERROR(SetOnDatabase(connection, attempt.project().database, name, value));
+    }
+    return absl::OkStatus();
+  });
+}
+
 absl::StatusOr<bool> IsFinished(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
   PGC_ASSIGN_OR_RETURN(const pg::Result finished, target->Exec("SELECT finished FROM pgconvoy.load"));
@@ -240,6 +234,7 @@ absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
   PGC_RETURN_IF_ERROR(Finish(attempt, *target, *schema));
+  PGC_RETURN_IF_ERROR(SetDatabaseSettings(attempt, *schema));
   PGC_RETURN_IF_ERROR(CompareWithSource(attempt, *schema, *target, *verify));
   return result;
 }

@@ -8,6 +8,7 @@
 #include "common/pg/pg_error.h"
 #include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
+#include "worker/phases/databases.h"
 #include "worker/phases/schema.h"
 
 namespace pgconvoy::worker {
@@ -19,7 +20,7 @@ constexpr size_t kMaxNamed = 5;
 constexpr int kOwnedPublic = 150000;
 
 // Kind and name of what stands in the way. Objects from 16384 on are the user's; what belongs to an extension comes and
-// goes with it.
+// goes with it (dependency 'e'), and so do the functions of a range type ('i').
 constexpr char kRefused[] = R"sql(
 WITH member AS MATERIALIZED (
   SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'
@@ -28,7 +29,9 @@ WITH member AS MATERIALIZED (
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
   WHERE p.oid >= 16384
-    AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND m.objid = p.oid)
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                    WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
+                      AND d.deptype IN ('e', 'i'))
 ), typ AS MATERIALIZED (
   SELECT t.*, n.nspname || '.' || t.typname AS name
   FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
@@ -164,7 +167,7 @@ WITH owned AS (
 SELECT r.rolname, pg_catalog.count(*) FROM owned o JOIN pg_catalog.pg_roles r ON r.oid = o.owner
 WHERE o.oid >= 16384
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e')
+                  WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype IN ('e', 'i'))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                   WHERE o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = o.oid
                     AND (n.nspname = 'pgconvoy' OR n.nspname ~ '^pg_'))
@@ -285,28 +288,30 @@ absl::Status AddMissing(pg::Connection& reader, pg::Connection& target, Found& f
   return absl::OkStatus();
 }
 
-// The provisioner may set what a plain owner may, so the target's server itself says what it takes.
-absl::Status TrySetting(pg::Connection& target, const std::string& name, const std::string& value, Found& found) {
+// The target's server itself says what it takes from the provisioner: on its own database, and never committed.
+absl::Status TrySetting(
+    Attempt& attempt, pg::Connection& target, const std::string& name, const std::string& value, Found& found) {
   const bool changes_role = name == "role" || name == "session_authorization";
   if (!changes_role) {
-    PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target, "READ ONLY"));
-    const auto set = target.Exec("SELECT pg_catalog.set_config($1, $2, true)", {name, value});
-    if (set.ok() || VerdictOf(set.status()) != Verdict::kPermanent) {
-      return set.status();
+    PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));
+    const absl::Status set = SetOnDatabase(target, attempt.target_server().control_database(), name, value);
+    if (set.ok() || VerdictOf(set) != Verdict::kPermanent) {
+      return set;
     }
   }
-  found["setting that the target refuses to a plain login"].push_back(name);
+  found["setting that the target's provisioner may not make (from PostgreSQL 15 on: GRANT SET ON PARAMETER)"]
+      .push_back(name);
   return absl::OkStatus();
 }
 
-absl::Status AddSettings(pg::Connection& reader, pg::Connection& target, Found& found) {
+absl::Status AddSettings(Attempt& attempt, pg::Connection& reader, pg::Connection& target, Found& found) {
   PGC_ASSIGN_OR_RETURN(auto settings, DatabaseSettings(reader));
   PGC_ASSIGN_OR_RETURN(const pg::Result of_functions, reader.Exec(kFunctionSettings));
   for (int row = 0; row < of_functions.rows(); ++row) {
     settings.emplace_back(of_functions.Text(row, 0), of_functions.Text(row, 1));
   }
   for (const auto& [name, value] : settings) {
-    PGC_RETURN_IF_ERROR(TrySetting(target, name, value, found));
+    PGC_RETURN_IF_ERROR(TrySetting(attempt, target, name, value, found));
   }
   return absl::OkStatus();
 }
@@ -332,7 +337,7 @@ absl::Status RefuseUncarried(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(Found found, KindsAndNames(*reader, kRefused));
   PGC_RETURN_IF_ERROR(AddOwners(*reader, found));
   PGC_RETURN_IF_ERROR(AddMissing(*reader, *target, found));
-  PGC_RETURN_IF_ERROR(AddSettings(*reader, *target, found));
+  PGC_RETURN_IF_ERROR(AddSettings(attempt, *reader, *target, found));
   PGC_RETURN_IF_ERROR(Refuse(found));
   PGC_ASSIGN_OR_RETURN(const Found warned, KindsAndNames(*reader, kWarnings));
   for (const auto& [kind, names] : warned) {
