@@ -31,6 +31,7 @@ class Installation {
   PgCluster& store() { return *store_; }
   // Refs of the seeded projects, in order.
   const std::vector<std::string>& refs() const { return refs_; }
+  const std::map<std::string, std::string>& attributes(const std::string& ref) const { return attributes_.at(ref); }
   const std::string& folder() const { return folder_.path(); }
   const std::string& backup_dir() const { return backup_dir_; }
   const Secret& private_key() const { return keys_.private_key; }

@@ -294,7 +294,8 @@ absl::Status TrySetting(
   const bool changes_role = name == "role" || name == "session_authorization";
   if (!changes_role) {
     PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));
-    const absl::Status set = SetOnDatabase(target, attempt.target_server().control_database(), name, value);
+    PGC_ASSIGN_OR_RETURN(const pg::Result control, target.Exec("SELECT pg_catalog.current_database()"));
+    const absl::Status set = SetOnDatabase(target, control.Text(0, 0), name, value);
     if (set.ok() || VerdictOf(set) != Verdict::kPermanent) {
       return set;
     }
@@ -304,14 +305,14 @@ absl::Status TrySetting(
   return absl::OkStatus();
 }
 
-absl::Status AddSettings(Attempt& attempt, pg::Connection& reader, pg::Connection& target, Found& found) {
+absl::Status AddSettings(pg::Connection& reader, pg::Connection& target, Found& found) {
   PGC_ASSIGN_OR_RETURN(auto settings, DatabaseSettings(reader));
   PGC_ASSIGN_OR_RETURN(const pg::Result of_functions, reader.Exec(kFunctionSettings));
   for (int row = 0; row < of_functions.rows(); ++row) {
     settings.emplace_back(of_functions.Text(row, 0), of_functions.Text(row, 1));
   }
   for (const auto& [name, value] : settings) {
-    PGC_RETURN_IF_ERROR(TrySetting(attempt, target, name, value, found));
+    PGC_RETURN_IF_ERROR(TrySetting(target, name, value, found));
   }
   return absl::OkStatus();
 }
@@ -337,7 +338,7 @@ absl::Status RefuseUncarried(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(Found found, KindsAndNames(*reader, kRefused));
   PGC_RETURN_IF_ERROR(AddOwners(*reader, found));
   PGC_RETURN_IF_ERROR(AddMissing(*reader, *target, found));
-  PGC_RETURN_IF_ERROR(AddSettings(attempt, *reader, *target, found));
+  PGC_RETURN_IF_ERROR(AddSettings(*reader, *target, found));
   PGC_RETURN_IF_ERROR(Refuse(found));
   PGC_ASSIGN_OR_RETURN(const Found warned, KindsAndNames(*reader, kWarnings));
   for (const auto& [kind, names] : warned) {

@@ -1,4 +1,5 @@
 -- Rows of project number :n; the same number gives the same rows in every run.
+\getenv n PGCONVOY_DEMO_NUMBER
 BEGIN;
 SET LOCAL synchronous_commit = off;
 SET LOCAL ROLE legacy_app;

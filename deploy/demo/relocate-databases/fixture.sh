@@ -20,7 +20,7 @@ seed() {
     sql old postgres -c "CREATE DATABASE vision_$ref TEMPLATE seeded OWNER legacy_app" \
       -c "ALTER DATABASE vision_$ref SET search_path = app, public" \
       -c "ALTER DATABASE vision_$ref SET app.project = '$ref'"
-    sql old "vision_$ref" -v "n=$n" -f "$fixture/40_seed.sql" -o /dev/null
+    PGCONVOY_DEMO_NUMBER=$n sql old "vision_$ref" -f "$fixture/40_seed.sql" -o /dev/null
     sql old registry -c "INSERT INTO public.projects (ref, name, server, database_name, database_user)
                          VALUES ('$ref', 'Project $n', 'old', 'vision_$ref', 'legacy_app')"
     echo "$ref" >>"$work/refs"
