@@ -52,12 +52,35 @@ ProjectCheck::ProjectCheck(const v1::Plan& plan) {
   }
   for (int i = 0; i < plan.tables_size(); ++i) {
     Use(Item("tables", i) + ".where", plan.tables(i).where());
+    for (int c = 0; c < plan.tables(i).columns_size(); ++c) {
+      Use(Item(Item("tables", i) + ".columns", c) + ".expression", plan.tables(i).columns(c).expression());
+    }
   }
   for (const auto& [column, value] : std::map(plan.cutover().set().begin(), plan.cutover().set().end())) {
     Use("cutover.set." + column, value);
   }
+  UseTransform(plan.transform());
   for (int i = 0; i < plan.checks_size(); ++i) {
     Use(Item("checks", i) + ".sql", plan.checks(i).sql());
+  }
+}
+
+void ProjectCheck::UseTransform(const v1::Transform& transform) {
+  for (int i = 0; i < transform.prepare_size(); ++i) {
+    Use(Item("transform.prepare", i) + ".apply", transform.prepare(i).apply());
+    Use(Item("transform.prepare", i) + ".undo", transform.prepare(i).undo());
+  }
+  for (int i = 0; i < transform.changes_size(); ++i) {
+    Use(Item("transform.changes", i), transform.changes(i));
+  }
+  for (int i = 0; i < transform.finish_size(); ++i) {
+    Use(Item("transform.finish", i) + ".apply", transform.finish(i).apply());
+    Use(Item("transform.finish", i) + ".undo", transform.finish(i).undo());
+  }
+  for (int i = 0; i < transform.policies_size(); ++i) {
+    for (int c = 0; c < transform.policies(i).create_size(); ++c) {
+      Use(Item(Item("transform.policies", i) + ".create", c), transform.policies(i).create(c));
+    }
   }
 }
 

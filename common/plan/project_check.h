@@ -47,6 +47,7 @@ class ProjectCheck {
   };
 
   void Use(const std::string& field, const std::string& text);
+  void UseTransform(const v1::Transform& transform);
   void AddName(const std::string& field, const std::string& text, const std::string& server, const std::string& what);
   absl::Status CheckServers(const Values& values) const;
   absl::Status CheckAttributes(const std::string& ref, const Values& attributes) const;

@@ -2,6 +2,7 @@
 #include <array>
 #include <map>
 
+#include "absl/strings/ascii.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
 #include "common/plan/conninfo.h"
@@ -78,8 +79,12 @@ class Validator {
   void TableWhere(const std::string& field, const v1::Table& table);
   void TableSchema(const std::string& field, const v1::Table& table);
   void TableColumns(const std::string& field, const v1::Table& table);
+  void CarriedColumns(const std::string& field, const v1::Table& table);
   void ColumnNames(const std::string& field, const google::protobuf::RepeatedPtrField<std::string>& names);
   void TableExceptions(const std::string& field, const v1::Table& table);
+  void TransformSection();
+  void Steps(const std::string& field, const google::protobuf::RepeatedPtrField<v1::Step>& steps);
+  void PolicyReplacements();
   void Links();
   void LinkEnd(const std::string& field, const std::string& end);
   void BackupSection();
@@ -275,6 +280,9 @@ void Validator::Target() {
 }
 
 void Validator::FreezeSection() {
+  if (!plan_.has_freeze() && !plan_.has_target()) {
+    return;
+  }
   if (!plan_.has_freeze()) {
     checks_.Warning("freeze", "PGC-PLAN-NO-FREEZE", "the plan does not stop the project's writes",
                     "a project that writes during its migration will fail at CUTOVER; name statements, or set "
@@ -332,7 +340,8 @@ void Validator::TableWhere(const std::string& field, const v1::Table& table) {
     checks_.ConditionTemplate(field + ".where", table.where());
   }
   if (FieldChecks::HasPlaceholder(plan_.source().database()) ||
-      FieldChecks::HasPlaceholder(plan_.source().server()) || FieldChecks::HasPlaceholder(table.where())) {
+      FieldChecks::HasPlaceholder(plan_.source().server()) || FieldChecks::HasPlaceholder(table.where()) ||
+      plan_.has_transform()) {
     return;
   }
   if (table.where().empty()) {
@@ -370,20 +379,26 @@ void Validator::ColumnNames(const std::string& field, const google::protobuf::Re
   }
 }
 
-void Validator::TableColumns(const std::string& field, const v1::Table& table) {
+void Validator::CarriedColumns(const std::string& field, const v1::Table& table) {
   ColumnNames(field + ".exclude_columns", table.exclude_columns());
   ColumnNames(field + ".only_columns", table.only_columns());
   if (!table.exclude_columns().empty() && !table.only_columns().empty()) {
     checks_.Error(field + ".only_columns", "PGC-PLAN-TABLE", "only_columns and exclude_columns exclude each other",
                   "keep the one that is shorter");
   }
-  if (IsPattern(table.table()) && (!table.exclude_columns().empty() || !table.only_columns().empty())) {
+  const bool names_columns =
+      table.exclude_columns_size() > 0 || table.only_columns_size() > 0 || table.columns_size() > 0;
+  if (IsPattern(table.table()) && names_columns) {
     checks_.Error(field + ".table", "PGC-PLAN-TABLE", "columns are chosen for one table, not for a pattern",
                   "list the table by itself, and in `except` of the pattern");
   }
 }
 
 void Validator::TableExceptions(const std::string& field, const v1::Table& table) {
+  if (IsPattern(table.table()) && plan_.has_transform()) {
+    checks_.Error(field + ".table", "PGC-PLAN-TABLE", "what is changed in place is named, not found by a pattern",
+                  "list the tables");
+  }
   for (int i = 0; i < table.except_size(); ++i) {
     const std::string item = Item(field + ".except", i);
     if (checks_.Required(item, table.except(i))) {
@@ -393,6 +408,33 @@ void Validator::TableExceptions(const std::string& field, const v1::Table& table
   if (!table.except().empty() && !IsPattern(table.table())) {
     checks_.Error(field + ".except", "PGC-PLAN-TABLE", "only a pattern can have exceptions",
                   "leave the table out of the plan instead");
+  }
+}
+
+void Validator::TableColumns(const std::string& field, const v1::Table& table) {
+  std::set<std::string> names;
+  for (int c = 0; c < table.columns_size(); ++c) {
+    const v1::Column& column = table.columns(c);
+    const std::string item = Item(field + ".columns", c);
+    if (checks_.Required(item + ".name", column.name())) {
+      checks_.PlainName(item + ".name", column.name());
+      if (!names.insert(column.name()).second) {
+        checks_.Error(item + ".name", "PGC-PLAN-DUPLICATE", "the column is listed twice");
+      }
+    }
+    if (column.expression().empty() == column.values().empty()) {
+      checks_.Error(item, "PGC-PLAN-COLUMN", "a column needs exactly one of expression and values");
+    }
+    if (!column.expression().empty()) {
+      checks_.ConditionTemplate(item + ".expression", column.expression());
+    }
+    if (column.values().empty() && column.on_unmapped() != v1::Column::ON_UNMAPPED_UNSPECIFIED) {
+      checks_.Error(item + ".on_unmapped", "PGC-PLAN-COLUMN", "on_unmapped belongs to values");
+    }
+  }
+  if (table.unchanged() && (!plan_.has_transform() || !table.columns().empty())) {
+    checks_.Error(field + ".unchanged", "PGC-PLAN-COLUMN",
+                  plan_.has_transform() ? "the table has columns that change" : "the plan has no transform");
   }
 }
 
@@ -407,10 +449,73 @@ void Validator::Tables() {
     }
     TableWhere(field, table);
     TableColumns(field, table);
+    CarriedColumns(field, table);
     TableExceptions(field, table);
   }
-  if (!plan_.tables().empty() && !plan_.has_backup()) {
+  if (!plan_.tables().empty() && !plan_.has_backup() && !plan_.execution().skip_backup()) {
     checks_.Error("backup", "PGC-PLAN-REQUIRED", "tables move only through a backup");
+  }
+}
+
+void Validator::Steps(const std::string& field, const google::protobuf::RepeatedPtrField<v1::Step>& steps) {
+  for (int i = 0; i < steps.size(); ++i) {
+    for (const auto& [part, sql] : {std::pair{".apply", steps[i].apply()}, std::pair{".undo", steps[i].undo()}}) {
+      if (checks_.Required(Item(field, i) + part, sql)) {
+        checks_.SqlTemplate(Item(field, i) + part, sql);
+      }
+    }
+  }
+}
+
+void Validator::PolicyReplacements() {
+  std::set<std::string> seen;
+  for (int i = 0; i < plan_.transform().policies_size(); ++i) {
+    const v1::PolicyReplacement& policies = plan_.transform().policies(i);
+    const std::string field = Item("transform.policies", i);
+    if (checks_.Required(field + ".table", policies.table()) &&
+        checks_.Qualified(field + ".table", policies.table(), 2) &&
+        !seen.insert(Key(policies.table(), 2, 2)).second) {
+      checks_.Error(field + ".table", "PGC-PLAN-DUPLICATE", "the table's policies are replaced twice");
+    }
+    for (int c = 0; c < policies.create_size(); ++c) {
+      const std::string item = Item(field + ".create", c);
+      checks_.SqlTemplate(item, policies.create(c));
+      if (!absl::AsciiStrToLower(policies.create(c)).starts_with("create policy ")) {
+        checks_.Error(item, "PGC-PLAN-POLICY", "not a CREATE POLICY statement");
+      }
+    }
+  }
+}
+
+void Validator::TransformSection() {
+  if (plan_.execution().skip_backup() && !plan_.has_transform()) {
+    checks_.Error("execution.skip_backup", "PGC-PLAN-RANGE", "every row of a target comes from the backup",
+                  "remove skip_backup");
+  }
+  if (!plan_.has_transform()) {
+    return;
+  }
+  const v1::Transform& transform = plan_.transform();
+  if (plan_.has_target()) {
+    checks_.Error("transform", "PGC-PLAN-TRANSFORM", "a plan changes in place or copies to a target, not both");
+  }
+  if (plan_.tables().empty()) {
+    checks_.Error("tables", "PGC-PLAN-REQUIRED", "the tables that change must be listed",
+                  "they are backed up, and their changes are logged");
+  }
+  Needs("source.server", plan_.source().server(), LoginKind::kTransformer, "changes the database in place");
+  Steps("transform.prepare", transform.prepare());
+  Steps("transform.finish", transform.finish());
+  PolicyReplacements();
+  for (int i = 0; i < transform.changes_size(); ++i) {
+    checks_.SqlTemplate(Item("transform.changes", i), transform.changes(i));
+  }
+  const bool columns = std::any_of(plan_.tables().begin(), plan_.tables().end(),
+                                   [](const v1::Table& table) { return !table.columns().empty(); });
+  if (!columns && transform.changes().empty() && transform.policies().empty() && transform.prepare().empty() &&
+      transform.finish().empty()) {
+    checks_.Error("transform", "PGC-PLAN-REQUIRED", "the transformation does nothing",
+                  "name changes, policies, steps, or columns of tables");
   }
 }
 
@@ -527,6 +632,7 @@ std::vector<Problem> Validator::Run() && {
   FreezeSection();
   CredentialsSection();
   Tables();
+  TransformSection();
   Links();
   BackupSection();
   CutoverSection();

@@ -101,10 +101,22 @@ void Installation::AddProject(const std::string& ref, const std::map<std::string
   attributes_[ref] = attributes;
 }
 
-void Installation::RunPsql(PgCluster& cluster, const std::string& database, const std::string& file) {
-  const Finished done = RunToEnd({.argv = {"/usr/bin/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d",
-                                           cluster.SocketConninfo(database), "-f", SourceFile(file)},
-                                  .env = env_});
+void Installation::RunPsql(PgCluster& cluster,
+                           const std::string& database,
+                           const std::string& file,
+                           const std::vector<std::string>& variables) {
+  std::vector<std::string> argv = {
+      "/usr/bin/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", cluster.SocketConninfo(database)};
+  for (const std::string& variable : variables) {
+    const std::string role = "role=";
+    if (variable.starts_with(role)) {
+      argv.insert(argv.end(), {"-c", "SET ROLE " + variable.substr(role.size())});
+    } else {
+      argv.insert(argv.end(), {"-v", variable});
+    }
+  }
+  argv.insert(argv.end(), {"-f", SourceFile(file)});
+  const Finished done = RunToEnd({.argv = argv, .env = env_});
   if (done.exit_code != 0) {
     throw std::runtime_error(file + ": " + done.err);
   }

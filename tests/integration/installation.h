@@ -59,6 +59,9 @@ class Installation {
 
   // Submits these refs (default: all) with the attributes that AddProject gave them; returns the migration's id.
   std::string Submit(std::vector<std::string> refs = {});
+  void SetAttribute(const std::string& ref, const std::string& name, const std::string& value) {
+    attributes_[ref][name] = value;
+  }
   v1::Migration Get(const std::string& migration);
   v1::Project GetProject(const std::string& migration, const std::string& ref);
   // Waits until the migration has ended; throws with what is left to do when it has not after `seconds`.
@@ -78,8 +81,12 @@ class Installation {
   void LoadShippedPlan(const std::string& name);
   // Puts a new password into the environment under each name.
   void MakePasswords(const std::vector<std::string>& names);
-  // Runs a file of the source tree with psql as the superuser; env() is its environment.
-  void RunPsql(PgCluster& cluster, const std::string& database, const std::string& file);
+  // Runs a file of the source tree with psql as the superuser; env() is its environment. `variables`: name=value; "role"
+  // is the role to act as.
+  void RunPsql(PgCluster& cluster,
+               const std::string& database,
+               const std::string& file,
+               const std::vector<std::string>& variables = {});
   void AddProject(const std::string& ref, const std::map<std::string, std::string>& attributes = {});
 
  private:

@@ -77,8 +77,8 @@ std::string FirstLineThatDiffers(const std::string& a, const std::string& b) {
 Relocation::Relocation(const Options& options) : Installation(options.lease_ttl) {
   servers_["old"] = std::make_unique<PgCluster>(PgClusterOptions{.major = options.old_version});
   servers_["new"] = std::make_unique<PgCluster>(PgClusterOptions{.major = options.new_version});
-  MakePasswords({"PGCONVOY_OLD_READER_PASSWORD", "PGCONVOY_OLD_REGISTRAR_PASSWORD", "PGCONVOY_NEW_PROVISIONER_PASSWORD",
-                 "PGCONVOY_DEMO_TENANT_PASSWORD"});
+  MakePasswords({"PGCONVOY_OLD_READER_PASSWORD", "PGCONVOY_OLD_REGISTRAR_PASSWORD",
+                 "PGCONVOY_NEW_PROVISIONER_PASSWORD", "PGCONVOY_DEMO_TENANT_PASSWORD"});
   env()["PGCONVOY_OLD_CONNINFO"] = old_server().TcpConninfo();
   env()["PGCONVOY_NEW_CONNINFO"] = new_server().TcpConninfo();
   SeedRegistry();
@@ -137,8 +137,8 @@ std::string Relocation::Dump(const std::string& name, const std::string& ref) {
 
 std::string Relocation::WhyNotRelocated(const std::string& ref, const std::string& from, const std::string& to) {
   PgCluster& target = server(to);
-  if (target.QueryValue("postgres",
-                        "SELECT count(*) FROM pg_database WHERE datname = '" + database(ref) + "'") != "1") {
+  if (target.QueryValue("postgres", "SELECT count(*) FROM pg_database WHERE datname = '" + database(ref) + "'") !=
+      "1") {
     return ref + ": there is no target database";
   }
   const std::string there = Dump(from, ref);
@@ -147,11 +147,14 @@ std::string Relocation::WhyNotRelocated(const std::string& ref, const std::strin
     return ref + ": " + FirstLineThatDiffers(there, here);
   }
   const std::string login = target.QueryValue(
-      "postgres", "SELECT r.rolname || ' ' || r.rolpassword FROM pg_database d JOIN pg_authid r ON r.oid = d.datdba "
-                  "WHERE r.rolcanlogin AND d.datname = '" + database(ref) + "'");
+      "postgres",
+      "SELECT r.rolname || ' ' || r.rolpassword FROM pg_database d JOIN pg_authid r ON r.oid = d.datdba "
+      "WHERE r.rolcanlogin AND d.datname = '" +
+          database(ref) + "'");
   const auto row = old_server().QueryRows(
-      "registry", "SELECT server, database_user || ' ' || password_verifier, maintenance FROM public.projects WHERE ref = '" +
-                      ref + "'")[0];
+      "registry",
+      "SELECT server, database_user || ' ' || password_verifier, maintenance FROM public.projects WHERE ref = '" +
+          ref + "'")[0];
   if (row[0] != to || row[1] != login || row[2] != "f") {
     return ref + ": the registry row is not switched: " + row[0] + " " + row[2];
   }

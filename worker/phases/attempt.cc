@@ -29,7 +29,7 @@ Attempt::Attempt(
       reporter_(reporter) {}
 
 absl::Status Attempt::CheckSections() const {
-  const bool needs_target = plan_.has_credentials() || plan_.has_cutover();
+  const bool needs_target = plan_.has_credentials() || (plan_.has_cutover() && !plan_.has_transform());
   if (needs_target && !plan_.has_target()) {
     return MakeError(Verdict::kPermanent, "PGC-PLAN-TARGET", "this worker cannot run a plan without a target",
                      "give the plan a target, or use a worker of a later version");

@@ -82,7 +82,9 @@ class Attempt {
   SchemaCache& schemas() { return schemas_; }
 
   bool has_target() const { return plan_.has_target(); }
-  bool has_transform() const { return plan_.has_transform(); }
+  bool has_transform() const {
+    return plan_.has_transform() && plan_.execution().mode() != v1::Execution::BACKUP_ONLY;
+  }
   bool has_registry() const { return plan_.has_registry(); }
   const v1::Server& source_server() const { return plan_.servers().at(project_.source_server); }
   const v1::Server& target_server() const { return plan_.servers().at(project_.target_server); }

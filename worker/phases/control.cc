@@ -57,13 +57,6 @@ RETURNING f.fence
 constexpr char kLock[] =
     "SELECT fence FROM pgconvoy.fence WHERE store_id = $1 AND project = $2 AND fence = $3::bigint FOR UPDATE";
 
-absl::Status Stale(const Attempt& attempt) {
-  return MakeError(Verdict::kFenced, "PGC-FENCE-STALE",
-                   "project " + attempt.grant().ref + ": a newer attempt than fence " +
-                       std::to_string(attempt.grant().fence) + " has taken over",
-                   "nothing to do: the newer attempt goes on");
-}
-
 absl::StatusOr<bool> HasTable(pg::Connection& connection, const std::string& table) {
   PGC_ASSIGN_OR_RETURN(const pg::Result result, connection.Exec(kHasTables, {table}));
   return result.Bool(0, 0);
@@ -95,11 +88,18 @@ absl::Status CreateControlDatabase(SessionPool& pool, const v1::Server& server, 
   return RunSetup(*session, "REVOKE ALL ON DATABASE " + Ident(database) + " FROM PUBLIC");
 }
 
+}  // namespace
+
+absl::Status StaleFence(const Attempt& attempt) {
+  return MakeError(Verdict::kFenced, "PGC-FENCE-STALE",
+                   "project " + attempt.grant().ref + ": a newer attempt than fence " +
+                       std::to_string(attempt.grant().fence) + " has taken over",
+                   "nothing to do: the newer attempt goes on");
+}
+
 std::vector<pg::Param> FenceParams(const Attempt& attempt) {
   return {attempt.grant().store_id, attempt.grant().ref, std::to_string(attempt.grant().fence)};
 }
-
-}  // namespace
 
 absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
                                              const v1::Server& server,
@@ -137,12 +137,12 @@ absl::Status RaiseFence(pg::Connection& connection, const Attempt& attempt) {
   if (!raised.ok()) {
     return raised.status();
   }
-  return raised->rows() == 1 ? absl::OkStatus() : Stale(attempt);
+  return raised->rows() == 1 ? absl::OkStatus() : StaleFence(attempt);
 }
 
 absl::Status LockFence(pg::Connection& connection, const Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const pg::Result locked, connection.Exec(kLock, FenceParams(attempt)));
-  return locked.rows() == 1 ? absl::OkStatus() : Stale(attempt);
+  return locked.rows() == 1 ? absl::OkStatus() : StaleFence(attempt);
 }
 
 absl::Status InFencedTransaction(pg::Connection& connection,

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,6 +27,11 @@ absl::Status EnsureControlTables(pg::Connection& connection);
 // Makes schema `pgconvoy` with the tables fence, freeze and cutover in the registry's database when they do not exist.
 // PGC-REGISTRY-SCHEMA with the GRANT to run when the registrar may not.
 absl::Status EnsureRegistryTables(pg::Connection& connection);
+
+// What every fence row is asked with: store, project, fence.
+std::vector<pg::Param> FenceParams(const Attempt& attempt);
+// FENCED PGC-FENCE-STALE.
+absl::Status StaleFence(const Attempt& attempt);
 
 // Raises the project's fence row to this attempt's fence; the transaction of `connection` holds the row afterwards.
 absl::Status RaiseFence(pg::Connection& connection, const Attempt& attempt);

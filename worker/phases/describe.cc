@@ -2,6 +2,7 @@
 
 #include "common/base/error.h"
 #include "worker/core/sql.h"
+#include "worker/phases/columns.h"
 #include "worker/phases/registry.h"
 #include "worker/phases/schema.h"
 #include "worker/phases/tables.h"
@@ -22,6 +23,7 @@ class Describer {
     Provision();
     PGC_RETURN_IF_ERROR(Backup());
     CopyAndVerify();
+    PGC_RETURN_IF_ERROR(Transform());
     PGC_RETURN_IF_ERROR(Cutover());
     PostValidation();
     PGC_RETURN_IF_ERROR(Cleanup());
@@ -144,12 +146,49 @@ class Describer {
     Step(Login(), "add foreign keys, triggers, policies and row-level security; compare all objects with the source");
   }
 
+  absl::Status Transform() {
+    if (!attempt_.has_transform()) {
+      return absl::OkStatus();
+    }
+    Begin(v1::TRANSFORM);
+    const v1::Transform& transform = plan_.transform();
+    const std::string who = attempt_.source_server().transformer().user() + "@" + attempt_.project().source_server +
+                            "/" + attempt_.project().source_database;
+    for (const v1::Step& step : transform.prepare()) {
+      Step(who, Rendered(step.apply()));
+    }
+    for (const v1::PolicyReplacement& policies : transform.policies()) {
+      Step(who, "save and drop all policies of " + policies.table());
+      for (const std::string& statement : policies.create()) {
+        Step(who, Rendered(statement));
+      }
+    }
+    for (const v1::Table& table : plan_.tables()) {
+      for (const v1::Column& column : table.columns()) {
+        PGC_ASSIGN_OR_RETURN(const std::string value, NewValueSql(column, attempt_.values(), ""));
+        Step(who, "UPDATE " + SplitTable(table.table()).Quoted() + " SET " + Ident(column.name()) + " = " + value);
+      }
+    }
+    for (const std::string& statement : transform.changes()) {
+      Step(who, Rendered(statement));
+    }
+    for (const v1::Step& step : transform.finish()) {
+      Step(who, Rendered(step.apply()));
+    }
+    Step(who, "log every changed row before and after in pgconvoy_transform.change");
+    Begin(v1::VERIFY);
+    Step(who, "no value that the plan does not give; tables that must not change are as the backup has them");
+    return absl::OkStatus();
+  }
+
   absl::Status Cutover() {
     if (!plan_.has_cutover()) {
       return absl::OkStatus();
     }
     Begin(v1::CUTOVER);
-    Step(Reader(), "read every table again and compare its digest with the backup's");
+    if (attempt_.has_target()) {
+      Step(Reader(), "read every table again and compare its digest with the backup's");
+    }
     PGC_ASSIGN_OR_RETURN(const RegistryValues values, NewRegistryValues(attempt_, "***"));
     std::string assignments;
     for (const auto& [column, value] : values) {

@@ -6,6 +6,7 @@
 #include "common/plan/secret_ref.h"
 #include "worker/backup/backup.h"
 #include "worker/phases/backup_access.h"
+#include "worker/phases/columns.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/tables.h"
 
@@ -39,6 +40,11 @@ absl::Status BackUpTable(Attempt& attempt,
                          const TableInfo& info,
                          backup::BackupWriter& writer) {
   PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, info.entry, info));
+  if (attempt.has_target()) {
+    // Once more in the snapshot that is copied.
+    PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(info.entry, attempt.values()));
+    PGC_RETURN_IF_ERROR(CheckMapped(reader, info.entry, condition));
+  }
   PGC_RETURN_IF_ERROR(writer.BeginTable(info.name, info.columns));
   const auto digest =
       ReadDigest(attempt, reader, sql, [&writer](std::string_view row) { return writer.AddRow(row); });

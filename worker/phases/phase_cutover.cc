@@ -54,6 +54,10 @@ absl::Status CheckSourceUnchanged(Attempt& attempt) {
 absl::Status CheckVerified(const Attempt& attempt) {
   const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
   const v1::PhaseResult* const verified = attempt.Result(Phase::kVerify);
+  const bool proven_in_place = attempt.has_transform() && verified != nullptr;
+  if (proven_in_place) {
+    return absl::OkStatus();
+  }
   if (sealed == nullptr || verified == nullptr || sealed->backup().backup_id() != verified->verify().backup_id()) {
     return MakeError(Verdict::kPermanent, "PGC-CUT-UNVERIFIED",
                      "there is no verification of the backup that was loaded; a missing proof is not a pass");
@@ -121,7 +125,9 @@ absl::StatusOr<v1::PhaseResult> RunCutover(Attempt& attempt) {
     Describe(*done, *result.mutable_cutover());
     return result;
   }
-  PGC_RETURN_IF_ERROR(CheckSourceUnchanged(attempt));
+  if (attempt.has_target()) {
+    PGC_RETURN_IF_ERROR(CheckSourceUnchanged(attempt));
+  }
   PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
   PGC_ASSIGN_OR_RETURN(const CutoverRecord record, Switch(*registrar, attempt));
   Describe(record, *result.mutable_cutover());
@@ -141,7 +147,9 @@ absl::StatusOr<v1::PhaseResult> UndoCutover(Attempt& attempt) {
   if (now != record->after) {
     return RegistryChanged();
   }
-  PGC_RETURN_IF_ERROR(StopUnlessWritten(attempt, *undo));
+  if (attempt.has_target()) {
+    PGC_RETURN_IF_ERROR(StopUnlessWritten(attempt, *undo));
+  }
   PGC_RETURN_IF_ERROR(SwitchBack(*registrar, attempt, *record));
   undo->add_undone("the registry row has its old values again");
   return result;

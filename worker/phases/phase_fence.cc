@@ -3,6 +3,7 @@
 #include "worker/phases/control.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/roles.h"
+#include "worker/phases/transform_store.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -48,6 +49,22 @@ absl::Status FenceTarget(Attempt& attempt, v1::FenceResult& result) {
   return absl::OkStatus();
 }
 
+// All sessions of the transformer that an attempt has opened are its own.
+absl::Status FenceTransform(Attempt& attempt, v1::FenceResult& result) {
+  PGC_ASSIGN_OR_RETURN(PooledSession transformer, attempt.Transformer());
+  PGC_RETURN_IF_ERROR(EnsureTransformTables(*transformer));
+  const SessionFilter older{{}, /*older_attempts=*/true, /*own_role_only=*/true};
+  PGC_ASSIGN_OR_RETURN(const int before, EndSessions(*transformer, attempt, older));
+  {
+    PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*transformer));
+    PGC_RETURN_IF_ERROR(RaiseTransformFence(*transformer, attempt));
+    PGC_RETURN_IF_ERROR(transaction->Commit());
+  }
+  PGC_ASSIGN_OR_RETURN(const int after, EndSessions(*transformer, attempt, older));
+  result.set_sessions_ended(result.sessions_ended() + before + after);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<v1::PhaseResult> RunFence(Attempt& attempt) {
@@ -57,6 +74,9 @@ absl::StatusOr<v1::PhaseResult> RunFence(Attempt& attempt) {
   }
   if (attempt.has_target()) {
     PGC_RETURN_IF_ERROR(FenceTarget(attempt, *result.mutable_fence_result()));
+  }
+  if (attempt.has_transform()) {
+    PGC_RETURN_IF_ERROR(FenceTransform(attempt, *result.mutable_fence_result()));
   }
   return result;
 }

@@ -18,6 +18,7 @@
 #include "worker/phases/registry.h"
 #include "worker/phases/roles.h"
 #include "worker/phases/schema.h"
+#include "worker/phases/transform.h"
 #include "worker/phases/uncarried.h"
 
 namespace pgconvoy::worker {
@@ -63,7 +64,7 @@ absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList
     checks.Add("reader-sees-all-rows:" + table.name, !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
                "row-level security is on; run: ALTER ROLE " + attempt.source_server().reader().user() + " BYPASSRLS");
     PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader->Exec(kReferenced, {quoted}));
-    for (int row = 0; row < referenced.rows(); ++row) {
+    for (int row = 0; attempt.has_target() && row < referenced.rows(); ++row) {
       const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
       checks.Add("references-move:" + table.name, moved.contains(other),
                  "it references " + other + ", which the plan does not move");
@@ -250,6 +251,9 @@ absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
   PGC_RETURN_IF_ERROR(CheckReader(attempt, *schema, checks));
   if (attempt.has_target()) {
     PGC_RETURN_IF_ERROR(CheckMove(attempt, *schema, checks));
+  }
+  if (attempt.has_transform()) {
+    PGC_RETURN_IF_ERROR(CheckTransform(attempt, checks));
   }
   if (attempt.has_registry()) {
     PGC_RETURN_IF_ERROR(CheckRegistry(attempt, checks, *outcome));

@@ -14,6 +14,7 @@
 #include "worker/phases/registry.h"
 #include "worker/phases/roles.h"
 #include "worker/phases/tables.h"
+#include "worker/phases/transform.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -219,6 +220,10 @@ absl::StatusOr<bool> IsFinished(Attempt& attempt) {
 absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   v1::PhaseResult result;
   v1::VerifyResult* const verify = result.mutable_verify();
+  if (attempt.has_transform()) {
+    PGC_RETURN_IF_ERROR(VerifyTransform(attempt, *verify));
+    return result;
+  }
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   PGC_ASSIGN_OR_RETURN(const bool finished, IsFinished(attempt));
   const auto compare = [&](pg::Connection& target) { return CompareContent(attempt, *schema, target, *verify); };
@@ -234,6 +239,7 @@ absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
   PGC_RETURN_IF_ERROR(Finish(attempt, *target, *schema));
+  PGC_FAILPOINT("worker.verify.before_settings");
   PGC_RETURN_IF_ERROR(SetDatabaseSettings(attempt, *schema));
   PGC_RETURN_IF_ERROR(CompareWithSource(attempt, *schema, *target, *verify));
   return result;
@@ -258,6 +264,9 @@ absl::StatusOr<v1::PhaseResult> VerifyRollback(Attempt& attempt) {
       return left("role " + attempt.project().user);
     }
     undo->add_undone("role and database are gone");
+  }
+  if (attempt.has_transform()) {
+    PGC_RETURN_IF_ERROR(VerifyTransformUndone(attempt, *undo));
   }
   if (attempt.plan().has_cutover()) {
     // The row itself may have changed since by other hands, and rightly.

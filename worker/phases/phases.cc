@@ -24,6 +24,7 @@ constexpr Row kPhases[] = {
     {Phase::kProvision, RunProvision, UndoProvision},
     {Phase::kBackup, RunBackup, UndoBackup},
     {Phase::kCopy, RunCopy, nullptr},
+    {Phase::kTransform, RunTransform, UndoTransform},
     {Phase::kVerify, RunVerify, VerifyRollback},
     {Phase::kCutover, RunCutover, UndoCutover},
     {Phase::kPostValidation, RunPostValidation, nullptr},

@@ -21,6 +21,7 @@ absl::StatusOr<v1::PhaseResult> RunCredentials(Attempt& attempt);
 absl::StatusOr<v1::PhaseResult> RunProvision(Attempt& attempt);
 absl::StatusOr<v1::PhaseResult> RunBackup(Attempt& attempt);
 absl::StatusOr<v1::PhaseResult> RunCopy(Attempt& attempt);
+absl::StatusOr<v1::PhaseResult> RunTransform(Attempt& attempt);
 absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt);
 absl::StatusOr<v1::PhaseResult> RunCutover(Attempt& attempt);
 absl::StatusOr<v1::PhaseResult> RunPostValidation(Attempt& attempt);
@@ -30,6 +31,9 @@ absl::StatusOr<v1::PhaseResult> RunCleanup(Attempt& attempt);
 // Puts the old registry values back, if this project was cut over; OPERATOR PGC-ROLLBACK-WRITES when the tenant has
 // written to the target since and --discard-writes was not said.
 absl::StatusOr<v1::PhaseResult> UndoCutover(Attempt& attempt);
+// Puts rows, policies and definitions back as they were; OPERATOR PGC-ROLLBACK-WRITES when rows that TRANSFORM changed
+// were written since and --discard-writes was not said, PGC-ROLLBACK-POLICIES, PGC-ROLLBACK-DIFFERS.
+absl::StatusOr<v1::PhaseResult> UndoTransform(Attempt& attempt);
 // Drops the project's database under every name that attempts gave it.
 absl::StatusOr<v1::PhaseResult> UndoProvision(Attempt& attempt);
 // Shuts and drops the project's role.

@@ -232,6 +232,15 @@ WHERE s.setrole = 0 AND d.datname = pg_catalog.current_database() ORDER BY 1
 
 constexpr std::string_view kNotValid = " NOT VALID";
 
+// In which tables are changed in place.
+std::vector<std::string> SchemasOfTables(const v1::Plan& plan) {
+  std::set<std::string> schemas;
+  for (const v1::Table& table : plan.tables()) {
+    schemas.insert(SplitTable(table.table()).schema);
+  }
+  return {schemas.begin(), schemas.end()};
+}
+
 absl::Status NoSuchTable(pg::Connection& connection, const TableName& name) {
   std::vector<std::string> present;
   if (const auto tables = connection.Exec(kTablesOfSchema, {name.schema}); tables.ok()) {
@@ -397,6 +406,9 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt)
   PGC_ASSIGN_OR_RETURN(schema->objects, ListObjects(*reader, plan, schema->schemas));
   if (plan::IsWholeDatabase(plan)) {
     PGC_ASSIGN_OR_RETURN(schema->settings, DatabaseSettings(*reader));
+  }
+  if (!attempt.has_target()) {
+    return std::shared_ptr<const SourceSchema>(std::move(schema));
   }
   PGC_RETURN_IF_ERROR(ReadScripts(attempt, *reader, *schema));
   schema->hash = HashOf(*schema, attempt.grant().store_id);
@@ -580,6 +592,10 @@ absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Ta
 absl::StatusOr<std::vector<std::string>> MovedSchemas(pg::Connection& connection, const v1::Plan& plan) {
   if (plan.has_target() && !plan::IsWholeDatabase(plan)) {
     return std::vector<std::string>(plan.target().schemas().begin(), plan.target().schemas().end());
+  }
+  const auto is_pattern = [](const v1::Table& table) { return plan::IsPattern(table.table()); };
+  if (!plan.has_target() && std::none_of(plan.tables().begin(), plan.tables().end(), is_pattern)) {
+    return SchemasOfTables(plan);
   }
   PGC_ASSIGN_OR_RETURN(const pg::Result found, connection.Exec(kUserSchemas));
   std::vector<std::string> schemas;

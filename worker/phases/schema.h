@@ -43,7 +43,7 @@ struct TableInfo {
 // PGC-SRC-COLUMN when the plan names a column that it does not have, or leaves one out that must have a value.
 absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Table& table);
 
-// The schemas that the plan moves: those it lists, or all of the user's.
+// The schemas that the plan moves: those it lists, or all of the user's. Without a target, those of its tables.
 absl::StatusOr<std::vector<std::string>> MovedSchemas(pg::Connection& connection, const v1::Plan& plan);
 
 // The plan's tables with every pattern resolved to the tables that the source has now, in the plan's order. A pattern

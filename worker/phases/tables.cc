@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "worker/core/sql.h"
+#include "worker/phases/columns.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -43,13 +44,20 @@ absl::Status CheckAllUnchanged(pg::Connection& reader, const v1::Plan& plan, con
 }  // namespace
 
 absl::StatusOr<std::string> SourceCopySql(const Attempt& attempt, const v1::Table& table, const TableInfo& info) {
-  std::string condition;
-  if (!table.where().empty()) {
-    PGC_ASSIGN_OR_RETURN(const std::string where, plan::RenderSql(table.where(), attempt.values()));
-    condition = " WHERE (" + where + ")";
+  PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(table, attempt.values()));
+  std::string columns;
+  for (const std::string& name : info.columns) {
+    // In place the rows themselves are changed, after the backup.
+    const v1::Column* const changed = attempt.plan().has_transform() ? nullptr : FindColumn(table, name);
+    columns += columns.empty() ? "" : ", ";
+    if (changed == nullptr) {
+      columns += Ident(name);
+    } else {
+      PGC_ASSIGN_OR_RETURN(const std::string value, NewValueSql(*changed, attempt.values(), ""));
+      columns += value;
+    }
   }
-  return "COPY (SELECT " + IdentList(info.columns) + " FROM " + SplitTable(table.table()).Quoted() + condition +
-         ") TO STDOUT";
+  return "COPY (SELECT " + columns + " FROM " + SplitTable(table.table()).Quoted() + condition + ") TO STDOUT";
 }
 
 std::string TargetCopySql(const std::string& table, const std::vector<std::string>& columns) {

@@ -289,8 +289,7 @@ absl::Status AddMissing(pg::Connection& reader, pg::Connection& target, Found& f
 }
 
 // The target's server itself says what it takes from the provisioner: on its own database, and never committed.
-absl::Status TrySetting(
-    Attempt& attempt, pg::Connection& target, const std::string& name, const std::string& value, Found& found) {
+absl::Status TrySetting(pg::Connection& target, const std::string& name, const std::string& value, Found& found) {
   const bool changes_role = name == "role" || name == "session_authorization";
   if (!changes_role) {
     PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));

@@ -266,7 +266,7 @@ TEST(ValidatePlan, TakesALiteralPublicKey) {
 TEST(ValidatePlan, ReportsManyProblemsOfAnEmptyPlan) {
   EXPECT_THAT(Brief(ValidatePlan(v1::Plan())),
               ElementsAre("PGC-PLAN-REQUIRED:0 version", "PGC-PLAN-REQUIRED:0 name", "PGC-PLAN-REQUIRED:0 servers",
-                          "PGC-PLAN-REQUIRED:0 source", "PGC-PLAN-NO-FREEZE:0 freeze"));
+                          "PGC-PLAN-REQUIRED:0 source"));
 }
 
 }  // namespace

@@ -1,0 +1,1 @@
+SELECT email, role FROM public.user_profiles;

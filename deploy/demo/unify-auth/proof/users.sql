@@ -1,0 +1,1 @@
+SELECT email, username, password_hash, role = 'admin' FROM auth.users;

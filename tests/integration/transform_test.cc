@@ -1,0 +1,263 @@
+// Plans that change a database in place: unify-auth and consolidate-roles, forward and back, with workers that die.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <string>
+
+#include "tests/integration/in_place_fleet.h"
+#include "tests/support/wait.h"
+
+namespace pgconvoy::testing {
+namespace {
+
+constexpr int kKilled = 128 + SIGKILL;
+
+// Where a worker dies; each is tried forward to the end, and as the place from which a rollback begins.
+const char* const kPlaces[] = {
+    "worker.phase.FENCE.started",  "worker.phase.FENCE.done",        "worker.phase.PRE_VALIDATION.done",
+    "worker.backup.table",         "worker.backup.sealed",           "worker.phase.BACKUP.done",
+    "worker.transform.changed",    "worker.transform.before_commit", "worker.transform.after_commit",
+    "worker.phase.TRANSFORM.done", "worker.phase.VERIFY.done",       "worker.cutover.before_commit",
+    "worker.cutover.after_commit", "worker.phase.CUTOVER.done",      "worker.phase.POST_VALIDATION.done",
+    "worker.phase.CLEANUP.done"};
+
+TEST(UnifyAuth, MovesUsersAndSessionsAndPreservesTheLegacyTables) {
+  InPlaceFleet fleet("unify-auth", 3, "30s");
+  PgCluster& server = fleet.server();
+  const std::string legacy = "SELECT md5(string_agg(u::text, ',' ORDER BY id)) FROM legacy.users u";
+  const std::string before = server.QueryValue("app-0001", legacy);
+  fleet.StartCoordinator();
+  const v1::Migration ended = fleet.Run(fleet.Submit());
+  EXPECT_EQ(ended.state(), v1::MIGRATION_SUCCEEDED) << ended.ShortDebugString() << fleet.WorkerLog("w");
+  EXPECT_EQ(server.QueryValue("app-0001", legacy), before);
+  for (const std::string& ref : fleet.refs()) {
+    EXPECT_EQ(fleet.RegistryValue(ref, "auth_system"), "unified");
+    EXPECT_EQ(fleet.RegistryValue(ref, "maintenance"), "false");
+    EXPECT_EQ(server.QueryValue(ref,
+                                "SELECT count(*) FROM legacy.users l LEFT JOIN auth.users u ON u.legacy_id = l.id "
+                                "WHERE u.password_hash IS DISTINCT FROM l.password_hash OR u.updated_at <> "
+                                "coalesce(l.last_login, l.created_at)"),
+              "0");
+    EXPECT_EQ(
+        server.QueryValue(ref,
+                          "SELECT count(*) FROM legacy.sessions l LEFT JOIN auth.sessions s USING (token) WHERE "
+                          "s.expires_at IS DISTINCT FROM l.expires_at"),
+        "0");
+    EXPECT_EQ(server.QueryValue(ref, "SELECT string_agg(tgenabled::text, '') FROM pg_trigger WHERE NOT tgisinternal"),
+              "O");
+  }
+}
+
+TEST(ConsolidateRoles, MapsRolesReplacesPoliciesAndLogsEveryChangedUser) {
+  InPlaceFleet fleet("consolidate-roles", 2, "30s");
+  PgCluster& server = fleet.server();
+  server.Exec("app-0001",
+              "CREATE TABLE public.before_roles AS SELECT id, role, updated_at FROM public.user_profiles");
+  fleet.StartCoordinator();
+  const v1::Migration ended = fleet.Run(fleet.Submit());
+  EXPECT_EQ(ended.state(), v1::MIGRATION_SUCCEEDED) << ended.ShortDebugString() << fleet.WorkerLog("w");
+  EXPECT_EQ(server.QueryValue("app-0001", "SELECT string_agg(DISTINCT role, ',' ORDER BY role) FROM user_profiles"),
+            "admin,contributor,editor,manager,owner,viewer");
+  EXPECT_EQ(server.QueryValue("app-0001",
+                              "SELECT count(*) FROM user_profiles u JOIN before_roles b USING (id) WHERE "
+                              "u.updated_at <> b.updated_at"),
+            "0");
+  // The log holds each user whose role changed, and no other.
+  EXPECT_EQ(server.QueryValue(
+                "app-0001",
+                "SELECT count(*) FROM user_profiles u JOIN before_roles b USING (id) FULL JOIN (SELECT "
+                "(c.before::public.user_profiles).id, (c.before::public.user_profiles).role AS old, "
+                "(c.after::public.user_profiles).role AS new FROM pgconvoy_transform.change c) l USING (id) WHERE "
+                "(u.role <> b.role) IS DISTINCT FROM (l.id IS NOT NULL) OR l.old <> b.role OR l.new <> u.role"),
+            "0");
+  EXPECT_EQ(server.QueryValue("app-0001", "SELECT count(*) FROM pg_policies WHERE qual LIKE '%super_admin%'"), "0");
+}
+
+class InPlace : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(InPlace, RollbackPutsEverythingBack) {
+  InPlaceFleet fleet(GetParam(), 1, "30s");
+  const std::string ref = fleet.refs()[0];
+  const std::string before = fleet.Everything(ref);
+  fleet.StartCoordinator();
+  const std::string migration = fleet.Submit();
+  ASSERT_EQ(fleet.Run(migration).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("w");
+  EXPECT_NE(fleet.Everything(ref), before);
+  fleet.Rollback(migration, /*ref=*/"", /*discard_writes=*/false);
+  EXPECT_EQ(fleet.WaitEnded(migration).state(), v1::MIGRATION_ROLLED_BACK) << fleet.WorkerLog("w");
+  EXPECT_EQ(fleet.Everything(ref), before);
+}
+
+// Each place in turn on one installation: the worker dies there, another one finishes; then a rollback, in which the
+// worker dies as well.
+TEST_P(InPlace, AWorkerThatDiesAnywhereLosesNothing) {
+  InPlaceFleet fleet(GetParam(), 1);
+  const std::string ref = fleet.refs()[0];
+  const std::string before = fleet.Everything(ref);
+  fleet.StartCoordinator();
+  const char* const undo_places[] = {"worker.rollback.FENCE.done", "worker.transform.undo_before_commit",
+                                     "worker.transform.undo_after_commit", "worker.rollback.TRANSFORM.done",
+                                     "worker.rollback.VERIFY.done"};
+  std::string after;
+  for (size_t i = 0; i < std::size(kPlaces); ++i) {
+    const std::string migration = fleet.Submit();
+    ASSERT_EQ(fleet.StartWorker("w", std::string(kPlaces[i]) + "=kill").Wait(), kKilled) << kPlaces[i];
+    ASSERT_EQ(fleet.Run(migration).state(), v1::MIGRATION_SUCCEEDED) << kPlaces[i] << fleet.WorkerLog("w");
+    const std::string now = fleet.Everything(ref);
+    EXPECT_EQ(now, after.empty() ? now : after) << kPlaces[i];
+    after = now;
+    fleet.worker("w").Kill(SIGKILL);
+    fleet.Rollback(migration, /*ref=*/"", /*discard_writes=*/false);
+    const std::string undo = undo_places[i % std::size(undo_places)];
+    ASSERT_EQ(fleet.StartWorker("w", undo + "=kill").Wait(), kKilled) << undo;
+    ASSERT_EQ(fleet.Run(migration).state(), v1::MIGRATION_ROLLED_BACK) << undo << fleet.WorkerLog("w");
+    EXPECT_EQ(fleet.Everything(ref), before) << kPlaces[i] << ", back over " << undo;
+    fleet.worker("w").Kill(SIGKILL);
+  }
+}
+
+TEST_P(InPlace, ARollbackFromEveryPhasePutsEverythingBack) {
+  InPlaceFleet fleet(GetParam(), 1);
+  const std::string ref = fleet.refs()[0];
+  const std::string before = fleet.Everything(ref);
+  fleet.StartCoordinator();
+  for (const char* const place : kPlaces) {
+    const std::string migration = fleet.Submit();
+    ASSERT_EQ(fleet.StartWorker("w", std::string(place) + "=kill").Wait(), kKilled) << place;
+    fleet.Rollback(migration, /*ref=*/"", /*discard_writes=*/false);
+    const v1::MigrationState ended = fleet.Run(migration).state();
+    EXPECT_TRUE(ended == v1::MIGRATION_ROLLED_BACK || ended == v1::MIGRATION_CANCELLED)
+        << place << " " << v1::MigrationState_Name(ended) << fleet.WorkerLog("w");
+    EXPECT_EQ(fleet.Everything(ref), before) << place;
+    fleet.worker("w").Kill(SIGKILL);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Plans, InPlace, ::testing::Values("unify-auth", "consolidate-roles"));
+
+// One application that cannot be migrated: it fails in PRE_VALIDATION and nothing of it has changed.
+class Refused : public ::testing::Test {
+ protected:
+  void Expect(InPlaceFleet& fleet, const std::string& code, const std::string& text) {
+    const std::string ref = fleet.refs()[0];
+    const std::string before = fleet.Everything(ref);
+    fleet.StartCoordinator();
+    const std::string migration = fleet.Submit();
+    fleet.Run(migration);
+    const v1::Project project = fleet.GetProject(migration, ref);
+    EXPECT_EQ(project.error().code(), code) << project.ShortDebugString();
+    EXPECT_NE((project.error().message() + project.error().remedy()).find(text), std::string::npos)
+        << project.error().ShortDebugString();
+    EXPECT_EQ(fleet.Everything(ref), before);
+  }
+};
+
+TEST_F(Refused, ARoleThatIsNotMapped) {
+  InPlaceFleet fleet("consolidate-roles", 1, "30s");
+  fleet.server().Exec("app-0001",
+                      "ALTER TABLE user_profiles DROP CONSTRAINT user_profiles_role_check; "
+                      "UPDATE user_profiles SET role = 'wizard' WHERE email LIKE 'guest@%'");
+  Expect(fleet, "PGC-CHECK-FAILED", "\"wizard\"");
+}
+
+TEST_F(Refused, DuplicateUsers) {
+  InPlaceFleet fleet("unify-auth", 1, "30s");
+  fleet.server().Exec("app-0001", "UPDATE legacy.users SET email = 'USER2@app1.example' WHERE id = 1");
+  Expect(fleet, "PGC-CHECK-FAILED", "no-duplicate-users");
+}
+
+TEST_F(Refused, APasswordHashOfAnUnknownFormat) {
+  InPlaceFleet fleet("unify-auth", 1, "30s");
+  fleet.server().Exec("app-0001", "UPDATE legacy.users SET password_hash = md5('x') WHERE id = 1");
+  Expect(fleet, "PGC-CHECK-FAILED", "password-hashes-are-compatible");
+}
+
+TEST_F(Refused, AMisspeltColumnWithTheNearestName) {
+  InPlaceFleet fleet("unify-auth", 1, "30s");
+  std::string& change = *fleet.plan().mutable_transform()->mutable_changes(0);
+  change.replace(change.find("u.username"), 10, "u.usernam_");
+  Expect(fleet, "PGC-CHECK-FAILED", "did you mean \"username\"?");
+}
+
+TEST_F(Refused, ATransformerThatDoesNotOwnTheTables) {
+  InPlaceFleet fleet("consolidate-roles", 1, "30s");
+  fleet.server().Exec("app-0001", "ALTER TABLE public.user_sessions OWNER TO postgres");
+  Expect(fleet, "PGC-CHECK-FAILED", "GRANT \"postgres\" TO \"app_owner\"");
+}
+
+TEST_F(Refused, ATableThatACascadeWouldReach) {
+  InPlaceFleet fleet("consolidate-roles", 1, "30s");
+  fleet.server().Exec("app-0001",
+                      "CREATE TABLE public.badges (user_id uuid REFERENCES user_profiles ON DELETE CASCADE)");
+  Expect(fleet, "PGC-CHECK-FAILED", "public.badges");
+}
+
+TEST_F(Refused, AChangeOfATableThatMustNotChange) {
+  InPlaceFleet fleet("consolidate-roles", 1, "30s");
+  fleet.plan().mutable_transform()->add_changes("DELETE FROM public.user_sessions WHERE token < '8'");
+  const std::string ref = fleet.refs()[0];
+  const std::string before = fleet.Everything(ref);
+  fleet.StartCoordinator();
+  const std::string migration = fleet.Submit();
+  EXPECT_EQ(fleet.Run(migration).projects_rolled_back(), 1);
+  EXPECT_EQ(fleet.GetProject(migration, ref).error().code(), "PGC-TRANSFORM-UNCHANGED");
+  EXPECT_EQ(fleet.Everything(ref), before);
+}
+
+// What tenants wrote since is theirs: a rollback takes back only what the migration did.
+TEST(InPlaceRollback, LeavesRowsAloneThatTheMigrationDidNotTouch) {
+  InPlaceFleet fleet("unify-auth", 1, "30s");
+  const std::string ref = fleet.refs()[0];
+  fleet.StartCoordinator();
+  const std::string migration = fleet.Submit();
+  ASSERT_EQ(fleet.Run(migration).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("w");
+  fleet.server().Exec(ref,
+                      "INSERT INTO auth.audit (user_id, event) SELECT id, 'later' FROM auth.users WHERE legacy_id "
+                      "IS NULL LIMIT 1");
+  fleet.Rollback(migration, /*ref=*/"", /*discard_writes=*/false);
+  EXPECT_EQ(fleet.WaitEnded(migration).state(), v1::MIGRATION_ROLLED_BACK) << fleet.WorkerLog("w");
+  EXPECT_EQ(fleet.server().QueryValue(ref, "SELECT count(*) FROM auth.audit WHERE event = 'later'"), "1");
+  EXPECT_EQ(fleet.server().QueryValue(ref, "SELECT count(*) FROM auth.users WHERE legacy_id IS NOT NULL"), "0");
+}
+
+struct Write {
+  const char* name;
+  const char* sql;
+};
+
+class WrittenSince : public ::testing::TestWithParam<Write> {};
+
+// With --discard-writes it goes through, and what stood there is kept.
+TEST_P(WrittenSince, StopsARollbackUntilTheOperatorSaysSo) {
+  InPlaceFleet fleet("unify-auth", 1, "30s");
+  const std::string ref = fleet.refs()[0];
+  const std::string before = fleet.Everything(ref);
+  fleet.StartCoordinator();
+  const std::string migration = fleet.Submit();
+  ASSERT_EQ(fleet.Run(migration).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("w");
+  fleet.server().Exec(ref, GetParam().sql);
+  const std::string written = fleet.Everything(ref);
+  fleet.Rollback(migration, /*ref=*/"", /*discard_writes=*/false);
+  fleet.WaitEnded(migration);
+  EXPECT_EQ(fleet.GetProject(migration, ref).error().code(), "PGC-ROLLBACK-WRITES");
+  EXPECT_EQ(fleet.Everything(ref), written) << "a rollback that stops must change nothing";
+  fleet.Rollback(migration, /*ref=*/"", /*discard_writes=*/true);
+  EXPECT_EQ(fleet.WaitEnded(migration).state(), v1::MIGRATION_ROLLED_BACK) << fleet.WorkerLog("w");
+  EXPECT_EQ(fleet.server().QueryValue(ref, "SELECT count(*) FROM auth.users WHERE legacy_id IS NOT NULL"), "0");
+  EXPECT_EQ(fleet.server().QueryValue(ref, "SELECT count(*) > 0 FROM pgconvoy_transform.discarded"), "t");
+  EXPECT_EQ(
+      fleet.server().QueryValue(ref, "SELECT md5(string_agg(u::text, ',' ORDER BY id)) FROM legacy.users u") != "",
+      true);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rows,
+    WrittenSince,
+    ::testing::Values(
+        Write{"ARowThatWasChanged", "UPDATE auth.users SET username = 'renamed' WHERE legacy_id = 5"},
+        Write{"ARowThatHangsOnOneByACascade",
+              "INSERT INTO auth.audit (user_id, event) SELECT id, 'later' FROM auth.users WHERE legacy_id = 5"}),
+    [](const ::testing::TestParamInfo<Write>& write) { return write.param.name; });
+
+}  // namespace
+}  // namespace pgconvoy::testing
