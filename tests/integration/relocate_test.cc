@@ -19,7 +19,7 @@ TEST(Relocate, MovesEveryDatabaseAndLeavesNothingBehind) {
   fleet.StartWorker("a");
   fleet.StartWorker("b");
   const std::string migration = fleet.Submit();
-  EXPECT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_SUCCEEDED);
+  EXPECT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("a");
   for (const std::string& ref : fleet.refs()) {
     EXPECT_EQ(fleet.WhyNotRelocated(ref), "");
   }
@@ -42,7 +42,7 @@ TEST(Relocate, AProjectsAttributesChooseItsServers) {
   fleet.SetAttribute("v0002", "destination", "new2");
   fleet.StartCoordinator();
   fleet.StartWorker("a");
-  EXPECT_EQ(fleet.WaitEnded(fleet.Submit(), 120).state(), v1::MIGRATION_SUCCEEDED);
+  EXPECT_EQ(fleet.WaitEnded(fleet.Submit(), 120).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("a");
   EXPECT_EQ(fleet.WhyNotRelocated("v0001", "old", "new"), "");
   EXPECT_EQ(fleet.WhyNotRelocated("v0002", "old2", "new2"), "");
   EXPECT_TRUE(Eventually([&] { return fleet.Leftovers("new").empty() && fleet.Leftovers("new2").empty(); }));
@@ -74,10 +74,10 @@ TEST_P(KilledRelocation, LosesNothingAndCanBeUndone) {
   const std::string migration = fleet().Submit({ref});
   ASSERT_EQ(fleet().StartWorker("w", std::string(GetParam()) + "=kill").Wait(), kKilled) << fleet().WorkerLog("w");
   fleet().StartWorker("w");
-  EXPECT_EQ(fleet().WaitEnded(migration).state(), v1::MIGRATION_SUCCEEDED);
+  EXPECT_EQ(fleet().WaitEnded(migration).state(), v1::MIGRATION_SUCCEEDED) << fleet().WorkerLog("w");
   EXPECT_EQ(fleet().WhyNotRelocated(ref), "");
   fleet().Rollback(migration, ref, /*discard_writes=*/false);
-  EXPECT_EQ(fleet().WaitEnded(migration).state(), v1::MIGRATION_ROLLED_BACK);
+  EXPECT_EQ(fleet().WaitEnded(migration).state(), v1::MIGRATION_ROLLED_BACK) << fleet().WorkerLog("w");
   EXPECT_EQ(fleet().WhyNotUntouched(ref), "");
   EXPECT_EQ(fleet().Dump("old", ref), before);
   EXPECT_EQ(fleet().Leftovers(), "");
@@ -120,12 +120,12 @@ TEST_P(OtherVersions, TakeTheDatabasesAndGiveThemBack) {
   fleet.StartCoordinator();
   fleet.StartWorker("a");
   const std::string migration = fleet.Submit();
-  ASSERT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_SUCCEEDED);
+  ASSERT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("a");
   for (const std::string& ref : fleet.refs()) {
     EXPECT_EQ(fleet.WhyNotRelocated(ref), "");
   }
   fleet.Rollback(migration, "", /*discard_writes=*/false);
-  EXPECT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_ROLLED_BACK);
+  EXPECT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_ROLLED_BACK) << fleet.WorkerLog("a");
   for (const std::string& ref : fleet.refs()) {
     EXPECT_EQ(fleet.WhyNotUntouched(ref), "");
   }

@@ -13,13 +13,14 @@ SELECT format('SELECT %L, count(*), md5(string_agg(t::text, chr(10) ORDER BY t::
               n.nspname || '.' || c.relname, c.oid::regclass)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition AND c.oid >= 16384 AND n.nspname !~ '^pg_'
-ORDER BY 1 COLLATE "C"
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
 )sql";
 
 constexpr char kSequenceQueries[] = R"sql(
 SELECT format('SELECT %L, last_value, is_called FROM %s', n.nspname || '.' || c.relname, c.oid::regclass)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'S' AND c.oid >= 16384 ORDER BY 1 COLLATE "C"
+WHERE c.relkind = 'S' AND c.oid >= 16384
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
 )sql";
 
 // What every version prints in the same way.
@@ -58,7 +59,7 @@ std::string Lines(PgCluster& cluster, const std::string& database, const std::st
 
 std::string LinesOfEach(PgCluster& cluster, const std::string& database, const std::string& queries) {
   std::string lines;
-  for (const auto& row : cluster.QueryRows(database, queries)) {
+  for (const auto& row : cluster.QueryRows(database, "SET search_path = pg_catalog; " + queries)) {
     lines += Lines(cluster, database, "SET search_path = pg_catalog; SET timezone = 'UTC'; " + row[0]);
   }
   return lines;

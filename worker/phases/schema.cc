@@ -81,7 +81,8 @@ FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
 
 // $1: the schemas; $2: whether the database moves as a whole. Every expression is printed with our pinned search_path,
 // so the same object reads the same on both sides. What an extension brought may differ with its version, and what only
-// some versions of PostgreSQL record (NOT NULL as a constraint, from 18 on) is left out.
+// some versions of PostgreSQL record (NOT NULL as a constraint, from 18 on; a
+// partition's identity columns, from 17 on) is left out.
 constexpr char kObjects[] = R"sql(
 WITH member AS MATERIALIZED (
   SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'
@@ -102,7 +103,7 @@ FROM rel WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
 UNION ALL
 SELECT 'column ' || rel.name || '.' || a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod) ||
        CASE WHEN a.attnotnull THEN ' not null' ELSE '' END || ' ' || a.attgenerated::pg_catalog.text ||
-       a.attidentity::pg_catalog.text || ' ' ||
+       CASE WHEN rel.relispartition THEN '' ELSE a.attidentity::pg_catalog.text END || ' ' ||
        COALESCE(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
 FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
