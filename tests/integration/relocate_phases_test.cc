@@ -1,5 +1,5 @@
-// relocate-databases, phase by phase: what does not arrive is refused by name, what goes wrong is one clear error, and a
-// rollback from anywhere leaves both servers as they were.
+// relocate-databases, phase by phase: what does not arrive is refused by name, what goes wrong is one clear error, and
+// a rollback from anywhere leaves both servers as they were.
 #include <filesystem>
 #include <fstream>
 

@@ -92,10 +92,12 @@ WITH member AS MATERIALIZED (
   SELECT c.oid, n.nspname || '.' || c.relname AS name, c.relkind, c.relpersistence, c.relispartition, c.relispopulated,
          c.relrowsecurity, c.relforcerowsecurity
   FROM pg_catalog.pg_class c JOIN space n ON n.oid = c.relnamespace
-  WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND m.objid = c.oid)
+  WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                   AND m.objid = c.oid)
 ), typ AS MATERIALIZED (
   SELECT t.*, n.nspname || '.' || t.typname AS name FROM pg_catalog.pg_type t JOIN space n ON n.oid = t.typnamespace
-  WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND m.objid = t.oid)
+  WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
+                   AND m.objid = t.oid)
 )
 SELECT 'relation ' || name || ' ' || relkind::pg_catalog.text || relpersistence::pg_catalog.text || relispartition ||
        relispopulated
@@ -153,7 +155,7 @@ UNION ALL
 SELECT 'enum ' || typ.name || ' ' || pg_catalog.string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder)
 FROM pg_catalog.pg_enum e JOIN typ ON typ.oid = e.enumtypid GROUP BY typ.name
 UNION ALL
-SELECT 'domain ' || typ.name || ' ' || pg_catalog.format_type(typ.typbasetype, typ.typtypmod) || typ.typnotnull || ' ' ||
+SELECT 'domain ' || typ.name || pg_catalog.format_type(typ.typbasetype, typ.typtypmod) || typ.typnotnull || ' ' ||
        COALESCE(typ.typdefault, '')
 FROM typ WHERE typ.typtype = 'd'
 UNION ALL
@@ -162,11 +164,13 @@ FROM pg_catalog.pg_range r JOIN typ ON typ.oid = r.rngtypid
 UNION ALL
 SELECT 'collation ' || n.nspname || '.' || c.collname || ' ' || c.collprovider::pg_catalog.text || c.collisdeterministic
 FROM pg_catalog.pg_collation c JOIN space n ON n.oid = c.collnamespace
-WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_collation'::pg_catalog.regclass AND m.objid = c.oid)
+WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_collation'::pg_catalog.regclass
+                 AND m.objid = c.oid)
 UNION ALL
 SELECT 'operator ' || n.nspname || '.' || o.oid::pg_catalog.regoperator::pg_catalog.text
 FROM pg_catalog.pg_operator o JOIN space n ON n.oid = o.oprnamespace
-WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND m.objid = o.oid)
+WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass
+                 AND m.objid = o.oid)
 UNION ALL
 SELECT 'cast ' || pg_catalog.format_type(c.castsource, NULL) || ' ' || pg_catalog.format_type(c.casttarget, NULL) ||
        ' ' || c.castcontext::pg_catalog.text || c.castmethod::pg_catalog.text
@@ -178,7 +182,8 @@ FROM pg_catalog.pg_ts_config c JOIN space n ON n.oid = c.cfgnamespace
 UNION ALL
 SELECT 'dictionary ' || n.nspname || '.' || c.dictname
 FROM pg_catalog.pg_ts_dict c JOIN space n ON n.oid = c.dictnamespace
-WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_ts_dict'::pg_catalog.regclass AND m.objid = c.oid)
+WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_ts_dict'::pg_catalog.regclass
+                 AND m.objid = c.oid)
 UNION ALL
 SELECT 'extension ' || e.extname || ' ' || n.nspname
 FROM pg_catalog.pg_extension e JOIN space n ON n.oid = e.extnamespace

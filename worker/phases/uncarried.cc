@@ -36,7 +36,8 @@ WITH member AS MATERIALIZED (
   SELECT t.*, n.nspname || '.' || t.typname AS name
   FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
   WHERE t.oid >= 16384
-    AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND m.objid = t.oid)
+    AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
+                     AND m.objid = t.oid)
 ), here AS MATERIALIZED (
   SELECT d.*, pg_catalog.to_jsonb(d) AS all_columns FROM pg_catalog.pg_database d
   WHERE d.datname = pg_catalog.current_database()
@@ -62,7 +63,8 @@ UNION ALL SELECT 'language', lanname FROM pg_catalog.pg_language l
   WHERE l.oid >= 16384
     AND l.oid NOT IN (SELECT objid FROM member WHERE classid = 'pg_catalog.pg_language'::pg_catalog.regclass)
 UNION ALL SELECT 'access method', amname FROM pg_catalog.pg_am a
-  WHERE a.oid >= 16384 AND a.oid NOT IN (SELECT objid FROM member WHERE classid = 'pg_catalog.pg_am'::pg_catalog.regclass)
+  WHERE a.oid >= 16384
+    AND a.oid NOT IN (SELECT objid FROM member WHERE classid = 'pg_catalog.pg_am'::pg_catalog.regclass)
 UNION ALL SELECT 'operator class', c.opcname FROM pg_catalog.pg_opclass c
   WHERE c.oid >= 16384
     AND c.oid NOT IN (SELECT objid FROM member WHERE classid = 'pg_catalog.pg_opclass'::pg_catalog.regclass)
@@ -78,7 +80,8 @@ UNION ALL SELECT 'text search parser', prsname FROM pg_catalog.pg_ts_parser p
 UNION ALL SELECT 'text search template', tmplname FROM pg_catalog.pg_ts_template p
   WHERE p.oid >= 16384
     AND p.oid NOT IN (SELECT objid FROM member WHERE classid = 'pg_catalog.pg_ts_template'::pg_catalog.regclass)
-UNION ALL SELECT 'cast', pg_catalog.format_type(c.castsource, NULL) || ' as ' || pg_catalog.format_type(c.casttarget, NULL)
+UNION ALL SELECT 'cast', pg_catalog.format_type(c.castsource, NULL) || ' as ' ||
+       pg_catalog.format_type(c.casttarget, NULL)
   FROM pg_catalog.pg_cast c
   WHERE c.oid >= 16384
     AND c.oid NOT IN (SELECT objid FROM member WHERE classid = 'pg_catalog.pg_cast'::pg_catalog.regclass)
@@ -98,7 +101,8 @@ UNION ALL SELECT 'aggregate that only a superuser can make', own.name
   WHERE 'pg_catalog.internal'::pg_catalog.regtype IN (a.aggtranstype, a.aggmtranstype)
 UNION ALL SELECT 'extension with rows of its own', e.extname FROM pg_catalog.pg_extension e
   WHERE e.extconfig IS NOT NULL
-UNION ALL SELECT 'setting of a login in this database', r.rolname || ': ' || pg_catalog.array_to_string(s.setconfig, ', ')
+UNION ALL SELECT 'setting of a login in this database', r.rolname || ': ' ||
+       pg_catalog.array_to_string(s.setconfig, ', ')
   FROM pg_catalog.pg_db_role_setting s JOIN here ON here.oid = s.setdatabase
   JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
 UNION ALL SELECT 'locale provider', 'ICU or built-in' FROM here

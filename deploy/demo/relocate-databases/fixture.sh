@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154  # work, bin, bindir, here, projects and the ports are set and read by `demo`
+# shellcheck shell=bash disable=SC2034,SC2154  # work, bin, here, projects and the ports are set and read by `demo`
 # relocate-databases: each project has a database of its own on an old server; all of it goes to a new one. The proof
 # asks both servers with psql and pg_dump, and nothing of pgconvoy but the key holder's `credentials reveal`.
 
@@ -31,7 +31,8 @@ seed() {
   say "Seeded $projects databases with $expected rows"
 }
 
-# ask_all SERVER PREFIX: writes PREFIX.rows and PREFIX.state, a line for each table, sequence and setting of each project.
+# ask_all SERVER PREFIX: writes PREFIX.rows and PREFIX.state, a line for each table, sequence and setting of each
+# project.
 ask_all() {
   local ref
   : >"$2.rows"
