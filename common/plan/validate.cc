@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
+#include "common/plan/check_rules.h"
 #include "common/plan/conninfo.h"
 #include "common/plan/field_checks.h"
 #include "common/plan/plan.h"
@@ -89,8 +90,7 @@ class Validator {
   void LinkEnd(const std::string& field, const std::string& end);
   void BackupSection();
   void CutoverSection();
-  void Checks();
-  void CheckPlace(const std::string& field, const v1::Check& check);
+  void CutoverStatements();
   void ExecutionSection();
 
   const v1::Plan& plan_;
@@ -333,6 +333,7 @@ void Validator::CredentialsSection() {
   if (!plan_.has_target() && !PossibleServers(plan_, plan_.source().server()).empty()) {
     Needs("source.server", plan_.source().server(), LoginKind::kProvisioner, "creates roles");
   }
+  ValidateAccess(plan_, checks_);
 }
 
 void Validator::TableWhere(const std::string& field, const v1::Table& table) {
@@ -560,7 +561,8 @@ void Validator::CutoverSection() {
   if (!plan_.has_registry()) {
     checks_.Error("registry", "PGC-PLAN-REQUIRED", "CUTOVER updates the registry");
   }
-  if (plan_.cutover().set().empty()) {
+  CutoverStatements();
+  if (plan_.cutover().set().empty() && plan_.cutover().statements().empty()) {
     checks_.Error("cutover.set", "PGC-PLAN-REQUIRED", "the cutover changes no column");
   }
   const std::map<std::string, std::string> set(plan_.cutover().set().begin(), plan_.cutover().set().end());
@@ -572,40 +574,25 @@ void Validator::CutoverSection() {
     if (column == plan_.registry().ref_column()) {
       checks_.Error(field, "PGC-PLAN-TABLE", "the column that names the project may not be changed");
     }
-    checks_.BoundTemplate(field, value, plan_.has_target(), plan_.has_credentials());
+    std::set<std::string> names = NamesOf(plan_);
+    if (plan_.has_credentials()) {
+      names.insert("verifier");
+    }
+    checks_.TextTemplate(field, value, names);
   }
 }
 
-void Validator::CheckPlace(const std::string& field, const v1::Check& check) {
-  if (check.place() == v1::Check::PLACE_UNSPECIFIED) {
-    checks_.Error(field + ".place", "PGC-PLAN-REQUIRED", "the key is required", "allowed: SOURCE, TARGET, REGISTRY");
-  } else if (check.place() == v1::Check::REGISTRY && !plan_.has_registry()) {
-    checks_.Error(field + ".place", "PGC-PLAN-CHECK", "the plan has no registry");
-  } else if (check.place() == v1::Check::TARGET && !plan_.has_target()) {
-    checks_.Error(field + ".place", "PGC-PLAN-CHECK", "the plan has no target");
-  } else if (check.place() == v1::Check::TARGET && check.stage() == v1::Check::PRE) {
-    checks_.Error(field + ".place", "PGC-PLAN-CHECK", "the target does not exist before the migration",
-                  "use stage: POST");
-  }
-}
-
-void Validator::Checks() {
-  std::set<std::string> names;
-  for (int i = 0; i < plan_.checks_size(); ++i) {
-    const v1::Check& check = plan_.checks(i);
-    const std::string field = Item("checks", i);
-    if (checks_.Required(field + ".name", check.name())) {
-      checks_.Word(field + ".name", check.name(), true);
-      if (!names.insert(check.name()).second) {
-        checks_.Error(field + ".name", "PGC-PLAN-DUPLICATE", "another check has this name");
-      }
+// {verifier} is a bound parameter of cutover.set and nothing else: SQL texts end up in the server's log.
+void Validator::CutoverStatements() {
+  const std::set<std::string> names = NamesOf(plan_);
+  for (int i = 0; i < plan_.cutover().statements_size(); ++i) {
+    const v1::Step& step = plan_.cutover().statements(i);
+    const std::string field = Item("cutover.statements", i);
+    if (checks_.Required(field + ".apply", step.apply())) {
+      checks_.SqlTemplate(field + ".apply", step.apply(), names);
     }
-    if (check.stage() == v1::Check::STAGE_UNSPECIFIED) {
-      checks_.Error(field + ".stage", "PGC-PLAN-REQUIRED", "the key is required", "allowed: PRE, POST");
-    }
-    CheckPlace(field, check);
-    if (checks_.Required(field + ".sql", check.sql())) {
-      checks_.SqlTemplate(field + ".sql", check.sql());
+    if (checks_.Required(field + ".undo", step.undo())) {
+      checks_.SqlTemplate(field + ".undo", step.undo(), names);
     }
   }
 }
@@ -636,7 +623,7 @@ std::vector<Problem> Validator::Run() && {
   Links();
   BackupSection();
   CutoverSection();
-  Checks();
+  ValidateChecks(plan_, checks_);
   ExecutionSection();
   return checks_.TakeProblems();
 }

@@ -153,6 +153,16 @@ class Documents(unittest.TestCase):
         for plan in plans:
             self.assertIn("is valid", printed("pgconvoy", "plan", "validate", plan))
 
+    def test_every_test_that_the_coverage_names_exists(self):
+        sources = "\n".join(path.read_text() for path in ROOT.glob("tests/**/*_test.cc"))
+        suites = dict(re.findall(r"^(?:TEST|TEST_F|TEST_P)\((\w+),\s*(\w+)\)", sources, re.M))
+        existing = {".".join(pair) for pair in re.findall(r"^(?:TEST|TEST_F|TEST_P)\((\w+),\s*(\w+)\)", sources, re.M)}
+        named = re.findall(r"`([A-Z]\w+\.(?:[A-Z]\w+|\*))`", read("docs/coverage.md"))
+        self.assertGreater(len(named), 40)
+        for name in named:
+            suite, _, test = name.partition(".")
+            self.assertTrue(suite in suites if test == "*" else name in existing, name)
+
     def test_what_is_said_about_dev(self):
         usage = subprocess.run([ROOT / "dev"], capture_output=True, text=True, check=True).stdout
         demo = subprocess.run([ROOT / "deploy/demo/demo", "--help"], capture_output=True, text=True, check=True).stdout

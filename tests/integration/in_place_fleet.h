@@ -25,6 +25,9 @@ class InPlaceFleet : public Installation {
   // Starts worker "w" and waits for the end.
   v1::Migration Run(const std::string& migration);
 
+  // deploy/sql/migration_views.sql in the status store.
+  void AddViewsToStore() { RunPsql(store(), "postgres", "deploy/sql/migration_views.sql"); }
+
  private:
   void MakeApp(const std::string& plan, int number);
 

@@ -81,8 +81,8 @@ class Installation {
   void LoadShippedPlan(const std::string& name);
   // Puts a new password into the environment under each name.
   void MakePasswords(const std::vector<std::string>& names);
-  // Runs a file of the source tree with psql as the superuser; env() is its environment. `variables`: name=value; "role"
-  // is the role to act as.
+  // Runs a file of the source tree with psql as the superuser; env() is its environment. `variables`: name=value;
+  // "role" is the role to act as.
   void RunPsql(PgCluster& cluster,
                const std::string& database,
                const std::string& file,

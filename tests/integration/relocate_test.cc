@@ -70,13 +70,15 @@ class KilledRelocation : public ::testing::TestWithParam<const char*> {
 
 TEST_P(KilledRelocation, LosesNothingAndCanBeUndone) {
   const std::string ref = NextProject();
+  // A definition of its own, so that its template has to be laid.
+  fleet().OnSource(ref, "SET ROLE legacy_app; CREATE TABLE app.only_in_" + ref + " (i int)");
   const std::string before = fleet().Dump("old", ref);
   const std::string migration = fleet().Submit({ref});
   ASSERT_EQ(fleet().StartWorker("w", std::string(GetParam()) + "=kill").Wait(), kKilled) << fleet().WorkerLog("w");
   fleet().StartWorker("w");
   EXPECT_EQ(fleet().WaitEnded(migration).state(), v1::MIGRATION_SUCCEEDED) << fleet().WorkerLog("w");
   EXPECT_EQ(fleet().WhyNotRelocated(ref), "");
-  fleet().Rollback(migration, ref, /*discard_writes=*/false);
+  fleet().Rollback(migration, /*ref=*/"", /*discard_writes=*/false);
   EXPECT_EQ(fleet().WaitEnded(migration).state(), v1::MIGRATION_ROLLED_BACK) << fleet().WorkerLog("w");
   EXPECT_EQ(fleet().WhyNotUntouched(ref), "");
   EXPECT_EQ(fleet().Dump("old", ref), before);

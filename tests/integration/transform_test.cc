@@ -73,6 +73,40 @@ TEST(ConsolidateRoles, MapsRolesReplacesPoliciesAndLogsEveryChangedUser) {
   EXPECT_EQ(server.QueryValue("app-0001", "SELECT count(*) FROM pg_policies WHERE qual LIKE '%super_admin%'"), "0");
 }
 
+// For those who are used to asking their migration in SQL.
+TEST(ConsolidateRoles, AnswersTheQueriesOfItsPredecessorFromViewsOverTheStore) {
+  InPlaceFleet fleet("consolidate-roles", 2, "30s");
+  fleet.StartCoordinator();
+  const std::string migration = fleet.Submit();
+  ASSERT_EQ(fleet.Run(migration).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("w");
+  fleet.AddViewsToStore();
+  PgCluster& store = fleet.store();
+  const auto ask = [&store](const std::string& sql) { return store.QueryValue("postgres", sql); };
+  EXPECT_EQ(ask("SELECT status || ' ' || total_projects || ' ' || migrated_projects FROM "
+                "migration_tracking.get_migration_status('" +
+                migration + "')"),
+            "SUCCEEDED 2 2");
+  EXPECT_EQ(ask("SELECT sum(rows_updated) FROM migration_tracking.migration_log WHERE project = 'app-0001'"),
+            fleet.server().QueryValue("app-0001", "SELECT count(*) FROM pgconvoy_transform.change"));
+  EXPECT_EQ(ask("SELECT string_agg(table_name, ',' ORDER BY table_name) FROM migration_tracking.rls_policy_changes "
+                "WHERE project = 'app-0002' AND NOT restored"),
+            "public.documents,public.user_profiles");
+  EXPECT_EQ(ask("SELECT count(*) FROM migration_backup.get_backup_summary() WHERE tables = 2 AND rows = 286"), "2");
+  EXPECT_EQ(ask("SELECT count(*) FROM migration_backup.list_available_backups()"), "2");
+  EXPECT_EQ(ask("SELECT sum(rows) FROM migration_backup.user_sessions_backup"), "286");
+  EXPECT_EQ(ask("SELECT count(*) > 0 AND bool_and(passed OR is_warning) FROM "
+                "migration_validation.run_comprehensive_validation('post_migration')"),
+            "t");
+  EXPECT_EQ(ask("SELECT count(*) FROM migration_control.get_infrastructure_status() WHERE component = 'leader'"),
+            "1");
+  EXPECT_THROW(ask("SELECT migration_backup.execute_rollback('app-0001/1', 'why')"), std::runtime_error);
+  fleet.Rollback(migration, /*ref=*/"app-0001", /*discard_writes=*/false);
+  fleet.WaitEnded(migration);
+  EXPECT_EQ(ask("SELECT count(*) FROM migration_backup.validate_rollback_success('', '" + migration +
+                "') WHERE finding = 'all tables are identical to the backup'"),
+            "1");
+}
+
 class InPlace : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(InPlace, RollbackPutsEverythingBack) {
@@ -98,14 +132,14 @@ TEST_P(InPlace, AWorkerThatDiesAnywhereLosesNothing) {
   const char* const undo_places[] = {"worker.rollback.FENCE.done", "worker.transform.undo_before_commit",
                                      "worker.transform.undo_after_commit", "worker.rollback.TRANSFORM.done",
                                      "worker.rollback.VERIFY.done"};
-  std::string after;
   for (size_t i = 0; i < std::size(kPlaces); ++i) {
     const std::string migration = fleet.Submit();
     ASSERT_EQ(fleet.StartWorker("w", std::string(kPlaces[i]) + "=kill").Wait(), kKilled) << kPlaces[i];
     ASSERT_EQ(fleet.Run(migration).state(), v1::MIGRATION_SUCCEEDED) << kPlaces[i] << fleet.WorkerLog("w");
-    const std::string now = fleet.Everything(ref);
-    EXPECT_EQ(now, after.empty() ? now : after) << kPlaces[i];
-    after = now;
+    EXPECT_EQ(fleet.server().QueryValue(
+                  ref, "SELECT count(*) FROM pgconvoy_transform.transformation WHERE undone_fence IS NULL"),
+              "1")
+        << kPlaces[i];
     fleet.worker("w").Kill(SIGKILL);
     fleet.Rollback(migration, /*ref=*/"", /*discard_writes=*/false);
     const std::string undo = undo_places[i % std::size(undo_places)];
@@ -203,6 +237,38 @@ TEST_F(Refused, AChangeOfATableThatMustNotChange) {
   EXPECT_EQ(fleet.GetProject(migration, ref).error().code(), "PGC-TRANSFORM-UNCHANGED");
   EXPECT_EQ(fleet.Everything(ref), before);
 }
+
+class Zombie : public ::testing::TestWithParam<bool> {};
+
+// A worker that stops with its transaction open, is overtaken, and wakes up: it has lost, whatever it still sends.
+TEST_P(Zombie, ThatWakesUpChangesNothing) {
+  InPlaceFleet fleet("consolidate-roles", 1);
+  const std::string ref = fleet.refs()[0];
+  const std::string before = fleet.Everything(ref);
+  const bool rolled_back = GetParam();
+  fleet.StartCoordinator();
+  const std::string migration = fleet.Submit();
+  Process& sleeper = fleet.StartWorker("sleeper", "worker.transform.before_commit=stop");
+  ASSERT_TRUE(Eventually([&] { return sleeper.Stopped(); }));
+  if (rolled_back) {
+    fleet.Rollback(migration, /*ref=*/"", /*discard_writes=*/false);
+  }
+  const v1::Migration ended = fleet.Run(migration);
+  EXPECT_EQ(ended.state(), rolled_back ? v1::MIGRATION_ROLLED_BACK : v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("w");
+  const std::string after = fleet.Everything(ref);
+  EXPECT_EQ(after == before, rolled_back);
+  sleeper.Kill(SIGCONT);
+  ASSERT_TRUE(Eventually([&] { return fleet.WorkerLog("sleeper").find("attempt ended") != std::string::npos; }))
+      << fleet.WorkerLog("sleeper");
+  EXPECT_EQ(fleet.Everything(ref), after);
+}
+
+INSTANTIATE_TEST_SUITE_P(OvertakenBy,
+                         Zombie,
+                         ::testing::Values(false, true),
+                         [](const ::testing::TestParamInfo<bool>& overtaken) {
+                           return std::string(overtaken.param ? "ARollback" : "ARetry");
+                         });
 
 // What tenants wrote since is theirs: a rollback takes back only what the migration did.
 TEST(InPlaceRollback, LeavesRowsAloneThatTheMigrationDidNotTouch) {

@@ -17,12 +17,6 @@ namespace {
 // What runs past the zombie.
 enum class Overtaker { kRetry, kRollback };
 
-bool IsStopped(const Process& process) {
-  const std::string stat = ReadFile("/proc/" + std::to_string(process.pid()) + "/stat");
-  const size_t name_end = stat.rfind(')');
-  return name_end != std::string::npos && stat.compare(name_end, 3, ") T") == 0;
-}
-
 class Zombie {
  public:
   Zombie() : fleet_({.projects = 1, .lease_ttl = "2s"}) {
@@ -35,12 +29,12 @@ class Zombie {
 
   void StartAndStopAt(const std::string& place) {
     fleet_.StartWorker("z", place + "=stop");
-    ASSERT_TRUE(Eventually([this] { return IsStopped(fleet_.worker("z")); })) << fleet_.WorkerLog("z");
+    ASSERT_TRUE(Eventually([this] { return fleet_.worker("z").Stopped(); })) << fleet_.WorkerLog("z");
   }
 
   void StopNow() {
     fleet_.worker("z").Kill(SIGSTOP);
-    ASSERT_TRUE(Eventually([this] { return IsStopped(fleet_.worker("z")); }));
+    ASSERT_TRUE(Eventually([this] { return fleet_.worker("z").Stopped(); }));
   }
 
   // Another worker takes the project over and brings it to its end.

@@ -100,6 +100,12 @@ bool Process::Reap() {
 
 bool Process::Running() { return pid_ > 0 && !Reap(); }
 
+bool Process::Stopped() const {
+  const std::string stat = ReadFile("/proc/" + std::to_string(pid_) + "/stat");
+  const size_t name_end = stat.rfind(')');
+  return name_end != std::string::npos && stat.compare(name_end, 3, ") T") == 0;
+}
+
 void Process::Kill(int signal) {
   if (pid_ > 0 && !exit_code_) {
     kill(pid_, signal);

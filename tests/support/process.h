@@ -37,6 +37,8 @@ class Process {
 
   pid_t pid() const { return pid_; }
   bool Running();
+  // SIGSTOP, or a failpoint, has stopped it.
+  bool Stopped() const;
   // Does nothing once the process has been waited for.
   void Kill(int signal);
   // Exit code, or 128 + signal; nothing when it still runs after `timeout`. May be called again.

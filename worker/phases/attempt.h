@@ -64,6 +64,8 @@ struct ProjectNames {
   // Keys of the plan's servers. target_server is empty when the plan has no target.
   std::string source_server;
   std::string target_server;
+  // The login that the project used until now.
+  std::string fallback;
 };
 
 class Attempt {
@@ -86,14 +88,25 @@ class Attempt {
     return plan_.has_transform() && plan_.execution().mode() != v1::Execution::BACKUP_ONLY;
   }
   bool has_registry() const { return plan_.has_registry(); }
+  bool has_credentials() const { return plan_.has_credentials(); }
+  // Whether the plan names tables of the source.
+  bool has_tables() const { return !plan_.tables().empty(); }
   const v1::Server& source_server() const { return plan_.servers().at(project_.source_server); }
   const v1::Server& target_server() const { return plan_.servers().at(project_.target_server); }
+  // Where the project's login is made, and the database that it is for: the target's, or without a target the source's.
+  const std::string& login_server_name() const {
+    return has_target() ? project_.target_server : project_.source_server;
+  }
+  const v1::Server& login_server() const { return has_target() ? target_server() : source_server(); }
+  const std::string& login_database() const { return has_target() ? project_.database : project_.source_database; }
   const v1::Server& registry_server() const { return plan_.servers().at(plan_.registry().server()); }
 
   // Sessions of the shared logins, named after this attempt.
   absl::StatusOr<PooledSession> Reader();
-  // In the target server's control database, where the fence rows are.
+  // In the control database of the login's server, where the fence rows are.
   absl::StatusOr<PooledSession> Provisioner();
+  // In the database that the login is for, which exists already when there is no target.
+  absl::StatusOr<PooledSession> ProvisionerInDatabase();
   // In the registry's database.
   absl::StatusOr<PooledSession> Registrar();
   // In the source database, which the plan changes in place.

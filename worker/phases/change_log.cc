@@ -58,14 +58,6 @@ std::string KeyOf(const InPlaceTable& table, const std::string& row) {
   return "ROW(" + list + ")::pg_catalog.text";
 }
 
-std::string SameKey(const InPlaceTable& table, const std::string& a, const std::string& b) {
-  std::string condition;
-  for (const std::string& column : table.key) {
-    condition += (condition.empty() ? "" : " AND ") + a + "." + Ident(column) + " = " + b + "." + Ident(column);
-  }
-  return condition;
-}
-
 // Every row of the table now: its key and itself as text.
 std::string RowsNow(const InPlaceTable& table) {
   return "SELECT " + KeyOf(table, kRow) + " AS row_key, " + kRow + "::pg_catalog.text AS content FROM " +
@@ -122,11 +114,15 @@ absl::StatusOr<InPlaceTable> DescribeTableInPlace(pg::Connection& connection, co
   return table;
 }
 
-// Foreign keys of the tables, checked at the end of a restore instead of row by row.
-struct DeferredKeys {
-  std::string defer;
-  std::string as_before;
-};
+}  // namespace
+
+std::string SameKey(const InPlaceTable& table, const std::string& a, const std::string& b) {
+  std::string condition;
+  for (const std::string& column : table.key) {
+    condition += (condition.empty() ? "" : " AND ") + a + "." + Ident(column) + " = " + b + "." + Ident(column);
+  }
+  return condition;
+}
 
 absl::StatusOr<DeferredKeys> ForeignKeysOf(pg::Connection& connection, const std::vector<std::string>& tables) {
   PGC_ASSIGN_OR_RETURN(const pg::Result keys, connection.Exec(kForeignKeys, {TextArray(tables)}));
@@ -140,8 +136,6 @@ absl::StatusOr<DeferredKeys> ForeignKeysOf(pg::Connection& connection, const std
   }
   return scripts;
 }
-
-}  // namespace
 
 absl::StatusOr<std::vector<InPlaceTable>> DescribeInPlace(pg::Connection& connection, const Attempt& attempt) {
   std::vector<InPlaceTable> tables;

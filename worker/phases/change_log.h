@@ -43,6 +43,17 @@ absl::Status LockAgainstWriters(pg::Connection& connection, const std::vector<In
 absl::Status OpenTables(pg::Connection& connection, const std::vector<InPlaceTable>& tables, bool suppress_triggers);
 absl::Status CloseTables(pg::Connection& connection, const std::vector<InPlaceTable>& tables, bool suppress_triggers);
 
+// That two rows have the same key.
+std::string SameKey(const InPlaceTable& table, const std::string& a, const std::string& b);
+
+// Foreign keys of the tables, checked at the end of a restore instead of row by row.
+struct DeferredKeys {
+  std::string defer;
+  std::string as_before;
+};
+
+absl::StatusOr<DeferredKeys> ForeignKeysOf(pg::Connection& connection, const std::vector<std::string>& tables);
+
 class ChangeLog {
  public:
   // `fence`: of the attempt that transforms or has transformed.

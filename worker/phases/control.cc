@@ -22,6 +22,23 @@ CREATE TABLE IF NOT EXISTS pgconvoy.fence (
 );
 )sql";
 
+// What a login got in a database that was there before it, with what is needed to put that back. owners: whose the
+// database and its objects were, by "classid:objid". connect: whose CONNECT was taken and to whom it was given for it;
+// NULL while nothing was.
+constexpr char kAccessTable[] = R"sql(
+CREATE TABLE IF NOT EXISTS pgconvoy.access (
+  store_id text NOT NULL,
+  project text NOT NULL,
+  migration text NOT NULL,
+  fence bigint NOT NULL,
+  database text NOT NULL,
+  owners jsonb NOT NULL,
+  connect jsonb,
+  recorded_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  PRIMARY KEY (store_id, project, migration)
+);
+)sql";
+
 // freeze: present while the project's writes are stopped by us. cutover: one row per switch of a registry row.
 constexpr char kRegistryTables[] = R"sql(
 CREATE TABLE IF NOT EXISTS pgconvoy.freeze (
@@ -114,8 +131,8 @@ absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
 }
 
 absl::Status EnsureControlTables(pg::Connection& connection) {
-  PGC_ASSIGN_OR_RETURN(const bool exists, HasTable(connection, "pgconvoy.fence"));
-  return exists ? absl::OkStatus() : RunSetup(connection, kFenceTable);
+  PGC_ASSIGN_OR_RETURN(const bool exists, HasTable(connection, "pgconvoy.access"));
+  return exists ? absl::OkStatus() : RunSetup(connection, std::string(kFenceTable) + kAccessTable);
 }
 
 absl::Status EnsureRegistryTables(pg::Connection& connection) {

@@ -21,7 +21,7 @@ absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
                                              const v1::Server& server,
                                              const std::string& application_name);
 
-// Makes schema `pgconvoy` with the table fence in the control database when it does not exist.
+// Makes schema `pgconvoy` with the tables fence and access in the control database when it does not exist.
 absl::Status EnsureControlTables(pg::Connection& connection);
 
 // Makes schema `pgconvoy` with the tables fence, freeze and cutover in the registry's database when they do not exist.

@@ -1,7 +1,9 @@
 #include "common/base/error.h"
 #include "worker/core/sql.h"
 #include "worker/phases/checks.h"
+#include "worker/phases/fallback.h"
 #include "worker/phases/phases.h"
+#include "worker/phases/roles.h"
 #include "worker/phases/tables.h"
 
 namespace pgconvoy::worker {
@@ -31,12 +33,22 @@ absl::Status CheckLogin(Attempt& attempt, CheckList& checks) {
                "the credentials were never tested");
     return absl::OkStatus();
   }
-  auto session = SessionPool::Open(attempt.target_server(), attempt.project().user, *attempt.password,
-                                   attempt.project().database, attempt.names().application_name, {});
+  auto session = SessionPool::Open(attempt.login_server(), attempt.project().user, *attempt.password,
+                                   attempt.login_database(), attempt.names().application_name, {});
   if (!session.ok() && VerdictOf(session.status()) != Verdict::kPermanent) {
     return session.status();
   }
   checks.Add("login-as-project", session.ok(), session.ok() ? "" : Describe(session.status()));
+  return absl::OkStatus();
+}
+
+absl::Status CheckRole(Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
+  checks.Add({.name = "role-made",
+              .passed = role.own && role.can_login,
+              .message = "role \"" + attempt.project().user + "\" is gone, or may not log in",
+              .remedy = "retry the project"});
   return absl::OkStatus();
 }
 
@@ -46,8 +58,11 @@ absl::Status CheckNobodyElse(Attempt& attempt, CheckList& checks) {
       TextArray({attempt.project().user, attempt.names().login, attempt.target_server().provisioner().user()});
   PGC_ASSIGN_OR_RETURN(const pg::Result others,
                        provisioner->Exec(kOthersWhoConnect, {attempt.project().database, allowed}));
-  checks.Add("nobody-else-connects", !others.Get(0, 0).has_value(),
-             "these logins may connect to the project's database: " + others.Text(0, 0));
+  checks.Add(
+      {.name = "nobody-else-connects",
+       .passed = !others.Get(0, 0).has_value(),
+       .message = "these logins may connect to the project's database: " + others.Text(0, 0),
+       .remedy = "REVOKE CONNECT ON DATABASE " + Ident(attempt.project().database) + " FROM " + others.Text(0, 0)});
   return absl::OkStatus();
 }
 
@@ -90,9 +105,15 @@ absl::Status CheckLinks(Attempt& attempt, pg::Connection& target, CheckList& che
 
 absl::StatusOr<v1::PhaseResult> RunPostValidation(Attempt& attempt) {
   v1::PhaseResult result;
-  CheckList checks(attempt, *result.mutable_checks());
-  if (attempt.has_target()) {
+  CheckList checks(attempt, *result.mutable_checks(), attempt.plan().execution().skip_post_validation());
+  if (attempt.has_credentials()) {
+    PGC_RETURN_IF_ERROR(CheckRole(attempt, checks));
     PGC_RETURN_IF_ERROR(CheckLogin(attempt, checks));
+  }
+  if (attempt.plan().credentials().has_fallback()) {
+    PGC_RETURN_IF_ERROR(CheckFallbackUnused(attempt, checks));
+  }
+  if (attempt.has_target()) {
     PGC_RETURN_IF_ERROR(CheckNobodyElse(attempt, checks));
     PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
     const absl::Status done = WithoutForce(attempt, *schema, [&](pg::Connection& target) -> absl::Status {
@@ -102,6 +123,7 @@ absl::StatusOr<v1::PhaseResult> RunPostValidation(Attempt& attempt) {
     PGC_RETURN_IF_ERROR(done);
   }
   PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::POST));
+  PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::INTEGRITY));
   PGC_RETURN_IF_ERROR(checks.Verdict());
   return result;
 }

@@ -11,9 +11,11 @@
 #include "common/base/error.h"
 #include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
+#include "worker/phases/access_checks.h"
 #include "worker/phases/backup_access.h"
 #include "worker/phases/checks.h"
 #include "worker/phases/databases.h"
+#include "worker/phases/fallback.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/registry.h"
 #include "worker/phases/roles.h"
@@ -25,9 +27,7 @@ namespace pgconvoy::worker {
 namespace {
 
 constexpr char kSelf[] = R"sql(
-SELECT rolsuper, rolcreatedb, rolcreaterole, rolbypassrls,
-       pg_catalog.pg_has_role(CURRENT_USER, 'pg_signal_backend', 'USAGE')
-FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER
+SELECT rolsuper, rolcreatedb, rolcreaterole, rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER
 )sql";
 
 constexpr char kDatabaseSize[] = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())";
@@ -51,6 +51,7 @@ WHERE k.contype = 'f' AND k.conrelid = $1::regclass
 absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   PGC_ASSIGN_OR_RETURN(const pg::Result self, reader->Exec(kSelf));
+  const std::string user = attempt.source_server().reader().user();
   checks.Add("reader-not-superuser", !self.Bool(0, 0), "the reader is a superuser; use a login of its own", true);
   std::set<std::string> moved;
   for (const TableInfo& table : schema.tables) {
@@ -59,46 +60,45 @@ absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList
   for (const TableInfo& table : schema.tables) {
     const std::string quoted = SplitTable(table.name).Quoted();
     PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayRead, {quoted}));
-    checks.Add("reader-may-select:" + table.name, may.Bool(0, 0),
-               "run: GRANT SELECT ON " + table.name + " TO " + attempt.source_server().reader().user());
-    checks.Add("reader-sees-all-rows:" + table.name, !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
-               "row-level security is on; run: ALTER ROLE " + attempt.source_server().reader().user() + " BYPASSRLS");
+    checks.Add({.name = "reader-may-select:" + table.name,
+                .passed = may.Bool(0, 0),
+                .message = "the reader may not read the table",
+                .remedy = "GRANT SELECT ON " + quoted + " TO " + Ident(user)});
+    checks.Add({.name = "reader-sees-all-rows:" + table.name,
+                .passed = !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
+                .message = "row-level security is on, and hides rows from the reader",
+                .remedy = "ALTER ROLE " + Ident(user) + " BYPASSRLS"});
     PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader->Exec(kReferenced, {quoted}));
     for (int row = 0; attempt.has_target() && row < referenced.rows(); ++row) {
       const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
-      checks.Add("references-move:" + table.name, moved.contains(other),
-                 "it references " + other + ", which the plan does not move");
+      checks.Add({.name = "references-move:" + table.name,
+                  .passed = moved.contains(other),
+                  .message = "it references " + other + ", which the plan does not move",
+                  .remedy = "add that table to the plan"});
     }
   }
   for (const std::string& sequence : schema.sequences) {
     PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayReadSequence, {sequence}));
-    checks.Add("reader-may-select:" + sequence, may.Bool(0, 0),
-               "run: GRANT SELECT ON SEQUENCE " + sequence + " TO " + attempt.source_server().reader().user());
+    checks.Add({.name = "reader-may-select:" + sequence,
+                .passed = may.Bool(0, 0),
+                .message = "the reader may not read the sequence",
+                .remedy = "GRANT SELECT ON SEQUENCE " + sequence + " TO " + Ident(user)});
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
-  PGC_ASSIGN_OR_RETURN(const pg::Result self, provisioner->Exec(kSelf));
-  const std::string user = attempt.target_server().provisioner().user();
-  const bool super = self.Bool(0, 0);
-  checks.Add("provisioner-not-superuser", !super, "the provisioner is a superuser; use a login of its own", true);
-  checks.Add("provisioner-createdb", super || self.Bool(0, 1), "run: ALTER ROLE " + user + " CREATEDB");
-  checks.Add("provisioner-createrole", super || self.Bool(0, 2), "run: ALTER ROLE " + user + " CREATEROLE");
-  checks.Add("provisioner-signals", super || self.Bool(0, 4), "run: GRANT pg_signal_backend TO " + user);
-  PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
-  checks.Add("role-free", !role.exists || role.own,
-             "role \"" + attempt.project().user +
-                 "\" exists already on the target and is not ours: this migration did not make it");
   PGC_ASSIGN_OR_RETURN(const auto databases, ProjectDatabases(*provisioner, attempt));
   bool free = true;
   for (const DatabaseInfo& database : databases) {
     free = free && database.own;
   }
-  checks.Add("database-free", free,
-             "database \"" + attempt.project().database +
-                 "\" exists already on the target and is not ours: this migration did not make it");
+  checks.Add({.name = "database-free",
+              .passed = free,
+              .message = "database \"" + attempt.project().database +
+                         "\" exists already on the target and is not ours: this migration did not make it",
+              .remedy = "rename it, or choose another target.database"});
   return absl::OkStatus();
 }
 
@@ -108,9 +108,11 @@ absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult
   const std::string table = attempt.plan().registry().table();
   for (const auto& [column, value] : before) {
     PGC_ASSIGN_OR_RETURN(const pg::Result may, registrar->Exec(kMayUpdate, {SplitTable(table).Quoted(), column}));
-    checks.Add(
-        "registrar-may-update:" + column, may.Bool(0, 0),
-        "run: GRANT UPDATE (" + column + ") ON " + table + " TO " + attempt.registry_server().registrar().user());
+    checks.Add({.name = "registrar-may-update:" + column,
+                .passed = may.Bool(0, 0),
+                .message = "the registrar may not change the column",
+                .remedy = "GRANT UPDATE (" + Ident(column) + ") ON " + SplitTable(table).Quoted() + " TO " +
+                          Ident(attempt.registry_server().registrar().user())});
     if (value.has_value()) {
       (*result.mutable_registry_before())[column] = *value;
     }
@@ -134,19 +136,21 @@ absl::StatusOr<int64_t> RoomNeeded(Attempt& attempt) {
 absl::Status CheckBackupFolder(Attempt& attempt, int64_t room, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(attempt.plan()));
   const bool writable = ::access(root.c_str(), W_OK | X_OK) == 0;
-  checks.Add("backup-folder", writable, "cannot write to " + root + ": " + std::strerror(errno));
+  checks.Add({.name = "backup-folder",
+              .passed = writable,
+              .message = "cannot write to " + root + ": " + std::strerror(errno),
+              .remedy = "let the worker's user write there"});
   struct statvfs disk {};
   if (writable && ::statvfs(root.c_str(), &disk) == 0) {
     // A backup that does not fit fails by itself; this only says so before anything is made.
     const int64_t needed = std::max(room, kLeastRoom);
     const auto free = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
-    const std::string remedy = "free space under " + root + ", or name another folder in backup.directory";
-    v1::CheckResult& check =
-        checks.Add("backup-disk", free >= needed,
-                   "only " + MiB(free) + " are free under " + root + ", " + MiB(needed) + " are needed; " + remedy);
-    check.set_measured(MiB(free));
-    check.set_needed(MiB(needed));
-    check.set_remedy(free >= needed ? "" : remedy);
+    checks.Add({.name = "backup-disk",
+                .passed = free >= needed,
+                .message = "only " + MiB(free) + " are free under " + root + ", " + MiB(needed) + " are needed",
+                .remedy = "free space there, or name another backup.directory",
+                .measured = MiB(free),
+                .needed = MiB(needed)});
   }
   return absl::OkStatus();
 }
@@ -154,9 +158,10 @@ absl::Status CheckBackupFolder(Attempt& attempt, int64_t room, CheckList& checks
 // No login but a superuser can ask a server how much room it has; the check says what somebody else has to look at.
 void SayTargetRoom(int64_t room, CheckList& checks) {
   if (room > 0) {
-    v1::CheckResult& check = checks.Add("target-disk", true, "");
-    check.set_measured("unknown: only a superuser can see the server's disk");
-    check.set_needed(MiB(room));
+    checks.Add({.name = "target-disk",
+                .passed = true,
+                .measured = "unknown: only a superuser can see the server's disk",
+                .needed = MiB(room)});
   }
 }
 
@@ -165,12 +170,14 @@ absl::Status CheckVersions(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
   const int from = reader->server_version() / 10'000;
   const int to = provisioner->server_version() / 10'000;
-  v1::CheckResult& check = checks.Add(
-      "target-version", to >= from,
-      "the target's version is older: what only PostgreSQL " + std::to_string(from) + " knows will be refused by it",
-      true);
-  check.set_measured(std::to_string(to));
-  check.set_needed(std::to_string(from));
+  checks.Add(
+      {.name = "target-version",
+       .passed = to >= from,
+       .message = "the target's version is older: it refuses what only PostgreSQL " + std::to_string(from) + " knows",
+       .remedy = "move to a server of the same or a later version",
+       .measured = std::to_string(to),
+       .needed = std::to_string(from),
+       .warning_only = true});
   return absl::OkStatus();
 }
 
@@ -218,24 +225,29 @@ absl::Status CheckForeignKeys(Attempt& attempt, const SourceSchema& schema, Chec
   const bool tolerant = attempt.plan().target().violated_foreign_keys() == v1::Target::NOT_VALID;
   for (size_t i = 0; i < keys.size(); ++i) {
     const int column = static_cast<int>(i);
-    const std::string remedy = tolerant && !keys[i]->partitioned
-                                   ? "it arrives as NOT VALID, so that it holds for new rows only"
-                                   : "correct these rows in the source, or see target.violated_foreign_keys";
-    v1::CheckResult& check = checks.Add(
-        "foreign-key:" + keys[i]->table + "." + keys[i]->name, counts->Int(0, column) == 0,
-        counts->Text(0, column) + " row(s) refer to nothing; " + remedy, tolerant && !keys[i]->partitioned);
-    check.set_measured(counts->Text(0, column));
-    check.set_needed("0");
+    const bool arrives = tolerant && !keys[i]->partitioned;
+    checks.Add({.name = "foreign-key:" + keys[i]->table + "." + keys[i]->name,
+                .passed = counts->Int(0, column) == 0,
+                .message = counts->Text(0, column) + " row(s) refer to nothing" +
+                           (arrives ? "; it arrives as NOT VALID, so that it holds for new rows only" : ""),
+                .remedy = "correct these rows in the source, or see target.violated_foreign_keys",
+                .measured = counts->Text(0, column),
+                .needed = "0",
+                .warning_only = arrives});
   }
   return absl::OkStatus();
 }
 
 // What concerns the moving rows and the place that they go to.
-absl::Status CheckMove(Attempt& attempt, const SourceSchema& schema, CheckList& checks) {
+absl::Status CheckMove(Attempt& attempt, CheckList& checks) {
   PGC_RETURN_IF_ERROR(CheckTarget(attempt, checks));
   PGC_RETURN_IF_ERROR(CheckVersions(attempt, checks));
-  // Unreadable tables have been named already; counting in them would only fail.
-  return checks.Verdict().ok() ? CheckForeignKeys(attempt, schema, checks) : absl::OkStatus();
+  if (!checks.Verdict().ok()) {
+    // Unreadable tables have been named already; counting in them would only fail.
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  return CheckForeignKeys(attempt, *schema, checks);
 }
 
 }  // namespace
@@ -243,14 +255,25 @@ absl::Status CheckMove(Attempt& attempt, const SourceSchema& schema, CheckList& 
 absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
   v1::PhaseResult result;
   v1::ChecksResult* const outcome = result.mutable_checks();
-  CheckList checks(attempt, *outcome);
+  CheckList checks(attempt, *outcome, attempt.plan().execution().skip_pre_validation());
   if (plan::IsWholeDatabase(attempt.plan())) {
+    // Not one of the checks that can be skipped: what is named here would be lost.
     PGC_RETURN_IF_ERROR(RefuseUncarried(attempt));
   }
-  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
-  PGC_RETURN_IF_ERROR(CheckReader(attempt, *schema, checks));
+  if (attempt.has_tables()) {
+    PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+    PGC_RETURN_IF_ERROR(CheckReader(attempt, *schema, checks));
+  }
+  if (attempt.has_credentials()) {
+    PGC_RETURN_IF_ERROR(CheckProvisioner(attempt, checks));
+  }
   if (attempt.has_target()) {
-    PGC_RETURN_IF_ERROR(CheckMove(attempt, *schema, checks));
+    PGC_RETURN_IF_ERROR(CheckMove(attempt, checks));
+  } else if (attempt.has_credentials()) {
+    PGC_RETURN_IF_ERROR(CheckAccess(attempt, checks));
+  }
+  if (attempt.plan().credentials().has_fallback()) {
+    PGC_RETURN_IF_ERROR(CheckFallbackWorks(attempt, checks));
   }
   if (attempt.has_transform()) {
     PGC_RETURN_IF_ERROR(CheckTransform(attempt, checks));

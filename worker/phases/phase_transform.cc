@@ -121,7 +121,6 @@ class Transformation {
 
   absl::Status Run() {
     PGC_RETURN_IF_ERROR(StandStill());
-    PGC_RETURN_IF_ERROR(ReadSequenceValues(*result_.mutable_sequences_before()));
     PGC_RETURN_IF_ERROR(RunSteps(connection_, attempt_, plan_.transform().prepare(), "transform.prepare"));
     PGC_ASSIGN_OR_RETURN(const auto tables, DescribeInPlace(connection_, attempt_));
     PGC_RETURN_IF_ERROR(ReplaceAllPolicies(connection_, attempt_, result_));
@@ -129,7 +128,8 @@ class Transformation {
     PGC_RETURN_IF_ERROR(ChangeRows(tables));
     PGC_RETURN_IF_ERROR(CloseTables(connection_, tables, Suppress(plan_)));
     PGC_RETURN_IF_ERROR(RunSteps(connection_, attempt_, plan_.transform().finish(), "transform.finish"));
-    PGC_RETURN_IF_ERROR(ReadSequenceValues(*result_.mutable_sequences()));
+    PGC_ASSIGN_OR_RETURN(const auto sequences, ReadSequences(connection_, *schema_));
+    result_.mutable_sequences()->Assign(sequences.begin(), sequences.end());
     PGC_RETURN_IF_ERROR(RecordTransform(connection_, attempt_, result_));
     PGC_FAILPOINT("worker.transform.before_commit");
     return attempt_.reporter().Checkpoint();
@@ -154,12 +154,6 @@ class Transformation {
     PGC_ASSIGN_OR_RETURN(const auto changes, log.Record());
     result_.mutable_tables()->Assign(changes.begin(), changes.end());
     PGC_FAILPOINT("worker.transform.changed");
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadSequenceValues(google::protobuf::RepeatedPtrField<v1::SequenceValue>& values) {
-    PGC_ASSIGN_OR_RETURN(const auto read, ReadSequences(connection_, *schema_));
-    values.Assign(read.begin(), read.end());
     return absl::OkStatus();
   }
 
@@ -197,23 +191,73 @@ absl::Status UndoAll(pg::Connection& connection, const Attempt& attempt, const T
   return absl::OkStatus();
 }
 
-// Sequences do not roll back. One that nobody has used since stands where it stood before; it is set after the commit,
-// because a rolled-back transaction would leave it behind rows that still exist. Repeated as often as needed.
-absl::Status UndoSequences(pg::Connection& connection, const v1::TransformResult& result) {
-  for (int i = 0; i < std::min(result.sequences_size(), result.sequences_before_size()); ++i) {
-    const v1::SequenceValue& after = result.sequences(i);
-    const v1::SequenceValue& before = result.sequences_before(i);
-    if (after.sequence() == before.sequence() && after.SerializeAsString() != before.SerializeAsString()) {
+// $1: a sequence. The column that owns it.
+constexpr char kOwnedColumn[] = R"sql(
+SELECT n.nspname, c.relname, a.attname
+FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_class c ON c.oid = d.refobjid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid
+WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+  AND d.objid = $1::regclass AND d.deptype IN ('a', 'i') AND s.seqincrement > 0
+)sql";
+
+// Whether a sequence may stand at `value` again: no row of the column that owns it has a number that would come again.
+absl::StatusOr<bool> IsFree(pg::Connection& connection, const v1::SequenceValue& value) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result owner, connection.Exec(kOwnedColumn, {value.sequence()}));
+  if (owner.rows() != 1) {
+    return false;
+  }
+  const int64_t highest_used = value.is_called() ? value.last_value() : value.last_value() - 1;
+  PGC_ASSIGN_OR_RETURN(const pg::Result taken,
+                       connection.Exec("SELECT EXISTS (SELECT FROM " + Qualified(owner.Text(0, 0), owner.Text(0, 1)) +
+                                           " WHERE " + Ident(owner.Text(0, 2)) + " > $1::pg_catalog.int8)",
+                                       {std::to_string(highest_used)}));
+  return !taken.Bool(0, 0);
+}
+
+// One that others have used since the transformation keeps its place; without a transformation to compare with, one
+// whose numbers are in use.
+absl::StatusOr<bool> MayGoBack(pg::Connection& connection,
+                               const v1::SequenceValue& before,
+                               const v1::TransformResult* undone) {
+  if (undone != nullptr) {
+    PGC_ASSIGN_OR_RETURN(const pg::Result now,
+                         connection.Exec("SELECT last_value, is_called FROM " + before.sequence()));
+    for (const v1::SequenceValue& after : undone->sequences()) {
+      const bool untouched = after.sequence() == before.sequence() && after.last_value() == now.Int(0, 0) &&
+                             after.is_called() == now.Bool(0, 1);
+      if (untouched) {
+        return IsFree(connection, before);
+      }
+    }
+    return false;
+  }
+  return IsFree(connection, before);
+}
+
+// After the commit, because a transaction that rolls back would leave the sequence behind rows that still exist.
+// Repeated as often as needed.
+absl::Status UndoSequences(pg::Connection& connection, const Attempt& attempt, const v1::TransformResult* undone) {
+  PGC_ASSIGN_OR_RETURN(const auto noted, NotedSequences(connection, attempt));
+  for (const v1::SequenceValue& before : noted) {
+    PGC_ASSIGN_OR_RETURN(const bool back, MayGoBack(connection, before, undone));
+    if (back) {
       PGC_RETURN_IF_ERROR(
           connection
-              .Exec("SELECT pg_catalog.setval($1::regclass, $2::bigint, $3::boolean) FROM " + after.sequence() +
-                        " WHERE last_value = $4::bigint AND is_called = $5::boolean",
-                    {before.sequence(), std::to_string(before.last_value()), before.is_called() ? "t" : "f",
-                     std::to_string(after.last_value()), after.is_called() ? "t" : "f"})
+              .Exec("SELECT pg_catalog.setval($1::regclass, $2::bigint, $3::boolean)",
+                    {before.sequence(), std::to_string(before.last_value()), before.is_called() ? "t" : "f"})
               .status());
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status NoteSequencesOnce(Attempt& attempt, pg::Connection& connection) {
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  PGC_ASSIGN_OR_RETURN(const auto now, ReadSequences(connection, *schema));
+  return InTransformTransaction(connection, attempt,
+                                [&](pg::Connection& fenced) { return NoteSequences(fenced, attempt, now); });
 }
 
 }  // namespace
@@ -221,6 +265,7 @@ absl::Status UndoSequences(pg::Connection& connection, const v1::TransformResult
 absl::StatusOr<v1::PhaseResult> RunTransform(Attempt& attempt) {
   v1::PhaseResult result;
   PGC_ASSIGN_OR_RETURN(PooledSession transformer, attempt.Transformer());
+  PGC_RETURN_IF_ERROR(NoteSequencesOnce(attempt, *transformer));
   const absl::Status done =
       InTransformTransaction(*transformer, attempt, [&](pg::Connection& connection) -> absl::Status {
         PGC_ASSIGN_OR_RETURN(const auto record, FindTransform(connection, attempt));
@@ -254,9 +299,7 @@ absl::StatusOr<v1::PhaseResult> UndoTransform(Attempt& attempt) {
   PGC_RETURN_IF_ERROR(done);
   PGC_FAILPOINT("worker.transform.undo_after_commit");
   PGC_ASSIGN_OR_RETURN(const auto undone, FindUndoneTransform(*transformer, attempt));
-  if (undone.has_value()) {
-    PGC_RETURN_IF_ERROR(UndoSequences(*transformer, undone->result));
-  }
+  PGC_RETURN_IF_ERROR(UndoSequences(*transformer, attempt, undone.has_value() ? &undone->result : nullptr));
   return result;
 }
 

@@ -10,6 +10,7 @@
 #include "worker/phases/control.h"
 #include "worker/phases/databases.h"
 #include "worker/phases/exact.h"
+#include "worker/phases/fallback.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/registry.h"
 #include "worker/phases/roles.h"
@@ -259,11 +260,18 @@ absl::StatusOr<v1::PhaseResult> VerifyRollback(Attempt& attempt) {
         return left("database " + database.name);
       }
     }
+    undo->add_undone("the database is gone");
+  }
+  if (attempt.has_credentials()) {
+    PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
     PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
     if (role.own) {
       return left("role " + attempt.project().user);
     }
-    undo->add_undone("role and database are gone");
+    undo->add_undone("the role is gone");
+  }
+  if (attempt.plan().credentials().has_fallback()) {
+    PGC_RETURN_IF_ERROR(VerifyFallbackWorks(attempt, *undo));
   }
   if (attempt.has_transform()) {
     PGC_RETURN_IF_ERROR(VerifyTransformUndone(attempt, *undo));

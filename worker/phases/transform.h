@@ -42,8 +42,8 @@ absl::StatusOr<std::string> UpdateColumnsSql(pg::Connection& connection,
 std::vector<std::string> TextsOfJson(const std::string& json);
 
 // PRE_VALIDATION of a plan with `transform`: privileges, keys, cascades, values without a new value, and whether every
-// statement fits the definitions as they are. Statements are only parsed; `prepare` runs in a transaction that is rolled
-// back, because later statements may need it.
+// statement fits the definitions as they are. Statements are only parsed; `prepare` runs in a transaction that is
+// rolled back, because later statements may need it.
 absl::Status CheckTransform(Attempt& attempt, CheckList& checks);
 
 // VERIFY of a plan with `transform`: the record is in force, and what must not change has not.

@@ -57,6 +57,15 @@ CREATE TABLE IF NOT EXISTS pgconvoy_transform.discarded (
   content text,
   PRIMARY KEY (store_id, project, fence, relation, row_key)
 );
+CREATE TABLE IF NOT EXISTS pgconvoy_transform.sequence (
+  store_id text NOT NULL,
+  project text NOT NULL,
+  migration text NOT NULL,
+  sequence text NOT NULL,
+  last_value bigint NOT NULL,
+  is_called boolean NOT NULL,
+  PRIMARY KEY (store_id, project, migration, sequence)
+);
 CREATE TABLE IF NOT EXISTS pgconvoy_transform.policy (
   store_id text NOT NULL,
   project text NOT NULL,
@@ -91,6 +100,17 @@ ORDER BY fence DESC LIMIT 1
 constexpr char kRecord[] = R"sql(
 INSERT INTO pgconvoy_transform.transformation (store_id, project, migration, fence, plan_hash, result)
 VALUES ($1, $2, $3, $4::bigint, $5, $6::jsonb)
+)sql";
+
+// The first attempt's look counts: what a later one finds may have been moved by a transaction that came to nothing.
+constexpr char kNoteSequence[] = R"sql(
+INSERT INTO pgconvoy_transform.sequence (store_id, project, migration, sequence, last_value, is_called)
+VALUES ($1, $2, $3, $4, $5::bigint, $6::boolean) ON CONFLICT DO NOTHING
+)sql";
+
+constexpr char kNotedSequences[] = R"sql(
+SELECT sequence, last_value, is_called FROM pgconvoy_transform.sequence
+WHERE store_id = $1 AND project = $2 AND migration = $3 ORDER BY sequence
 )sql";
 
 constexpr char kUndone[] = R"sql(
@@ -159,6 +179,33 @@ absl::StatusOr<std::optional<TransformRecord>> FindTransform(pg::Connection& con
 absl::StatusOr<std::optional<TransformRecord>> FindUndoneTransform(pg::Connection& connection,
                                                                    const Attempt& attempt) {
   return Find(connection, attempt, /*undone=*/true);
+}
+
+absl::Status NoteSequences(pg::Connection& connection,
+                           const Attempt& attempt,
+                           const std::vector<v1::SequenceValue>& values) {
+  for (const v1::SequenceValue& value : values) {
+    PGC_RETURN_IF_ERROR(connection
+                            .Exec(kNoteSequence, {attempt.grant().store_id, attempt.grant().ref,
+                                                  attempt.grant().migration_id, value.sequence(),
+                                                  std::to_string(value.last_value()), value.is_called() ? "t" : "f"})
+                            .status());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<v1::SequenceValue>> NotedSequences(pg::Connection& connection, const Attempt& attempt) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result rows,
+                       connection.Exec(kNotedSequences, {attempt.grant().store_id, attempt.grant().ref,
+                                                         attempt.grant().migration_id}));
+  std::vector<v1::SequenceValue> values;
+  for (int row = 0; row < rows.rows(); ++row) {
+    v1::SequenceValue& value = values.emplace_back();
+    value.set_sequence(rows.Text(row, 0));
+    value.set_last_value(rows.Int(row, 1));
+    value.set_is_called(rows.Bool(row, 2));
+  }
+  return values;
 }
 
 absl::Status RecordTransform(pg::Connection& connection, const Attempt& attempt, const v1::TransformResult& result) {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -33,6 +34,13 @@ absl::StatusOr<std::optional<TransformRecord>> FindTransform(pg::Connection& con
 // The latest one that a rollback has undone.
 absl::StatusOr<std::optional<TransformRecord>> FindUndoneTransform(pg::Connection& connection,
                                                                    const Attempt& attempt);
+
+// Where the sequences stood before the first attempt of this migration, in a transaction of its own: sequences do not
+// roll back, so a transformation that comes to nothing moves them all the same.
+absl::Status NoteSequences(pg::Connection& connection,
+                           const Attempt& attempt,
+                           const std::vector<v1::SequenceValue>& values);
+absl::StatusOr<std::vector<v1::SequenceValue>> NotedSequences(pg::Connection& connection, const Attempt& attempt);
 
 // Both in the transaction that does what they record.
 absl::Status RecordTransform(pg::Connection& connection, const Attempt& attempt, const v1::TransformResult& result);

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # work, here, projects and the ports are set and read by `demo`
-# unify-auth: applications whose users and sessions stand in legacy tables, each in a database of its own. The proof asks
-# with psql: what was expected is computed from the legacy tables, as they were before, by another statement than the
+# unify-auth: applications whose users and sessions stand in legacy tables, each in a database of its own. The proof
+# asks with psql: what was expected is computed from the legacy tables, as they were before, by another statement than the
 # plan's.
 
 servers=(apps)

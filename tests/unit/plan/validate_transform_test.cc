@@ -84,7 +84,7 @@ TEST(ValidateTransform, NamesWhatIsWrong) {
        {"PGC-PLAN-COLUMN tables[0].columns[1].on_unmapped"}},
       {"        on_unmapped: KEEP\n",
        "        on_unmapped: MAYBE\n",
-       {"PGC-PLAN-TYPE tables[0].columns[0].on_unmapped"}},
+       {"PGC-PLAN-ENUM tables[0].columns[0].on_unmapped"}},
       {"      undo: ALTER TABLE public.users ADD CONSTRAINT c CHECK (true)\n",
        "",
        {"PGC-PLAN-REQUIRED transform.prepare[0].undo"}},
