@@ -211,7 +211,7 @@ absl::Status LocalCluster::Initialize() const {
   const std::string fresh = options_.directory + "/data.new";
   std::error_code error;
   fs::remove_all(fresh, error);
-  PGC_ASSIGN_OR_RETURN(const std::string initdb, PostgresBinary("initdb"));
+  PGC_ASSIGN_OR_RETURN(const std::string initdb, Binary("initdb"));
   PGC_ASSIGN_OR_RETURN(const CommandOutcome outcome,
                        RunCommand(user_, {initdb, "-D", fresh, "-U", "postgres", "--auth-local=trust",
                                           "--auth-host=scram-sha-256", "-E", "UTF8", "--locale=C"}));
@@ -285,7 +285,7 @@ void LocalCluster::TakeOver() {
 }
 
 absl::Status LocalCluster::PgCtl(const std::vector<std::string>& arguments, const std::string& code) const {
-  PGC_ASSIGN_OR_RETURN(const std::string pg_ctl, PostgresBinary("pg_ctl"));
+  PGC_ASSIGN_OR_RETURN(const std::string pg_ctl, Binary("pg_ctl"));
   std::vector<std::string> argv = {pg_ctl, "-D", data()};
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   PGC_ASSIGN_OR_RETURN(const CommandOutcome outcome, RunCommand(user_, argv));
@@ -293,6 +293,10 @@ absl::Status LocalCluster::PgCtl(const std::vector<std::string>& arguments, cons
     return MakeError(Verdict::kPermanent, code, "pg_ctl " + arguments[0] + " failed: " + Printable(outcome.output));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> LocalCluster::Binary(const std::string& name) const {
+  return options_.binaries.empty() ? PostgresBinary(name) : options_.binaries + "/" + name;
 }
 
 std::string LocalCluster::data() const { return options_.directory + "/data"; }

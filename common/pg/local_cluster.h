@@ -32,6 +32,8 @@ struct LocalClusterOptions {
   // Lines of pg_hba.conf, written at every start. Default: trust for role postgres over the socket, whose folder only
   // the owner can enter; scram-sha-256 for everybody else there and on 127.0.0.1.
   std::vector<std::string> hba;
+  // The folder of initdb, pg_ctl and postgres. Empty: that of PostgresBinary.
+  std::string binaries = {};
   // Used only when this process is root.
   std::string run_as = "postgres";
 };
@@ -73,6 +75,7 @@ class LocalCluster {
   void RemoveStaleLocks() const;
   void TakeOver();
   absl::Status PgCtl(const std::vector<std::string>& arguments, const std::string& code) const;
+  absl::StatusOr<std::string> Binary(const std::string& name) const;
   std::string data() const;
 
   LocalClusterOptions options_;

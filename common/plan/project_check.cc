@@ -9,6 +9,7 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/plan/secret_ref.h"
+#include "common/plan/server_choice.h"
 
 namespace pgconvoy::plan {
 namespace {
@@ -22,15 +23,31 @@ bool HasOwnMeaning(const std::string& name) {
 
 std::string Item(std::string_view list, int index) { return std::string(list) + "[" + std::to_string(index) + "]"; }
 
+// A table without a condition gives all its rows to every project of its database.
+bool MovesWholeTables(const v1::Plan& plan) {
+  return plan.has_target() && std::any_of(plan.tables().begin(), plan.tables().end(),
+                                          [](const v1::Table& table) { return table.where().empty(); });
+}
+
 }  // namespace
 
 ProjectCheck::ProjectCheck(const v1::Plan& plan) {
-  // Many projects may come from one database, but not where its owner or who gets into it changes.
+  *plan_.mutable_servers() = plan.servers();
+  *plan_.mutable_source() = plan.source();
+  if (plan.has_target()) {
+    *plan_.mutable_target() = plan.target();
+  }
+  Use("source.server", plan.source().server());
+  Use("target.server", plan.target().server());
+  // Many projects may come from one database, but not where its owner or who gets into it changes, nor where one takes
+  // all rows of a table.
   const v1::Credentials& credentials = plan.credentials();
   const bool own = credentials.permissions() == v1::Credentials::OWNER || credentials.has_fallback();
-  AddName("source.database", plan.source().database(), own ? "database" : "");
-  AddName("target.database", plan.target().database(), "database");
-  AddName("credentials.user", plan.credentials().user(), "login");
+  AddName("source.database", plan.source().database(), plan.source().server(),
+          own || MovesWholeTables(plan) ? "database" : "");
+  const std::string& there = plan.has_target() ? plan.target().server() : plan.source().server();
+  AddName("target.database", plan.target().database(), there, "database");
+  AddName("credentials.user", plan.credentials().user(), there, "login");
   for (int i = 0; i < plan.freeze().apply_size(); ++i) {
     Use(Item("freeze.apply", i), plan.freeze().apply(i));
   }
@@ -46,7 +63,7 @@ ProjectCheck::ProjectCheck(const v1::Plan& plan) {
   for (const auto& [column, value] : std::map(plan.cutover().set().begin(), plan.cutover().set().end())) {
     Use("cutover.set." + column, value);
   }
-  AddName("credentials.fallback.user", plan.credentials().fallback().user(), "");
+  AddName("credentials.fallback.user", plan.credentials().fallback().user(), there, "");
   for (int i = 0; i < plan.cutover().statements_size(); ++i) {
     Use(Item("cutover.statements", i) + ".apply", plan.cutover().statements(i).apply());
     Use(Item("cutover.statements", i) + ".undo", plan.cutover().statements(i).undo());
@@ -99,7 +116,10 @@ void ProjectCheck::UseCheck(const std::string& field, const v1::Check& check) {
   Use(field + ".http.expect_body", check.http().expect_body());
 }
 
-void ProjectCheck::AddName(const std::string& field, const std::string& text, const std::string& what) {
+void ProjectCheck::AddName(const std::string& field,
+                           const std::string& text,
+                           const std::string& server,
+                           const std::string& what) {
   const auto placeholders = PlaceholdersIn(text);
   if (text.empty() || !placeholders.ok()) {
     return;
@@ -107,7 +127,7 @@ void ProjectCheck::AddName(const std::string& field, const std::string& text, co
   Use(field, text);
   // Distinct refs alone make distinct names, and need no memory in a large fleet.
   const bool may_collide = !what.empty() && *placeholders != std::vector<std::string>{"ref"};
-  names_.push_back({field, text, what, may_collide, {}});
+  names_.push_back({field, text, what, server, may_collide, {}});
 }
 
 absl::Status ProjectCheck::CheckAttributes(const std::string& ref, const Values& attributes) const {
@@ -137,20 +157,51 @@ absl::Status ProjectCheck::Claim(Name& name, const std::string& ref, const Value
   if (!name.may_collide) {
     return absl::OkStatus();
   }
-  const auto [other, claimed] = name.ref_of.emplace(*std::move(rendered), ref);
+  PGC_ASSIGN_OR_RETURN(const std::string server, RenderText(name.server, values));
+  const auto [other, claimed] = name.ref_of.emplace(server + '\n' + *rendered, ref);
   if (claimed) {
     return absl::OkStatus();
   }
   return InputError("PGC-PLAN-COLLISION",
                     "projects " + Printable(other->second) + " and " + Printable(ref) + " would both get the " +
-                        name.what + " \"" + Printable(other->first) + "\"",
+                        name.what + " \"" + Printable(*rendered) + "\"",
                     "put {ref} into " + name.field + ", or give the projects different attributes");
+}
+
+absl::Status ProjectCheck::CheckServers(const Values& values) const {
+  PGC_ASSIGN_OR_RETURN(const std::string source, ServerOf(plan_, plan_.source().server(), values));
+  const auto missing = [](const std::string& server, const std::string& login) {
+    return InputError("PGC-PLAN-LOGIN", "server \"" + server + "\" has no " + login,
+                      "add it to the plan, or correct the project's attributes");
+  };
+  if (!plan_.servers().at(source).has_reader()) {
+    return missing(source, "reader");
+  }
+  if (!plan_.has_target()) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(const std::string target, ServerOf(plan_, plan_.target().server(), values));
+  if (!plan_.servers().at(target).has_provisioner()) {
+    return missing(target, "provisioner");
+  }
+  PGC_ASSIGN_OR_RETURN(const std::string from, RenderText(plan_.source().database(), values));
+  PGC_ASSIGN_OR_RETURN(const std::string to, RenderText(plan_.target().database(), values));
+  const bool same_server =
+      source == target || plan_.servers().at(source).conninfo() == plan_.servers().at(target).conninfo();
+  if (same_server && from == to) {
+    return InputError("PGC-PLAN-SAME-DATABASE", "source and target are the same database \"" + Printable(to) + "\"",
+                      "correct the project's attributes");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ProjectCheck::Add(const std::string& ref, const Values& attributes) {
   PGC_RETURN_IF_ERROR(CheckAttributes(ref, attributes));
   Values values = attributes;
   values["ref"] = ref;
+  if (const absl::Status servers = CheckServers(values); !servers.ok()) {
+    return Annotate(servers, "project " + Printable(ref));
+  }
   for (Name& name : names_) {
     PGC_RETURN_IF_ERROR(Claim(name, ref, values));
   }

@@ -25,7 +25,10 @@ class ProjectCheck {
   //   PGC-PLAN-PLACEHOLDER  an attribute that a template uses is missing
   //   PGC-PLAN-ATTRIBUTE    an attribute has the name of a placeholder that means something else
   //   PGC-PLAN-NAME         a name would be too long, reserved or otherwise impossible
-  //   PGC-PLAN-COLLISION    another project would get the same database or login
+  //   PGC-PLAN-COLLISION    another project would get the same database or login, or move the same whole database
+  //   PGC-PLAN-SERVER       the plan has no server of the name that a template gives
+  //   PGC-PLAN-LOGIN        that server lacks the login that is needed there
+  //   PGC-PLAN-SAME-DATABASE  the project would move to where it is
   absl::Status Add(const std::string& ref, const Values& attributes);
 
  private:
@@ -35,6 +38,8 @@ class ProjectCheck {
     std::string text;
     // What no two projects may share: "database", "login"; empty when they may.
     std::string what;
+    // The template of the server on which it must not be shared.
+    std::string server;
     // Set when only a look at all the names shows whether they differ.
     bool may_collide = false;
     // Filled when may_collide.
@@ -44,10 +49,13 @@ class ProjectCheck {
   void UseCheck(const std::string& field, const v1::Check& check);
   void Use(const std::string& field, const std::string& text);
   void UseTransform(const v1::Transform& transform);
-  void AddName(const std::string& field, const std::string& text, const std::string& what);
+  void AddName(const std::string& field, const std::string& text, const std::string& server, const std::string& what);
+  absl::Status CheckServers(const Values& values) const;
   absl::Status CheckAttributes(const std::string& ref, const Values& attributes) const;
   absl::Status Claim(Name& name, const std::string& ref, const Values& values);
 
+  // Its servers, source and target.
+  v1::Plan plan_;
   // An attribute and the field that uses it first.
   std::map<std::string, std::string> needed_;
   std::vector<Name> names_;

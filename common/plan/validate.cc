@@ -10,6 +10,8 @@
 #include "common/plan/field_checks.h"
 #include "common/plan/plan.h"
 #include "common/plan/secret_ref.h"
+#include "common/plan/server_choice.h"
+#include "common/plan/table_pattern.h"
 #include "common/plan/template.h"
 
 namespace pgconvoy::plan {
@@ -27,6 +29,19 @@ enum class LoginKind { kReader, kProvisioner, kRegistrar, kTransformer };
 // Settings of PostgreSQL itself that decide about speed, never about what is read or written.
 constexpr std::array<const char*, 4> kFreeSettings = {"lock_timeout", "maintenance_work_mem", "temp_buffers",
                                                       "work_mem"};
+
+// As kind.
+constexpr std::array<const char*, 4> kLoginNames = {"reader", "provisioner", "registrar", "transformer"};
+
+bool HasLogin(const v1::Server& server, LoginKind kind) {
+  switch (kind) {
+    case LoginKind::kReader: return server.has_reader();
+    case LoginKind::kProvisioner: return server.has_provisioner();
+    case LoginKind::kRegistrar: return server.has_registrar();
+    case LoginKind::kTransformer: return server.has_transformer();
+  }
+  return false;
+}
 
 std::string Item(std::string_view list, int index) { return std::string(list) + "[" + std::to_string(index) + "]"; }
 
@@ -66,6 +81,9 @@ class Validator {
   void TableWhere(const std::string& field, const v1::Table& table);
   void TableSchema(const std::string& field, const v1::Table& table);
   void TableColumns(const std::string& field, const v1::Table& table);
+  void CarriedColumns(const std::string& field, const v1::Table& table);
+  void ColumnNames(const std::string& field, const google::protobuf::RepeatedPtrField<std::string>& names);
+  void TableExceptions(const std::string& field, const v1::Table& table);
   void TransformSection();
   void Steps(const std::string& field, const google::protobuf::RepeatedPtrField<v1::Step>& steps);
   void PolicyReplacements();
@@ -149,29 +167,23 @@ void Validator::Needs(const std::string& field, const std::string& server, Login
   if (!checks_.Required(field, server)) {
     return;
   }
-  const auto it = plan_.servers().find(server);
-  if (it == plan_.servers().end()) {
-    std::vector<std::string> names;
-    for (const auto& [name, unused] : std::map(plan_.servers().begin(), plan_.servers().end())) {
-      names.push_back(name);
-    }
-    const auto near = Nearest(server, names);
-    checks_.Error(field, "PGC-PLAN-SERVER", "there is no server \"" + Printable(server) + "\" in servers",
-                  near.has_value() ? "did you mean \"" + *near + "\"?" : "known: " + Join(names, ", "));
+  const bool chosen_per_project = FieldChecks::HasPlaceholder(server);
+  if (chosen_per_project) {
+    checks_.NameTemplate(field, server, false);
+  } else if (!plan_.servers().contains(server)) {
+    checks_.Take(field, NoSuchServer(plan_, server));
     return;
   }
-  const auto missing = [&](bool has, const char* login) {
-    if (!has) {
-      checks_.Error("servers." + server + "." + login, "PGC-PLAN-LOGIN",
-                    "the server needs a " + std::string(login) + ", which " + std::string(why));
+  for (const std::string& name : PossibleServers(plan_, server)) {
+    if (HasLogin(plan_.servers().at(name), kind)) {
+      return;
     }
-  };
-  switch (kind) {
-    case LoginKind::kReader: return missing(it->second.has_reader(), "reader");
-    case LoginKind::kProvisioner: return missing(it->second.has_provisioner(), "provisioner");
-    case LoginKind::kRegistrar: return missing(it->second.has_registrar(), "registrar");
-    case LoginKind::kTransformer: return missing(it->second.has_transformer(), "transformer");
   }
+  // Which server a project needs it on is known when the project is: ProjectCheck.
+  const std::string login = kLoginNames[static_cast<size_t>(kind)];
+  checks_.Error(
+      chosen_per_project ? "servers" : "servers." + server + "." + login, "PGC-PLAN-LOGIN",
+      (chosen_per_project ? "no server has a " : "the server needs a ") + login + ", which " + std::string(why));
 }
 
 void Validator::Source() {
@@ -255,6 +267,10 @@ void Validator::Target() {
     if (checks_.Required(field, target.schemas(i))) {
       checks_.PlainName(field, target.schemas(i));
     }
+    if (IsPattern(target.schemas(i)) && !IsWholeDatabase(plan_)) {
+      checks_.Error(field, "PGC-PLAN-TABLE", "a schema may not be a pattern",
+                    "write [\"*\"] alone for every schema of the source, or name the schemas");
+    }
     if (!seen.insert(target.schemas(i)).second) {
       checks_.Error(field, "PGC-PLAN-DUPLICATE", "the schema is listed twice");
     }
@@ -316,7 +332,7 @@ void Validator::CredentialsSection() {
   }
   Recipient();
   // Without a target, the login is made where the data stays.
-  if (!plan_.has_target() && plan_.servers().contains(plan_.source().server())) {
+  if (!plan_.has_target() && !PossibleServers(plan_, plan_.source().server()).empty()) {
     Needs("source.server", plan_.source().server(), LoginKind::kProvisioner, "creates roles");
   }
   ValidateAccess(plan_, checks_);
@@ -326,7 +342,8 @@ void Validator::TableWhere(const std::string& field, const v1::Table& table) {
   if (!table.where().empty()) {
     checks_.ConditionTemplate(field + ".where", table.where());
   }
-  if (FieldChecks::HasPlaceholder(plan_.source().database()) || FieldChecks::HasPlaceholder(table.where()) ||
+  if (FieldChecks::HasPlaceholder(plan_.source().database()) ||
+      FieldChecks::HasPlaceholder(plan_.source().server()) || FieldChecks::HasPlaceholder(table.where()) ||
       plan_.has_transform()) {
     return;
   }
@@ -342,13 +359,58 @@ void Validator::TableWhere(const std::string& field, const v1::Table& table) {
 void Validator::TableSchema(const std::string& field, const v1::Table& table) {
   const auto name = SplitQualified(table.table(), 2);
   const auto& schemas = plan_.target().schemas();
-  if (plan_.has_target() && !schemas.empty() &&
+  if (plan_.has_target() && !schemas.empty() && !IsWholeDatabase(plan_) && !IsPattern((*name)[0]) &&
       std::find(schemas.begin(), schemas.end(), (*name)[0]) == schemas.end()) {
     checks_.Error(field, "PGC-PLAN-TABLE", "the schema " + Printable((*name)[0]) + " is not in target.schemas");
   }
   const auto [it, inserted] = tables_.emplace(Key(table.table(), 2, 2), field);
   if (!inserted) {
     checks_.Error(field, "PGC-PLAN-DUPLICATE", "the table is listed already, as " + it->second);
+  }
+}
+
+void Validator::ColumnNames(const std::string& field, const google::protobuf::RepeatedPtrField<std::string>& names) {
+  std::set<std::string> seen;
+  for (int i = 0; i < names.size(); ++i) {
+    const std::string item = Item(field, i);
+    if (checks_.Required(item, names.Get(i))) {
+      checks_.PlainName(item, names.Get(i));
+    }
+    if (!seen.insert(names.Get(i)).second) {
+      checks_.Error(item, "PGC-PLAN-DUPLICATE", "the column is listed twice");
+    }
+  }
+}
+
+void Validator::CarriedColumns(const std::string& field, const v1::Table& table) {
+  ColumnNames(field + ".exclude_columns", table.exclude_columns());
+  ColumnNames(field + ".only_columns", table.only_columns());
+  if (!table.exclude_columns().empty() && !table.only_columns().empty()) {
+    checks_.Error(field + ".only_columns", "PGC-PLAN-TABLE", "only_columns and exclude_columns exclude each other",
+                  "keep the one that is shorter");
+  }
+  const bool names_columns =
+      table.exclude_columns_size() > 0 || table.only_columns_size() > 0 || table.columns_size() > 0;
+  if (IsPattern(table.table()) && names_columns) {
+    checks_.Error(field + ".table", "PGC-PLAN-TABLE", "columns are chosen for one table, not for a pattern",
+                  "list the table by itself, and in `except` of the pattern");
+  }
+}
+
+void Validator::TableExceptions(const std::string& field, const v1::Table& table) {
+  if (IsPattern(table.table()) && plan_.has_transform()) {
+    checks_.Error(field + ".table", "PGC-PLAN-TABLE", "what is changed in place is named, not found by a pattern",
+                  "list the tables");
+  }
+  for (int i = 0; i < table.except_size(); ++i) {
+    const std::string item = Item(field + ".except", i);
+    if (checks_.Required(item, table.except(i))) {
+      checks_.Qualified(item, table.except(i), 2);
+    }
+  }
+  if (!table.except().empty() && !IsPattern(table.table())) {
+    checks_.Error(field + ".except", "PGC-PLAN-TABLE", "only a pattern can have exceptions",
+                  "leave the table out of the plan instead");
   }
 }
 
@@ -390,12 +452,8 @@ void Validator::Tables() {
     }
     TableWhere(field, table);
     TableColumns(field, table);
-    for (int c = 0; c < table.exclude_columns_size(); ++c) {
-      const std::string column = Item(field + ".exclude_columns", c);
-      if (checks_.Required(column, table.exclude_columns(c))) {
-        checks_.PlainName(column, table.exclude_columns(c));
-      }
-    }
+    CarriedColumns(field, table);
+    TableExceptions(field, table);
   }
   if (!plan_.tables().empty() && !plan_.has_backup() && !plan_.execution().skip_backup()) {
     checks_.Error("backup", "PGC-PLAN-REQUIRED", "tables move only through a backup");
@@ -468,7 +526,9 @@ void Validator::LinkEnd(const std::string& field, const std::string& end) {
   if (!checks_.Required(field, end) || !checks_.Qualified(field, end, 3)) {
     return;
   }
-  if (tables_known_ && !tables_.contains(Key(end, 3, 2))) {
+  const auto name = SplitQualified(end, 3);
+  const auto takes = [&name](const v1::Table& table) { return TakesTable(table, (*name)[0], (*name)[1]); };
+  if (tables_known_ && std::none_of(plan_.tables().begin(), plan_.tables().end(), takes)) {
     checks_.Error(field, "PGC-PLAN-LINK", "the table of " + Printable(end) + " is not in tables");
   }
 }

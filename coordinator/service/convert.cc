@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/plan/plan.h"
+#include "common/plan/server_choice.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/core/phase_table.h"
 
@@ -572,7 +573,7 @@ core::MigrationSpec ToSpec(const v1::Plan& plan, const v1::SubmitHeader& header)
   return spec;
 }
 
-core::ProjectInput ToInput(const v1::ProjectSpec& project, const v1::Plan& plan) {
+absl::StatusOr<core::ProjectInput> ToInput(const v1::ProjectSpec& project, const v1::Plan& plan) {
   core::ProjectInput input;
   input.ref = project.ref();
   if (project.attributes_size() > 0) {
@@ -580,9 +581,13 @@ core::ProjectInput ToInput(const v1::ProjectSpec& project, const v1::Plan& plan)
     input.attributes_json = nlohmann::json(sorted).dump();
   }
   input.estimated_bytes = project.estimated_bytes();
-  input.source_server = plan.source().server();
+  plan::Values values(project.attributes().begin(), project.attributes().end());
+  values["ref"] = project.ref();
+  PGC_ASSIGN_OR_RETURN(input.source_server, plan::ServerOf(plan, plan.source().server(), values));
   // A backup takes no place on the target.
-  input.target_server = plan.execution().mode() == v1::Execution::BACKUP_ONLY ? "" : plan.target().server();
+  if (plan.has_target() && plan.execution().mode() != v1::Execution::BACKUP_ONLY) {
+    PGC_ASSIGN_OR_RETURN(input.target_server, plan::ServerOf(plan, plan.target().server(), values));
+  }
   return input;
 }
 

@@ -74,7 +74,8 @@ absl::StatusOr<std::string> ToActor(const std::string& name);
 
 // What the plan means to the core. The plan has been validated and has its defaults.
 core::MigrationSpec ToSpec(const v1::Plan& plan, const v1::SubmitHeader& header);
-core::ProjectInput ToInput(const v1::ProjectSpec& project, const v1::Plan& plan);
+// PGC-PLAN-SERVER as in common/plan/server_choice.h.
+absl::StatusOr<core::ProjectInput> ToInput(const v1::ProjectSpec& project, const v1::Plan& plan);
 
 // ---- to the operator -------------------------------------------------------------------------------------------
 

@@ -106,7 +106,8 @@ absl::Status SubmitReactor::TakeProjects(const v1::ProjectChunk& chunk) {
     PGC_RETURN_IF_ERROR(CheckProject(project));
     PGC_RETURN_IF_ERROR(
         project_check_->Add(project.ref(), {project.attributes().begin(), project.attributes().end()}));
-    submit_.projects.push_back(ToInput(project, plan_));
+    PGC_ASSIGN_OR_RETURN(core::ProjectInput input, ToInput(project, plan_));
+    submit_.projects.push_back(std::move(input));
   }
   return absl::OkStatus();
 }

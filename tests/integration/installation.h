@@ -31,6 +31,7 @@ class Installation {
   PgCluster& store() { return *store_; }
   // Refs of the seeded projects, in order.
   const std::vector<std::string>& refs() const { return refs_; }
+  const std::map<std::string, std::string>& attributes(const std::string& ref) const { return attributes_.at(ref); }
   const std::string& folder() const { return folder_.path(); }
   const std::string& backup_dir() const { return backup_dir_; }
   const Secret& private_key() const { return keys_.private_key; }
@@ -58,6 +59,9 @@ class Installation {
 
   // Submits these refs (default: all) with the attributes that AddProject gave them; returns the migration's id.
   std::string Submit(std::vector<std::string> refs = {});
+  void SetAttribute(const std::string& ref, const std::string& name, const std::string& value) {
+    attributes_[ref][name] = value;
+  }
   v1::Migration Get(const std::string& migration);
   v1::Project GetProject(const std::string& migration, const std::string& ref);
   // Waits until the migration has ended; throws with what is left to do when it has not after `seconds`.

@@ -34,9 +34,11 @@ class AcceptAll : public worker::Reporter {
   std::vector<v1::Intent> intents;
 };
 
-class PhasesFixture : public ::testing::Test {
+// On what the installation F seeds.
+template <typename F>
+class PhasesOn : public ::testing::Test {
  protected:
-  PhasesFixture() : fleet_({.projects = 2}) {
+  explicit PhasesOn(const typename F::Options& options) : fleet_(options) {
     for (const auto& [name, value] : fleet_.env()) {
       ::setenv(name.c_str(), value.c_str(), 1);
     }
@@ -58,6 +60,7 @@ class PhasesFixture : public ::testing::Test {
     grant.migration_id = migration_;
     grant.plan_hash = plan::PlanHash(fleet_.plan());
     grant.ref = ref_;
+    grant.attributes = fleet_.attributes(ref_);
     grant.fence = ++fence_;
     grant.direction = direction;
     grant.discard_writes = discard_writes_;
@@ -91,7 +94,7 @@ class PhasesFixture : public ::testing::Test {
     return absl::OkStatus();
   }
 
-  Fleet fleet_;
+  F fleet_;
   worker::SessionPool pool_;
   worker::SchemaCache schemas_;
   AcceptAll reporter_;
@@ -100,6 +103,11 @@ class PhasesFixture : public ::testing::Test {
   std::string ref_ = fleet_.refs()[0];
   bool discard_writes_ = false;
   int64_t fence_ = 0;
+};
+
+class PhasesFixture : public PhasesOn<Fleet> {
+ protected:
+  PhasesFixture() : PhasesOn({.projects = 2}) {}
 };
 
 }  // namespace pgconvoy::testing

@@ -5,6 +5,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <mutex>
 #include <set>
@@ -95,9 +98,22 @@ PgResult Run(const std::string& conninfo, const std::string& sql) {
   return result;
 }
 
-void InitializeTemplate(const std::string& folder) {
+// "" for Debian's own.
+std::string BinariesOf(int major) {
+  const std::string debian = "/usr/lib/postgresql/" + std::to_string(major) + "/bin";
+  if (major == 0 || fs::exists(debian)) {
+    return major == 0 ? "" : debian;
+  }
+  const char* const root = std::getenv("PGCONVOY_SOURCE_DIR");
+  const char* const cache = std::getenv("PGCONVOY_POSTGRES_DIR");
+  const std::string folder = cache != nullptr ? cache : std::string(root == nullptr ? "." : root) + "/build/postgres";
+  return fs::absolute(folder).string() + "/" + std::to_string(major) + "/bin";
+}
+
+void InitializeTemplate(const std::string& folder, const std::string& binaries) {
   pg::LocalClusterOptions options;
   options.directory = folder;
+  options.binaries = binaries;
   options.settings = {"fsync = off"};
   const auto cluster = Check(pg::LocalCluster::Start(options));
   Run(cluster->SocketConninfo(), "ALTER ROLE postgres PASSWORD '" + kPassword + "'");
@@ -112,26 +128,38 @@ void CopyFolder(const std::string& from, const std::string& to) {
   }
 }
 
-std::string TemplateFolder(int index) {
-  const fs::path binary = Check(pg::PostgresBinary("postgres"));
+std::string TemplateFolder(int index, const std::string& binaries) {
+  const fs::path binary = binaries.empty() ? Check(pg::PostgresBinary("postgres")) : binaries + "/postgres";
   std::string version = fs::path(binary).parent_path().parent_path().filename();
   return "/tmp/pgconvoy-test-template-" + version + "-" + std::to_string(kTemplateVersion) + "-" +
          std::to_string(geteuid()) + "-" + std::to_string(index);
 }
 
-void CopyTemplate(int index, const std::string& data) {
-  const std::string folder = TemplateFolder(index);
+void CopyTemplate(int index, const std::string& binaries, const std::string& data) {
+  const std::string folder = TemplateFolder(index, binaries);
   const MachineLock lock(folder + ".lock");
   if (!fs::exists(folder)) {
     const std::string fresh = folder + ".new";
     fs::remove_all(fresh);
-    InitializeTemplate(fresh);
+    InitializeTemplate(fresh, binaries);
     fs::rename(fresh, folder);
   }
   CopyFolder(folder + "/data", data);
 }
 
 }  // namespace
+
+bool HasPostgres(int major) {
+  const std::string server = BinariesOf(major) + "/postgres";
+  if (fs::exists(server)) {
+    return true;
+  }
+  const char* const root = std::getenv("PGCONVOY_SOURCE_DIR");
+  const std::string script = std::string(root == nullptr ? "." : root) + "/tests/support/fetch_postgres.sh";
+  const Finished fetched = RunToEnd({.argv = {"/bin/bash", script, std::to_string(major)}}, std::chrono::minutes(5));
+  std::fputs(fetched.err.c_str(), stderr);
+  return fetched.exit_code == 0 && fs::exists(server);
+}
 
 PgCluster::PgCluster(const PgClusterOptions& options) : template_index_(Indexes().Take()) {
   pg::LocalClusterOptions local;
@@ -141,7 +169,8 @@ PgCluster::PgCluster(const PgClusterOptions& options) : template_index_(Indexes(
     local.settings.insert(local.settings.begin(), {"fsync = off", "full_page_writes = off"});
   }
   fs::create_directory(local.directory);
-  CopyTemplate(template_index_, local.directory + "/data");
+  local.binaries = BinariesOf(options.major);
+  CopyTemplate(template_index_, local.binaries, local.directory + "/data");
   for (int attempt = 1;; ++attempt) {
     // Another process may have taken the port in the meantime.
     local.port = port_ = FreePort();

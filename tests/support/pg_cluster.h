@@ -22,8 +22,14 @@ struct PgClusterOptions {
   // False: fsync=off and full_page_writes=off. A status store must be durable: pgconvoy refuses any other.
   bool durable = false;
   // Further lines of postgresql.conf, such as "max_connections = 5".
-  std::vector<std::string> settings;
+  std::vector<std::string> settings = {};
+  // Major version of the server; 0: that of Debian. See HasPostgres.
+  int major = 0;
 };
+
+// Whether servers of this major version can be started here. Those that Debian lacks are fetched once, which takes a
+// network; the reason goes to stderr when they cannot be.
+bool HasPostgres(int major);
 
 class PgCluster {
  public:

@@ -145,7 +145,7 @@ SplitToc Split(const std::vector<TocEntry>& entries, const std::set<int64_t>& sk
     // pg_dump writes an object's comment right behind it; without the object it could not be restored.
     const bool of_skipped = skipped && entry.type == "COMMENT";
     skipped = of_skipped || (entry.catalog_oid == kPgTriggerOid && skipped_triggers.contains(entry.object_oid));
-    if (!skipped) {
+    if (!skipped && entry.type != "FK CONSTRAINT") {
       (IsAddedLast(entry) ? split.added_last : split.laid_first) += entry.line + "\n";
     }
   }

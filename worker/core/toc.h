@@ -1,8 +1,8 @@
 // Sorting the table of contents of a `pg_dump -Fc --schema-only` archive into what a template database holds and
 // what is added after the rows have been loaded and verified. Pure: text in, lists out.
 //
-// Touch triggers would rewrite loaded rows, foreign keys cannot be deferred during the load, and row-level security
-// would hide rows from VERIFY; so these three come last.
+// Touch triggers would rewrite loaded rows and row-level security would hide rows from VERIFY; so these come last.
+// Foreign keys, which cannot be deferred during the load, are in neither list: phases/foreign_keys.h adds them.
 #pragma once
 
 #include <cstdint>

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/plan/server_choice.h"
 #include "worker/core/sql.h"
 #include "worker/phases/control.h"
 #include "worker/phases/roles.h"
@@ -44,9 +45,11 @@ absl::Status Attempt::RenderNames() {
   values_ = grant_.attributes;
   values_["ref"] = grant_.ref;
   if (plan_.has_source()) {
+    PGC_ASSIGN_OR_RETURN(project_.source_server, plan::ServerOf(plan_, plan_.source().server(), values_));
     PGC_ASSIGN_OR_RETURN(project_.source_database, plan::RenderName(plan_.source().database(), values_));
   }
   if (plan_.has_target()) {
+    PGC_ASSIGN_OR_RETURN(project_.target_server, plan::ServerOf(plan_, plan_.target().server(), values_));
     PGC_ASSIGN_OR_RETURN(project_.database, plan::RenderName(plan_.target().database(), values_));
   }
   if (plan_.has_credentials()) {

@@ -64,6 +64,9 @@ struct ProjectNames {
   std::string database;
   std::string user;
   std::string source_database;
+  // Keys of the plan's servers. target_server is empty when the plan has no target.
+  std::string source_server;
+  std::string target_server;
   // The login that the project used until now.
   std::string fallback;
 };
@@ -101,11 +104,11 @@ class Attempt {
   bool has_fallback() const { return has_credentials() && plan_.credentials().has_fallback(); }
   // Whether the plan names tables of the source.
   bool has_tables() const { return !plan_.tables().empty(); }
-  const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }
-  const v1::Server& target_server() const { return plan_.servers().at(plan_.target().server()); }
+  const v1::Server& source_server() const { return plan_.servers().at(project_.source_server); }
+  const v1::Server& target_server() const { return plan_.servers().at(project_.target_server); }
   // Where the project's login is made, and the database that it is for: the target's, or without a target the source's.
   const std::string& login_server_name() const {
-    return has_target() ? plan_.target().server() : plan_.source().server();
+    return has_target() ? project_.target_server : project_.source_server;
   }
   const v1::Server& login_server() const { return has_target() ? target_server() : source_server(); }
   const std::string& login_database() const { return has_target() ? project_.database : project_.source_database; }

@@ -74,4 +74,17 @@ absl::Status DoomAndDrop(pg::Connection& provisioner, const Attempt& attempt, co
   return provisioner.ExecScript("DROP DATABASE IF EXISTS " + Ident(name));
 }
 
+absl::Status SetOnDatabase(pg::Connection& connection,
+                           const std::string& database,
+                           const std::string& name,
+                           const std::string& value) {
+  std::string quoted;
+  for (const std::string& part : SplitName(name)) {
+    quoted += (quoted.empty() ? "" : ".") + Ident(part);
+  }
+  // Local: the session has its own settings back at the end of the transaction.
+  PGC_RETURN_IF_ERROR(connection.Exec("SELECT pg_catalog.set_config($1, $2, true)", {name, value}).status());
+  return connection.ExecScript("ALTER DATABASE " + Ident(database) + " SET " + quoted + " FROM CURRENT");
+}
+
 }  // namespace pgconvoy::worker

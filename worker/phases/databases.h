@@ -38,4 +38,10 @@ absl::Status RenameDatabase(pg::Connection& provisioner,
                             const std::string& from,
                             const std::string& to);
 
+// ALTER DATABASE … SET, in the caller's transaction. The value is taken over exactly as the server prints it.
+absl::Status SetOnDatabase(pg::Connection& connection,
+                           const std::string& database,
+                           const std::string& name,
+                           const std::string& value);
+
 }  // namespace pgconvoy::worker

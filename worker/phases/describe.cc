@@ -49,11 +49,11 @@ class Describer {
            plan_.registry().database();
   }
   std::string Reader() const {
-    return attempt_.source_server().reader().user() + "@" + plan_.source().server() + "/" +
+    return attempt_.source_server().reader().user() + "@" + attempt_.project().source_server + "/" +
            attempt_.project().source_database;
   }
   std::string Login() const {
-    return "(attempt's login)@" + plan_.target().server() + "/" + attempt_.project().database;
+    return "(attempt's login)@" + attempt_.project().target_server + "/" + attempt_.project().database;
   }
 
   void Fence() {
@@ -170,9 +170,8 @@ class Describer {
       return absl::OkStatus();
     }
     Begin(v1::BACKUP);
-    for (size_t i = 0; i < schema_->tables.size(); ++i) {
-      PGC_ASSIGN_OR_RETURN(const std::string sql,
-                           SourceCopySql(attempt_, plan_.tables(static_cast<int>(i)), schema_->tables[i]));
+    for (const TableInfo& table : schema_->tables) {
+      PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt_, table.entry, table));
       Step(Reader(), sql);
     }
     Step("", "write chunk files and a manifest to " + plan_.backup().directory() + "/" + attempt_.grant().ref + "/");
@@ -200,8 +199,8 @@ class Describer {
     }
     Begin(v1::TRANSFORM);
     const v1::Transform& transform = plan_.transform();
-    const std::string who = attempt_.source_server().transformer().user() + "@" + plan_.source().server() + "/" +
-                            attempt_.project().source_database;
+    const std::string who = attempt_.source_server().transformer().user() + "@" + attempt_.project().source_server +
+                            "/" + attempt_.project().source_database;
     for (const v1::Step& step : transform.prepare()) {
       Step(who, Rendered(step.apply()));
     }

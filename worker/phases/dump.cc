@@ -22,6 +22,7 @@
 #include "common/base/text.h"
 #include "common/pg/local_cluster.h"
 #include "common/plan/secret_ref.h"
+#include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
 #include "worker/core/toc.h"
 
@@ -210,8 +211,12 @@ absl::Status RunDump(Attempt& attempt, const ScratchFolder& scratch) {
                                    "--no-password",
                                    "--strict-names",
                                    "--file=" + scratch.File("schema.dump")};
-  for (const std::string& schema : attempt.plan().target().schemas()) {
-    args.push_back("--schema=" + Ident(schema));
+  if (plan::IsWholeDatabase(attempt.plan())) {
+    args.push_back("--exclude-schema=pgconvoy");
+  } else {
+    for (const std::string& schema : attempt.plan().target().schemas()) {
+      args.push_back("--schema=" + Ident(schema));
+    }
   }
   args.push_back("--dbname=" + conninfo + " user=" + ConninfoValue(server.reader().user()) +
                  " dbname=" + ConninfoValue(attempt.project().source_database));
@@ -233,6 +238,27 @@ absl::StatusOr<std::string> Extract(const ScratchFolder& scratch,
 }
 
 }  // namespace
+
+absl::Status CheckDumpable(int server_version) {
+  PGC_ASSIGN_OR_RETURN(const ScratchFolder scratch, ScratchFolder::Create());
+  PGC_ASSIGN_OR_RETURN(const std::string pg_dump, pg::PostgresBinary("pg_dump"));
+  PGC_RETURN_IF_ERROR(Run({pg_dump, "--version"}, {}, scratch.File("version"), scratch.File("version.err"), 0));
+  PGC_ASSIGN_OR_RETURN(const std::string text, ReadFile(scratch.File("version")));
+  // "pg_dump (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)"
+  const size_t digits = text.find_first_of("0123456789");
+  const auto major = digits == std::string::npos
+                         ? std::nullopt
+                         : ParseDecimal(std::string_view(text).substr(
+                               digits, text.find_first_not_of("0123456789", digits) - digits));
+  if (major.has_value() && server_version / 10'000 > *major) {
+    return MakeError(Verdict::kPermanent, "PGC-SRC-VERSION",
+                     "the source is PostgreSQL " + std::to_string(server_version / 10'000) +
+                         ", and the worker's pg_dump is of version " + std::to_string(*major),
+                     "install the client programs of the source's version where workers run, and set "
+                     "PGCONVOY_PG_BINDIR to their folder");
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<SchemaScripts> DumpSchema(Attempt& attempt, const std::set<int64_t>& skipped_triggers) {
   PGC_ASSIGN_OR_RETURN(const ScratchFolder scratch, ScratchFolder::Create());

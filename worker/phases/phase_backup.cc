@@ -46,7 +46,7 @@ backup::Manifest Header(const Attempt& attempt, const pg::Connection& reader) {
   header.fence = attempt.grant().fence;
   header.migration_id = attempt.grant().migration_id;
   header.plan_hash = attempt.grant().plan_hash;
-  header.source = attempt.plan().source().server() + "/" + attempt.project().source_database;
+  header.source = attempt.project().source_server + "/" + attempt.project().source_database;
   header.server_version = reader.server_version();
   header.snapshot_time = Rfc3339(Clock::System().NowWall());
   header.scope = ScopeOf(attempt);
@@ -55,14 +55,13 @@ backup::Manifest Header(const Attempt& attempt, const pg::Connection& reader) {
 
 absl::Status BackUpTable(Attempt& attempt,
                          pg::Connection& reader,
-                         const v1::Table& table,
                          const TableInfo& info,
                          backup::BackupWriter& writer) {
-  PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, table, info));
+  PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, info.entry, info));
   if (attempt.has_target()) {
     // Once more in the snapshot that is copied.
-    PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(table, attempt.values()));
-    PGC_RETURN_IF_ERROR(CheckMapped(reader, table, condition));
+    PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(info.entry, attempt.values()));
+    PGC_RETURN_IF_ERROR(CheckMapped(reader, info.entry, condition));
   }
   PGC_RETURN_IF_ERROR(writer.BeginTable(info.name, info.columns, info.types));
   const auto digest =
@@ -76,7 +75,7 @@ absl::Status BackUpTable(Attempt& attempt,
 
 // VERIFY of a migration compares the definitions with the source's; here nobody would.
 absl::Status CheckDefinitionsUnchanged(Attempt& attempt, pg::Connection& reader, const SourceSchema& schema) {
-  PGC_ASSIGN_OR_RETURN(const auto objects, ListObjects(reader, attempt.plan()));
+  PGC_ASSIGN_OR_RETURN(const auto objects, ListObjects(reader, attempt.plan(), schema.schemas));
   if (objects == schema.objects) {
     return absl::OkStatus();
   }
@@ -126,9 +125,8 @@ absl::Status ReadEverything(Attempt& attempt,
   if (scope == backup::kScopeSchema) {
     return absl::OkStatus();
   }
-  for (size_t i = 0; i < schema.tables.size(); ++i) {
-    PGC_RETURN_IF_ERROR(
-        BackUpTable(attempt, reader, attempt.plan().tables(static_cast<int>(i)), schema.tables[i], writer));
+  for (const TableInfo& table : schema.tables) {
+    PGC_RETURN_IF_ERROR(BackUpTable(attempt, reader, table, writer));
   }
   PGC_ASSIGN_OR_RETURN(const auto values, ReadSequences(reader, schema));
   std::vector<backup::SequenceEntry> sequences;

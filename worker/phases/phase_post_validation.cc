@@ -68,8 +68,12 @@ absl::Status CheckNobodyElse(Attempt& attempt, CheckList& checks) {
   return absl::OkStatus();
 }
 
-absl::Status CheckOnlyOwnRows(Attempt& attempt, pg::Connection& target, CheckList& checks) {
-  for (const v1::Table& table : attempt.plan().tables()) {
+absl::Status CheckOnlyOwnRows(Attempt& attempt,
+                              const SourceSchema& schema,
+                              pg::Connection& target,
+                              CheckList& checks) {
+  for (const TableInfo& info : schema.tables) {
+    const v1::Table& table = info.entry;
     if (table.where().empty()) {
       continue;
     }
@@ -145,7 +149,7 @@ absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
   PGC_RETURN_IF_ERROR(CheckNobodyElse(attempt, checks));
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   return WithoutForce(attempt, *schema, [&](pg::Connection& target) -> absl::Status {
-    PGC_RETURN_IF_ERROR(CheckOnlyOwnRows(attempt, target, checks));
+    PGC_RETURN_IF_ERROR(CheckOnlyOwnRows(attempt, *schema, target, checks));
     return CheckLinksOfTarget(attempt, target, checks);
   });
 }
@@ -165,7 +169,8 @@ absl::StatusOr<v1::ChecksResult> PostChecks(Attempt& attempt) {
   if (attempt.has_credentials()) {
     PGC_RETURN_IF_ERROR(checks.Group("credentials", CheckCredentials(attempt, checks)));
   }
-  if (attempt.has_fallback()) {
+  // Whoever only looks may not end the sessions that this finds.
+  if (attempt.has_fallback() && !attempt.inspects()) {
     PGC_RETURN_IF_ERROR(checks.Group("fallback", CheckFallbackUnused(attempt, checks)));
   }
   if (attempt.has_target()) {

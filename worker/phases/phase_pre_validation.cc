@@ -1,11 +1,15 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "common/base/error.h"
+#include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
 #include "worker/phases/access_checks.h"
 #include "worker/phases/backup_access.h"
@@ -17,6 +21,7 @@
 #include "worker/phases/roles.h"
 #include "worker/phases/schema.h"
 #include "worker/phases/transform.h"
+#include "worker/phases/uncarried.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -24,6 +29,11 @@ namespace {
 constexpr char kSelf[] = R"sql(
 SELECT rolsuper, rolcreatedb, rolcreaterole, rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER
 )sql";
+
+constexpr char kDatabaseSize[] = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())";
+// A folder with less can be taken for full.
+constexpr int64_t kLeastRoom = 64 << 20;
+constexpr int64_t kRoomFactor = 2;
 
 constexpr char kMayRead[] = "SELECT pg_catalog.has_table_privilege($1, 'SELECT')";
 constexpr char kMayReadSequence[] = "SELECT pg_catalog.has_sequence_privilege($1, 'SELECT')";
@@ -173,7 +183,20 @@ absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult
   return absl::OkStatus();
 }
 
-absl::Status CheckBackupFolder(const Attempt& attempt, CheckList& checks) {
+std::string MiB(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
+
+// What a whole database takes on disk, twice, because rows and indexes are in two places for a while; 0 for a plan that
+// takes some rows of each table.
+absl::StatusOr<int64_t> RoomNeeded(Attempt& attempt) {
+  if (!plan::IsWholeDatabase(attempt.plan())) {
+    return 0;
+  }
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  PGC_ASSIGN_OR_RETURN(const pg::Result size, reader->Exec(kDatabaseSize));
+  return kRoomFactor * size.Int(0, 0);
+}
+
+absl::Status CheckBackupFolder(Attempt& attempt, int64_t room, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(attempt.plan()));
   const bool writable = ::access(root.c_str(), W_OK | X_OK) == 0;
   checks.Add({.name = "backup-folder",
@@ -183,17 +206,123 @@ absl::Status CheckBackupFolder(const Attempt& attempt, CheckList& checks) {
   struct statvfs disk {};
   if (writable && ::statvfs(root.c_str(), &disk) == 0) {
     // A backup that does not fit fails by itself; this only says so before anything is made.
-    constexpr int64_t kLeast = 64 << 20;
+    const int64_t needed = std::max(room, kLeastRoom);
     const auto free = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
     checks.Add({.name = "backup-disk",
-                .passed = free >= kLeast,
-                .message = "only " + std::to_string(free >> 20) + " MiB are free under " + root + ", " +
-                           std::to_string(kLeast >> 20) + " are needed at the least",
+                .passed = free >= needed,
+                .message = "only " + MiB(free) + " are free under " + root + ", " + MiB(needed) + " are needed",
                 .remedy = "free space there, or name another backup.directory",
-                .measured = std::to_string(free >> 20) + " MiB free",
-                .needed = std::to_string(kLeast >> 20) + " MiB"});
+                .measured = MiB(free),
+                .needed = MiB(needed)});
   }
   return absl::OkStatus();
+}
+
+// No login but a superuser can ask a server how much room it has; the check says what somebody else has to look at.
+void SayTargetRoom(int64_t room, CheckList& checks) {
+  if (room > 0) {
+    checks.Add({.name = "target-disk",
+                .passed = true,
+                .measured = "unknown: only a superuser can see the server's disk",
+                .needed = MiB(room)});
+  }
+}
+
+absl::Status CheckRoom(Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const int64_t room, RoomNeeded(attempt));
+  PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, room, checks));
+  if (attempt.has_target()) {
+    SayTargetRoom(room, checks);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckVersions(Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  const int from = reader->server_version() / 10'000;
+  const int to = provisioner->server_version() / 10'000;
+  checks.Add(
+      {.name = "target-version",
+       .passed = to >= from,
+       .message = "the target's version is older: it refuses what only PostgreSQL " + std::to_string(from) + " knows",
+       .remedy = "move to a server of the same or a later version",
+       .measured = std::to_string(to),
+       .needed = std::to_string(from),
+       .warning_only = true});
+  return absl::OkStatus();
+}
+
+// Those of one project: a row that refers to another project's would refer to nothing in the target.
+absl::StatusOr<std::string> RowsOf(const Attempt& attempt, const TableInfo& table) {
+  const std::string quoted = SplitTable(table.name).Quoted();
+  if (table.entry.where().empty()) {
+    return quoted;
+  }
+  PGC_ASSIGN_OR_RETURN(const std::string where, plan::RenderSql(table.entry.where(), attempt.values()));
+  return "(SELECT * FROM " + quoted + " WHERE (" + where + "))";
+}
+
+// The foreign keys between moving tables, and a query that counts the violations of each; one round trip for all.
+absl::StatusOr<std::pair<std::vector<const ForeignKey*>, std::string>> CountViolations(const Attempt& attempt,
+                                                                                       const SourceSchema& schema) {
+  std::map<std::string, std::string> rows;
+  for (const TableInfo& table : schema.tables) {
+    PGC_ASSIGN_OR_RETURN(rows[SplitTable(table.name).Quoted()], RowsOf(attempt, table));
+  }
+  std::vector<const ForeignKey*> keys;
+  std::string counts;
+  for (const ForeignKey& key : schema.foreign_keys) {
+    const auto from = rows.find(key.table);
+    const auto to = rows.find(key.referenced);
+    if (key.validated && from != rows.end() && to != rows.end()) {
+      counts += (keys.empty() ? "SELECT " : ", ") + ViolationsSql(key, from->second, to->second);
+      keys.push_back(&key);
+    }
+  }
+  return std::pair(keys, counts);
+}
+
+absl::Status CheckForeignKeys(Attempt& attempt, const SourceSchema& schema, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const auto counted, CountViolations(attempt, schema));
+  const auto& [keys, sql] = counted;
+  if (keys.empty()) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  const auto counts = reader->Exec(sql);
+  if (!counts.ok()) {
+    return Annotate(counts.status(), "looking for rows that violate foreign keys");
+  }
+  const bool tolerant = attempt.plan().target().violated_foreign_keys() == v1::Target::NOT_VALID;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const int column = static_cast<int>(i);
+    const bool arrives = tolerant && !keys[i]->partitioned;
+    checks.Add({.name = "foreign-key:" + keys[i]->table + "." + keys[i]->name,
+                .passed = counts->Int(0, column) == 0,
+                .message = counts->Text(0, column) + " row(s) refer to nothing" +
+                           (arrives ? "; it arrives as NOT VALID, so that it holds for new rows only" : ""),
+                .remedy = "correct these rows in the source, or see target.violated_foreign_keys",
+                .measured = counts->Text(0, column),
+                .needed = "0",
+                .warning_only = arrives});
+  }
+  return absl::OkStatus();
+}
+
+// What concerns the moving rows and the place that they go to.
+absl::Status CheckMove(Attempt& attempt, CheckList& checks) {
+  PGC_RETURN_IF_ERROR(CheckTarget(attempt, checks));
+  if (attempt.restores()) {
+    return absl::OkStatus();
+  }
+  PGC_RETURN_IF_ERROR(CheckVersions(attempt, checks));
+  if (!checks.Verdict().ok()) {
+    // Unreadable tables have been named already; counting in them would only fail.
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  return CheckForeignKeys(attempt, *schema, checks);
 }
 
 }  // namespace
@@ -201,6 +330,10 @@ absl::Status CheckBackupFolder(const Attempt& attempt, CheckList& checks) {
 absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt) {
   v1::ChecksResult outcome;
   CheckList checks(attempt, outcome, attempt.plan().execution().skip_pre_validation());
+  if (plan::IsWholeDatabase(attempt.plan()) && !attempt.restores()) {
+    // Not one of the checks that can be skipped: what is named here would be lost.
+    PGC_RETURN_IF_ERROR(checks.Group("carried", RefuseUncarried(attempt)));
+  }
   if (attempt.has_tables()) {
     if (!attempt.restores()) {
       PGC_RETURN_IF_ERROR(checks.Group("source", CheckReader(attempt, checks)));
@@ -210,7 +343,7 @@ absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt) {
     PGC_RETURN_IF_ERROR(checks.Group("provisioner", CheckProvisioner(attempt, checks)));
   }
   if (attempt.has_target()) {
-    PGC_RETURN_IF_ERROR(checks.Group("target", CheckTarget(attempt, checks)));
+    PGC_RETURN_IF_ERROR(checks.Group("target", CheckMove(attempt, checks)));
   } else if (attempt.has_credentials()) {
     PGC_RETURN_IF_ERROR(checks.Group("access", CheckAccess(attempt, checks)));
   }
@@ -224,7 +357,7 @@ absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt) {
     PGC_RETURN_IF_ERROR(checks.Group("registry", CheckRegistry(attempt, checks, outcome)));
   }
   if (attempt.plan().has_backup() && !attempt.restores()) {
-    PGC_RETURN_IF_ERROR(checks.Group("backup", CheckBackupFolder(attempt, checks)));
+    PGC_RETURN_IF_ERROR(checks.Group("backup", CheckRoom(attempt, checks)));
   }
   if (!attempt.backup_only()) {
     PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::PRE));

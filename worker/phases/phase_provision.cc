@@ -68,7 +68,7 @@ absl::Status Clone(pg::Connection& provisioner, Attempt& attempt, const SchemaCa
   const std::string database = Ident(attempt.names().temporary_database);
   v1::Intent intent;
   intent.set_kind(v1::Intent::DATABASE);
-  intent.set_server(attempt.plan().target().server());
+  intent.set_server(attempt.project().target_server);
   intent.set_name(attempt.names().temporary_database);
   PGC_RETURN_IF_ERROR(attempt.ReportIntent(intent));
   PGC_FAILPOINT("worker.provision.before_create");
@@ -85,13 +85,16 @@ absl::Status Clone(pg::Connection& provisioner, Attempt& attempt, const SchemaCa
 }
 
 // The clone belongs to the template's owner, of which the attempt's login is a member until this is done.
-absl::Status TakeOwnership(Attempt& attempt, const SchemaCache::Template& from) {
+absl::Status TakeOwnership(Attempt& attempt, const SourceSchema& schema, const SchemaCache::Template& from) {
   PGC_ASSIGN_OR_RETURN(auto session, attempt.OpenAsLogin(attempt.names().temporary_database));
   PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*session));
   const std::string user = Ident(attempt.project().user);
   std::string script;
-  for (const std::string& schema : attempt.plan().target().schemas()) {
-    script += "ALTER SCHEMA " + Ident(schema) + " OWNER TO " + user + ";";
+  for (const std::string& name : schema.schemas) {
+    // Before 15, public belongs to the server's superuser.
+    if (name != "public" || session->server_version() >= 150000) {
+      script += "ALTER SCHEMA " + Ident(name) + " OWNER TO " + user + ";";
+    }
   }
   script +=
       "REASSIGN OWNED BY " + Ident(from.owner) + " TO " + user + "; SET LOCAL ROLE " + user + ";" + kLedgerTables;
@@ -128,23 +131,26 @@ bool IsTemplateGone(const absl::Status& status) {
   return pg::SqlStateOf(status) == "3D000" || pg::SqlStateOf(status) == "42704";
 }
 
-absl::Status LayAndClone(pg::Connection& provisioner, Attempt& attempt, SchemaCache::Template& from) {
-  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
-  const absl::Status cloned = CloneAsNewLogin(provisioner, attempt, *schema, from);
+absl::Status LayAndClone(pg::Connection& provisioner,
+                         Attempt& attempt,
+                         const SourceSchema& schema,
+                         SchemaCache::Template& from) {
+  const absl::Status cloned = CloneAsNewLogin(provisioner, attempt, schema, from);
   if (!IsTemplateGone(cloned)) {
     return cloned;
   }
   attempt.schemas().ForgetTemplate(from);
   // The login may be a member of an owner that is gone; it is made again.
   attempt.login_password.reset();
-  return CloneAsNewLogin(provisioner, attempt, *schema, from);
+  return CloneAsNewLogin(provisioner, attempt, schema, from);
 }
 
 absl::Status Build(pg::Connection& provisioner, Attempt& attempt, v1::ProvisionResult& result) {
   SchemaCache::Template from;
-  absl::Status built = LayAndClone(provisioner, attempt, from);
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  absl::Status built = LayAndClone(provisioner, attempt, *schema, from);
   if (built.ok()) {
-    built = TakeOwnership(attempt, from);
+    built = TakeOwnership(attempt, *schema, from);
   }
   if (built.ok()) {
     built = Publish(provisioner, attempt, from);

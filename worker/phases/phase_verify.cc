@@ -6,7 +6,10 @@
 #include "common/base/text.h"
 #include "worker/backup/backup.h"
 #include "worker/core/sql.h"
+#include "worker/phases/backup_access.h"
+#include "worker/phases/control.h"
 #include "worker/phases/databases.h"
+#include "worker/phases/exact.h"
 #include "worker/phases/fallback.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/registry.h"
@@ -23,17 +26,35 @@ constexpr size_t kMaxNamed = 5;
 constexpr char kFinished[] = "SELECT finished FROM pgconvoy.load FOR UPDATE";
 constexpr char kSetFinished[] = "UPDATE pgconvoy.load SET finished = true";
 
+// Where the plan allows it, a foreign key that rows of the source violated holds for new rows only.
+absl::Status AddForeignKeys(Attempt& attempt, pg::Connection& target, const SourceSchema& schema) {
+  const bool tolerant = attempt.plan().target().violated_foreign_keys() == v1::Target::NOT_VALID;
+  for (const ForeignKey& key : schema.foreign_keys) {
+    bool not_valid = false;
+    if (tolerant && key.validated && !key.partitioned) {
+      PGC_ASSIGN_OR_RETURN(const pg::Result violations,
+                           target.Exec("SELECT " + ViolationsSql(key, key.table, key.referenced)));
+      not_valid = violations.Int(0, 0) != 0;
+    }
+    if (const absl::Status added = target.ExecScript(AddConstraintSql(key, not_valid)); !added.ok()) {
+      return Annotate(added, "adding foreign key " + key.name + " of " + key.table);
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Foreign keys, triggers, policies and row-level security, in one transaction with the mark that they are there.
-absl::Status Finish(pg::Connection& target, const SourceSchema& schema) {
+absl::Status Finish(Attempt& attempt, pg::Connection& target, const SourceSchema& schema) {
   PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));
   PGC_ASSIGN_OR_RETURN(const pg::Result finished, target.Exec(kFinished));
   if (finished.rows() == 1 && finished.Bool(0, 0)) {
     return transaction->Commit();
   }
+  PGC_RETURN_IF_ERROR(AddForeignKeys(attempt, target, schema));
   if (!schema.finish_sql.empty()) {
     PGC_RETURN_IF_ERROR(target.ExecScript("SET LOCAL search_path = ''; SET LOCAL check_function_bodies = off"));
     if (const absl::Status added = target.ExecScript(schema.finish_sql); !added.ok()) {
-      return Annotate(added, "adding foreign keys, triggers and policies");
+      return Annotate(added, "adding triggers and policies");
     }
   }
   PGC_RETURN_IF_ERROR(target.Exec(kSetFinished).status());
@@ -67,21 +88,80 @@ std::vector<v1::TableDigest> Expected(const v1::PhaseResult& sealed) {
   return {sealed.backup().tables().begin(), sealed.backup().tables().end()};
 }
 
-absl::Status CompareContent(Attempt& attempt, const SourceSchema& schema, v1::VerifyResult& verify) {
+absl::Status Mismatch(const std::string& difference) {
+  return MakeError(Verdict::kPermanent, "PGC-VERIFY-MISMATCH",
+                   "the target does not hold what the backup holds: " + difference,
+                   "look for writers on the target; the project is rolled back");
+}
+
+absl::Status CompareCounts(pg::Connection& target, const std::vector<v1::TableDigest>& expected) {
+  for (const v1::TableDigest& table : expected) {
+    PGC_ASSIGN_OR_RETURN(const pg::Result rows,
+                         target.Exec("SELECT pg_catalog.count(*) FROM " + SplitTable(table.table()).Quoted()));
+    if (rows.Int(0, 0) != table.rows()) {
+      return Mismatch(table.table() + " has " + rows.Text(0, 0) + " rows instead of " + std::to_string(table.rows()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The server computes these columns anew; only the source can say what they were.
+absl::Status CompareGenerated(Attempt& attempt, const SourceSchema& schema, pg::Connection& target) {
+  for (TableInfo table : schema.tables) {
+    if (table.generated.empty()) {
+      continue;
+    }
+    table.columns = table.generated;
+    PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+    PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, table.entry, table));
+    PGC_ASSIGN_OR_RETURN(const RowDigest there, ReadDigest(attempt, *reader, sql, nullptr));
+    PGC_ASSIGN_OR_RETURN(const RowDigest here,
+                         ReadDigest(attempt, target, TargetCopySql(table.name, table.columns), nullptr));
+    if (!(there == here)) {
+      return MakeError(
+          Verdict::kPermanent, "PGC-VERIFY-GENERATED",
+          "the target computes other values for the generated columns of " + table.name + " than the source has",
+          "look for writers on the source, and for functions or a locale that differ between the servers");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CompareDigests(Attempt& attempt,
+                            const SourceSchema& schema,
+                            const std::vector<v1::TableDigest>& expected,
+                            v1::VerifyResult& verify) {
+  PGC_ASSIGN_OR_RETURN(const auto found, TargetDigests(attempt, schema));
+  const std::string difference = FirstDifference(expected, found);
+  if (!difference.empty()) {
+    return Mismatch(difference);
+  }
+  verify.mutable_tables()->Assign(found.begin(), found.end());
+  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
+  return CompareGenerated(attempt, schema, *target);
+}
+
+absl::Status CompareContent(Attempt& attempt,
+                            const SourceSchema& schema,
+                            pg::Connection& target,
+                            v1::VerifyResult& verify) {
   const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
   if (sealed == nullptr) {
     return MakeError(Verdict::kPermanent, "PGC-BACKUP-MISSING", "there is no sealed backup to compare with");
   }
   verify.set_backup_id(sealed->backup().backup_id());
-  PGC_ASSIGN_OR_RETURN(const auto found, TargetDigests(attempt, schema));
-  const std::string difference = FirstDifference(Expected(*sealed), found);
-  if (!difference.empty()) {
-    return MakeError(Verdict::kPermanent, "PGC-VERIFY-MISMATCH",
-                     "the target does not hold what the backup holds: " + difference,
-                     "look for writers on the target; the project is rolled back");
+  const std::vector<v1::TableDigest> expected = Expected(*sealed);
+  const v1::Verification::Level level = attempt.plan().verification().level();
+  if (level == v1::Verification::COUNTS) {
+    // A rollback compares with these digests, and calls a target written to that was never equal.
+    verify.mutable_tables()->Assign(expected.begin(), expected.end());
+    return CompareCounts(target, expected);
   }
-  verify.mutable_tables()->Assign(found.begin(), found.end());
-  return absl::OkStatus();
+  if (level == v1::Verification::EXACT) {
+    PGC_ASSIGN_OR_RETURN(const auto backup, OpenBackup(attempt));
+    PGC_RETURN_IF_ERROR(CompareEveryRow(attempt, target, *backup));
+  }
+  return CompareDigests(attempt, schema, expected, verify);
 }
 
 absl::Status CompareSequences(Attempt& attempt, const SourceSchema& schema, v1::VerifyResult& verify) {
@@ -107,7 +187,7 @@ absl::StatusOr<std::vector<std::string>> ExpectedObjects(Attempt& attempt, const
     return schema.objects;
   }
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
-  return ListObjects(*reader, attempt.plan());
+  return ListObjects(*reader, attempt.plan(), schema.schemas);
 }
 
 absl::Status CompareDefinitions(Attempt& attempt,
@@ -115,13 +195,27 @@ absl::Status CompareDefinitions(Attempt& attempt,
                                 pg::Connection& target,
                                 v1::VerifyResult& verify) {
   PGC_ASSIGN_OR_RETURN(const auto expected, ExpectedObjects(attempt, schema));
-  PGC_ASSIGN_OR_RETURN(const auto found, ListObjects(target, attempt.plan()));
+  PGC_ASSIGN_OR_RETURN(const auto found, ListObjects(target, attempt.plan(), schema.schemas));
   verify.set_objects_compared(static_cast<int>(found.size()));
   const absl::Status same = CompareObjects(expected, found);
   if (!same.ok()) {
     attempt.schemas().Forget(attempt);
   }
   return same;
+}
+
+// By the provisioner, because a server may have granted it settings that a plain owner may not make.
+absl::Status SetDatabaseSettings(Attempt& attempt, const SourceSchema& schema) {
+  if (schema.settings.empty()) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  return InFencedTransaction(*provisioner, attempt, [&](pg::Connection& connection) -> absl::Status {
+    for (const auto& [name, value] : schema.settings) {
+      PGC_RETURN_IF_ERROR(SetOnDatabase(connection, attempt.project().database, name, value));
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<bool> IsFinished(Attempt& attempt) {
@@ -141,17 +235,21 @@ absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   }
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   PGC_ASSIGN_OR_RETURN(const bool finished, IsFinished(attempt));
-  if (finished) {
-    // An earlier attempt died after the last DDL: FORCE is on and would hide rows from their owner.
-    PGC_RETURN_IF_ERROR(
-        WithoutForce(attempt, *schema, [&](pg::Connection&) { return CompareContent(attempt, *schema, *verify); }));
+  const auto compare = [&](pg::Connection& target) { return CompareContent(attempt, *schema, target, *verify); };
+  if (finished || attempt.plan().verification().level() == v1::Verification::EXACT) {
+    // When an earlier attempt died after the last DDL, FORCE is on and would hide rows from their owner. EXACT makes
+    // tables that must not stay.
+    PGC_RETURN_IF_ERROR(WithoutForce(attempt, *schema, compare));
   } else {
-    PGC_RETURN_IF_ERROR(CompareContent(attempt, *schema, *verify));
+    PGC_ASSIGN_OR_RETURN(pg::Connection* const unfinished, attempt.Target());
+    PGC_RETURN_IF_ERROR(compare(*unfinished));
   }
   PGC_RETURN_IF_ERROR(CompareSequences(attempt, *schema, *verify));
   PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
-  PGC_RETURN_IF_ERROR(Finish(*target, *schema));
+  PGC_RETURN_IF_ERROR(Finish(attempt, *target, *schema));
+  PGC_FAILPOINT("worker.verify.before_settings");
+  PGC_RETURN_IF_ERROR(SetDatabaseSettings(attempt, *schema));
   PGC_RETURN_IF_ERROR(CompareDefinitions(attempt, *schema, *target, *verify));
   return result;
 }

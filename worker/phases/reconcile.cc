@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/base/failpoint.h"
 #include "common/pg/pg_error.h"
+#include "common/plan/server_choice.h"
 #include "worker/core/names.h"
 #include "worker/core/sql.h"
 #include "worker/phases/control.h"
@@ -254,10 +255,25 @@ absl::StatusOr<std::vector<std::string>> ReconcileTarget(SessionPool& pool,
                                                          const v1::Plan& plan,
                                                          const std::string& store_id,
                                                          const v1::ReconcileTask& task) {
+  std::vector<std::string> lines;
   if (!plan.has_target() || plan.execution().mode() == v1::Execution::BACKUP_ONLY) {
-    return std::vector<std::string>();
+    return lines;
   }
-  return Reconcile(pool, plan.servers().at(plan.target().server()), store_id, task);
+  absl::Status first_failure;
+  for (const std::string& name : plan::PossibleServers(plan, plan.target().server())) {
+    const v1::Server& server = plan.servers().at(name);
+    if (!server.has_provisioner()) {
+      continue;
+    }
+    const auto removed = Reconcile(pool, server, store_id, task);
+    // One server that is down keeps nobody from tidying the others.
+    first_failure.Update(removed.status());
+    if (removed.ok()) {
+      lines.insert(lines.end(), removed->begin(), removed->end());
+    }
+  }
+  PGC_RETURN_IF_ERROR(first_failure);
+  return lines;
 }
 
 }  // namespace pgconvoy::worker

@@ -6,6 +6,7 @@
 #include "common/base/failpoint.h"
 #include "common/base/text.h"
 #include "common/pg/pg_error.h"
+#include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
 #include "worker/phases/backup_access.h"
 #include "worker/phases/control.h"
@@ -17,6 +18,9 @@ namespace {
 
 // The COMMENT of a template names no project; "@" cannot begin a ref.
 constexpr char kTemplateProject[] = "@template";
+
+// The version from which schema public belongs to pg_database_owner, and a database names its locale provider.
+constexpr int kOwnedPublic = 150000;
 
 constexpr char kFindTable[] = R"sql(
 SELECT c.oid, c.relkind, c.relrowsecurity,
@@ -31,7 +35,8 @@ WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') ORDER BY c.relname
 )sql";
 
 constexpr char kColumns[] = R"sql(
-SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attgenerated, a.attnotnull
+SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attgenerated, a.attnotnull,
+       a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 )sql";
@@ -93,26 +98,50 @@ SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype
 FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
 )sql";
 
-// Every expression is printed with our pinned search_path, so the same object reads the same on both sides.
+// $1: the schemas; $2: whether the database moves as a whole. Every expression is printed with our pinned search_path,
+// so the same object reads the same on both sides. What an extension brought may differ with its version, and what only
+// some versions of PostgreSQL record (NOT NULL as a constraint, from 18 on; a
+// partition's identity columns, from 17 on) is left out.
 constexpr char kObjects[] = R"sql(
-WITH rel AS (
-  SELECT c.oid, n.nspname || '.' || c.relname AS name, c.relkind, c.relrowsecurity, c.relforcerowsecurity
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE n.nspname = ANY ($1::pg_catalog.name[])
+WITH member AS MATERIALIZED (
+  SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'
+), space AS MATERIALIZED (
+  SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1::pg_catalog.name[])
+), rel AS MATERIALIZED (
+  SELECT c.oid, n.nspname || '.' || c.relname AS name, c.relkind, c.relpersistence, c.relispartition, c.relispopulated,
+         c.relrowsecurity, c.relforcerowsecurity
+  FROM pg_catalog.pg_class c JOIN space n ON n.oid = c.relnamespace
+  WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                   AND m.objid = c.oid)
+), typ AS MATERIALIZED (
+  SELECT t.*, n.nspname || '.' || t.typname AS name FROM pg_catalog.pg_type t JOIN space n ON n.oid = t.typnamespace
+  WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
+                   AND m.objid = t.oid)
 )
+SELECT 'relation ' || name || ' ' || relkind::pg_catalog.text || relpersistence::pg_catalog.text || relispartition ||
+       relispopulated
+FROM rel WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
+UNION ALL
 SELECT 'column ' || rel.name || '.' || a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod) ||
        CASE WHEN a.attnotnull THEN ' not null' ELSE '' END || ' ' || a.attgenerated::pg_catalog.text ||
-       a.attidentity::pg_catalog.text || ' ' ||
+       CASE WHEN rel.relispartition THEN '' ELSE a.attidentity::pg_catalog.text END || ' ' ||
        COALESCE(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
 FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE rel.relkind IN ('r', 'p', 'v', 'm', 'c')
 UNION ALL
 SELECT 'constraint ' || rel.name || ' ' || c.conname || ' ' || pg_catalog.pg_get_constraintdef(c.oid)
-FROM rel JOIN pg_catalog.pg_constraint c ON c.conrelid = rel.oid
+FROM rel JOIN pg_catalog.pg_constraint c ON c.conrelid = rel.oid AND c.contype <> 'n'
+UNION ALL
+SELECT 'constraint ' || typ.name || ' ' || c.conname || ' ' || pg_catalog.pg_get_constraintdef(c.oid)
+FROM typ JOIN pg_catalog.pg_constraint c ON c.contypid = typ.oid AND c.contype <> 'n'
 UNION ALL
 SELECT 'index ' || pg_catalog.pg_get_indexdef(i.indexrelid)
 FROM rel JOIN pg_catalog.pg_index i ON i.indrelid = rel.oid
+UNION ALL
+SELECT 'rule ' || rel.name || ' ' || r.rulename || ' ' || r.ev_type::pg_catalog.text || r.ev_enabled::pg_catalog.text ||
+       r.is_instead
+FROM rel JOIN pg_catalog.pg_rewrite r ON r.ev_class = rel.oid AND r.rulename <> '_RETURN'
 UNION ALL
 SELECT 'trigger ' || t.tgenabled::pg_catalog.text || ' ' || pg_catalog.pg_get_triggerdef(t.oid)
 FROM rel JOIN pg_catalog.pg_trigger t ON t.tgrelid = rel.oid AND NOT t.tgisinternal
@@ -132,25 +161,109 @@ UNION ALL
 SELECT 'row security ' || rel.name || ' ' || rel.relrowsecurity || ' ' || rel.relforcerowsecurity
 FROM rel WHERE rel.relkind IN ('r', 'p')
 UNION ALL
-SELECT 'function ' || n.nspname || '.' || p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) ||
-       ') ' || pg_catalog.md5(p.prosrc)
-FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname = ANY ($1::pg_catalog.name[])
+SELECT 'statistics ' || n.nspname || '.' || s.stxname || ' ' || s.stxkind::pg_catalog.text
+FROM pg_catalog.pg_statistic_ext s JOIN space n ON n.oid = s.stxnamespace
 UNION ALL
-SELECT 'enum ' || n.nspname || '.' || t.typname || ' ' ||
-       pg_catalog.string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder)
-FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t ON t.oid = e.enumtypid
-JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-WHERE n.nspname = ANY ($1::pg_catalog.name[]) GROUP BY n.nspname, t.typname
+SELECT 'function ' || n.nspname || '.' || p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) ||
+       ') ' || p.prokind::pg_catalog.text || p.provolatile::pg_catalog.text || p.prosecdef || ' ' ||
+       COALESCE(pg_catalog.pg_get_function_result(p.oid), '') || ' ' ||
+       COALESCE(pg_catalog.array_to_string(p.proconfig, ','), '') || ' ' || pg_catalog.md5(p.prosrc)
+FROM pg_catalog.pg_proc p JOIN space n ON n.oid = p.pronamespace
+WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND m.objid = p.oid)
+UNION ALL
+SELECT 'enum ' || typ.name || ' ' || pg_catalog.string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder)
+FROM pg_catalog.pg_enum e JOIN typ ON typ.oid = e.enumtypid GROUP BY typ.name
+UNION ALL
+SELECT 'domain ' || typ.name || pg_catalog.format_type(typ.typbasetype, typ.typtypmod) || typ.typnotnull || ' ' ||
+       COALESCE(typ.typdefault, '')
+FROM typ WHERE typ.typtype = 'd'
+UNION ALL
+SELECT 'range ' || typ.name || ' ' || pg_catalog.format_type(r.rngsubtype, NULL)
+FROM pg_catalog.pg_range r JOIN typ ON typ.oid = r.rngtypid
+UNION ALL
+SELECT 'collation ' || n.nspname || '.' || c.collname || ' ' || c.collprovider::pg_catalog.text || c.collisdeterministic
+FROM pg_catalog.pg_collation c JOIN space n ON n.oid = c.collnamespace
+WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_collation'::pg_catalog.regclass
+                 AND m.objid = c.oid)
+UNION ALL
+SELECT 'operator ' || n.nspname || '.' || o.oid::pg_catalog.regoperator::pg_catalog.text
+FROM pg_catalog.pg_operator o JOIN space n ON n.oid = o.oprnamespace
+WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass
+                 AND m.objid = o.oid)
+UNION ALL
+SELECT 'cast ' || pg_catalog.format_type(c.castsource, NULL) || ' ' || pg_catalog.format_type(c.casttarget, NULL) ||
+       ' ' || c.castcontext::pg_catalog.text || c.castmethod::pg_catalog.text
+FROM pg_catalog.pg_cast c
+WHERE c.castsource IN (SELECT oid FROM typ) OR c.casttarget IN (SELECT oid FROM typ)
+UNION ALL
+SELECT 'text search ' || n.nspname || '.' || c.cfgname
+FROM pg_catalog.pg_ts_config c JOIN space n ON n.oid = c.cfgnamespace
+UNION ALL
+SELECT 'dictionary ' || n.nspname || '.' || c.dictname
+FROM pg_catalog.pg_ts_dict c JOIN space n ON n.oid = c.dictnamespace
+WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_ts_dict'::pg_catalog.regclass
+                 AND m.objid = c.oid)
+UNION ALL
+SELECT 'extension ' || e.extname || ' ' || n.nspname
+FROM pg_catalog.pg_extension e JOIN space n ON n.oid = e.extnamespace
+UNION ALL
+SELECT 'comment ' || i.type || ' ' || i.identity || ' ' || pg_catalog.md5(d.description)
+FROM pg_catalog.pg_description d
+CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) i
+WHERE d.objoid >= 16384 AND i.schema = ANY ($1::pg_catalog.name[])
+  AND NOT EXISTS (SELECT FROM member m WHERE m.classid = d.classoid AND m.objid = d.objoid)
+UNION ALL
+SELECT 'setting ' || c.setting
+FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database b ON b.oid = s.setdatabase
+CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) c (setting)
+WHERE $2::pg_catalog.bool AND s.setrole = 0 AND b.datname = pg_catalog.current_database()
 )sql";
 
-// Those that move, or in which tables are changed in place.
-std::string SchemasArray(const v1::Plan& plan) {
-  std::set<std::string> schemas(plan.target().schemas().begin(), plan.target().schemas().end());
+// What the system, an extension or pgconvoy itself has made is not the user's.
+constexpr char kUserSchemas[] = R"sql(
+SELECT n.nspname FROM pg_catalog.pg_namespace n
+WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgconvoy')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.objid = n.oid
+                    AND d.deptype = 'e')
+ORDER BY n.nspname
+)sql";
+
+// $1: the schemas.
+constexpr char kTablesForPatterns[] = R"sql(
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+  AND n.nspname = ANY ($1::pg_catalog.name[])
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+)sql";
+
+// $1: schema.table, quoted, of all that move.
+constexpr char kPartitionTwice[] = R"sql(
+SELECT t.oid::pg_catalog.regclass, a.relid
+FROM pg_catalog.pg_class t CROSS JOIN LATERAL pg_catalog.pg_partition_ancestors(t.oid) a
+WHERE t.relispartition AND t.oid = ANY ($1::pg_catalog.regclass[]::pg_catalog.oid[]) AND a.relid <> t.oid
+  AND a.relid = ANY ($1::pg_catalog.regclass[]) LIMIT 1
+)sql";
+
+constexpr char kSettings[] = R"sql(
+SELECT pg_catalog.split_part(c.setting, '=', 1), pg_catalog.substr(c.setting, pg_catalog.strpos(c.setting, '=') + 1)
+FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) c (setting)
+WHERE s.setrole = 0 AND d.datname = pg_catalog.current_database() ORDER BY 1
+)sql";
+
+constexpr std::string_view kNotValid = " NOT VALID";
+
+// In which tables are changed in place.
+std::vector<std::string> SchemasOfTables(const v1::Plan& plan) {
+  std::set<std::string> schemas;
   for (const v1::Table& table : plan.tables()) {
     schemas.insert(SplitTable(table.table()).schema);
   }
-  return TextArray({schemas.begin(), schemas.end()});
+  return {schemas.begin(), schemas.end()};
 }
 
 absl::Status NoSuchTable(pg::Connection& connection, const TableName& name) {
@@ -165,16 +278,46 @@ absl::Status NoSuchTable(pg::Connection& connection, const TableName& name) {
                    nearest ? "did you mean \"" + name.schema + "." + *nearest + "\"?" : "correct tables in the plan");
 }
 
-absl::Status CheckExcluded(const v1::Table& table, const std::vector<std::string>& all) {
-  for (const std::string& column : table.exclude_columns()) {
+// No row may be copied twice.
+absl::Status CheckTakenOnce(pg::Connection& connection, const std::vector<v1::Table>& tables) {
+  std::set<std::string> names;
+  for (const v1::Table& table : tables) {
+    if (!names.insert(SplitTable(table.table()).Quoted()).second) {
+      return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE", "two entries of the plan take " + table.table(),
+                       "leave it out of one of them, with `except` where it is a pattern");
+    }
+  }
+  const auto twice = connection.Exec(kPartitionTwice, {TextArray({names.begin(), names.end()})});
+  if (!twice.ok() || twice->rows() == 0) {
+    // A table that does not exist is reported where it is described, with the nearest name.
+    return pg::SqlStateOf(twice.status()) == "42P01" || pg::SqlStateOf(twice.status()) == "3F000" ? absl::OkStatus()
+                                                                                                  : twice.status();
+  }
+  return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE",
+                   twice->Text(0, 0) + " is a partition of " + twice->Text(0, 1) + ", which moves as a whole",
+                   "list the partitioned table only");
+}
+
+absl::Status CheckNamed(const v1::Table& table,
+                        const google::protobuf::RepeatedPtrField<std::string>& named,
+                        const std::vector<std::string>& all,
+                        const std::string& key) {
+  for (const std::string& column : named) {
     if (std::find(all.begin(), all.end(), column) == all.end()) {
       const auto nearest = Nearest(column, all);
       return MakeError(Verdict::kPermanent, "PGC-SRC-COLUMN",
                        "table " + table.table() + " has no column \"" + column + "\"",
-                       nearest ? "did you mean \"" + *nearest + "\"?" : "correct exclude_columns in the plan");
+                       nearest ? "did you mean \"" + *nearest + "\"?" : "correct " + key + " in the plan");
     }
   }
   return absl::OkStatus();
+}
+
+bool IsCarried(const v1::Table& table, const std::string& column) {
+  const auto holds = [&column](const google::protobuf::RepeatedPtrField<std::string>& names) {
+    return std::find(names.begin(), names.end(), column) != names.end();
+  };
+  return table.only_columns().empty() ? !holds(table.exclude_columns()) : holds(table.only_columns());
 }
 
 absl::Status ReadColumns(pg::Connection& connection,
@@ -186,14 +329,23 @@ absl::Status ReadColumns(pg::Connection& connection,
   for (int row = 0; row < columns.rows(); ++row) {
     const std::string name = columns.Text(row, 0);
     const std::string generated = columns.Text(row, 2);
-    const auto& excluded = table.exclude_columns();
     all.push_back(name);
     info.fingerprint += name + " " + columns.Text(row, 1) + " " + generated + columns.Text(row, 3) + ";";
-    if (generated.empty() && std::find(excluded.begin(), excluded.end(), name) == excluded.end()) {
+    if (!generated.empty()) {
+      info.generated.push_back(name);
+    } else if (IsCarried(table, name)) {
       info.columns.push_back(name);
+    } else if (columns.Bool(row, 4)) {
+      return MakeError(Verdict::kPermanent, "PGC-SRC-COLUMN",
+                       "column \"" + name + "\" of " + table.table() + " is left out, but may not be NULL",
+                       "carry it, or give it a default");
     }
   }
-  return CheckExcluded(table, all);
+  if (table.columns_size() > 0 || table.exclude_columns_size() > 0 || table.only_columns_size() > 0) {
+    info.generated.clear();
+  }
+  PGC_RETURN_IF_ERROR(CheckNamed(table, table.exclude_columns(), all, "exclude_columns"));
+  return CheckNamed(table, table.only_columns(), all, "only_columns");
 }
 
 absl::Status ReadTypes(pg::Connection& connection, const std::string& oid, TableInfo& info) {
@@ -208,8 +360,9 @@ absl::Status ReadTypes(pg::Connection& connection, const std::string& oid, Table
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::set<int64_t>> SkippedTriggers(pg::Connection& connection, const v1::Plan& plan) {
-  PGC_ASSIGN_OR_RETURN(const pg::Result triggers, connection.Exec(kSkippedTriggers, {SchemasArray(plan)}));
+absl::StatusOr<std::set<int64_t>> SkippedTriggers(pg::Connection& connection,
+                                                  const std::vector<std::string>& schemas) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result triggers, connection.Exec(kSkippedTriggers, {TextArray(schemas)}));
   std::set<int64_t> oids;
   for (int row = 0; row < triggers.rows(); ++row) {
     oids.insert(triggers.Int(row, 0));
@@ -228,8 +381,8 @@ absl::Status ReadLocale(pg::Connection& connection, SourceSchema& schema) {
 // Quoted names from a query of the schemas that gives schema and name.
 absl::StatusOr<std::vector<std::string>> ReadNames(pg::Connection& connection,
                                                    const char* query,
-                                                   const v1::Plan& plan) {
-  PGC_ASSIGN_OR_RETURN(const pg::Result found, connection.Exec(query, {SchemasArray(plan)}));
+                                                   const std::vector<std::string>& schemas) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result found, connection.Exec(query, {TextArray(schemas)}));
   std::vector<std::string> names;
   for (int row = 0; row < found.rows(); ++row) {
     names.push_back(Qualified(found.Text(row, 0), found.Text(row, 1)));
@@ -245,37 +398,57 @@ void MoveForceToTheEnd(SourceSchema& schema) {
   }
 }
 
-std::string HashOf(const Attempt& attempt, const SourceSchema& schema) {
-  return ShortHash(attempt.grant().store_id + "\n" + schema.encoding + "\n" + schema.collate + "\n" + schema.ctype +
-                       "\n" + schema.template_sql + "\n" + schema.finish_sql,
-                   16);
+absl::Status ReadTables(pg::Connection& reader, const v1::Plan& plan, SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(const std::vector<v1::Table> tables, ResolveTables(reader, plan, schema.schemas));
+  for (const v1::Table& table : tables) {
+    PGC_ASSIGN_OR_RETURN(TableInfo info, DescribeTable(reader, table));
+    schema.tables.push_back(std::move(info));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadScripts(Attempt& attempt, pg::Connection& reader, SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(const auto filled_views, ReadNames(reader, kFilledViews, schema.schemas));
+  PGC_ASSIGN_OR_RETURN(const std::set<int64_t> skipped, SkippedTriggers(reader, schema.schemas));
+  PGC_RETURN_IF_ERROR(CheckDumpable(reader.server_version()));
+  PGC_ASSIGN_OR_RETURN(SchemaScripts scripts, DumpSchema(attempt, skipped));
+  schema.template_sql = std::move(scripts.laid_first);
+  schema.finish_sql = std::move(scripts.added_last);
+  for (const std::string& view : filled_views) {
+    schema.finish_sql += "\nREFRESH MATERIALIZED VIEW " + view + ";";
+  }
+  MoveForceToTheEnd(schema);
+  return absl::OkStatus();
+}
+
+std::string HashOf(const SourceSchema& schema, const std::string& store_id) {
+  std::string text = store_id + "\n" + schema.encoding + "\n" + schema.collate + "\n" + schema.ctype + "\n" +
+                     schema.template_sql + "\n" + schema.finish_sql;
+  for (const ForeignKey& key : schema.foreign_keys) {
+    text += "\n" + AddConstraintSql(key, false);
+  }
+  return ShortHash(text, 16);
 }
 
 absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt) {
   auto schema = std::make_shared<SourceSchema>();
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   const v1::Plan& plan = attempt.plan();
-  for (const v1::Table& table : plan.tables()) {
-    PGC_ASSIGN_OR_RETURN(TableInfo info, DescribeTable(*reader, table));
-    schema->tables.push_back(std::move(info));
-  }
+  PGC_ASSIGN_OR_RETURN(schema->schemas, MovedSchemas(*reader, plan));
+  PGC_RETURN_IF_ERROR(ReadTables(*reader, plan, *schema));
   PGC_RETURN_IF_ERROR(ReadLocale(*reader, *schema));
-  PGC_ASSIGN_OR_RETURN(schema->forced_tables, ReadNames(*reader, kForcedTables, plan));
-  PGC_ASSIGN_OR_RETURN(schema->sequences, ReadNames(*reader, kSequences, plan));
-  PGC_ASSIGN_OR_RETURN(const auto filled_views, ReadNames(*reader, kFilledViews, plan));
-  PGC_ASSIGN_OR_RETURN(schema->objects, ListObjects(*reader, plan));
+  PGC_ASSIGN_OR_RETURN(schema->forced_tables, ReadNames(*reader, kForcedTables, schema->schemas));
+  PGC_ASSIGN_OR_RETURN(schema->sequences, ReadNames(*reader, kSequences, schema->schemas));
+  PGC_ASSIGN_OR_RETURN(schema->foreign_keys, ReadForeignKeys(*reader, schema->schemas));
+  PGC_ASSIGN_OR_RETURN(schema->objects, ListObjects(*reader, plan, schema->schemas));
+  if (plan::IsWholeDatabase(plan)) {
+    PGC_ASSIGN_OR_RETURN(schema->settings, DatabaseSettings(*reader));
+  }
   if (!attempt.has_target()) {
     return std::shared_ptr<const SourceSchema>(std::move(schema));
   }
-  PGC_ASSIGN_OR_RETURN(const std::set<int64_t> skipped, SkippedTriggers(*reader, plan));
-  PGC_ASSIGN_OR_RETURN(SchemaScripts scripts, DumpSchema(attempt, skipped));
-  schema->template_sql = std::move(scripts.laid_first);
-  schema->finish_sql = std::move(scripts.added_last);
-  for (const std::string& view : filled_views) {
-    schema->finish_sql += "\nREFRESH MATERIALIZED VIEW " + view + ";";
-  }
-  MoveForceToTheEnd(*schema);
-  schema->hash = HashOf(attempt, *schema);
+  PGC_RETURN_IF_ERROR(ReadScripts(attempt, *reader, *schema));
+  schema->hash = HashOf(*schema, attempt.grant().store_id);
   return std::shared_ptr<const SourceSchema>(std::move(schema));
 }
 
@@ -290,12 +463,18 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaOfBackup(const Attempt
     table.columns = entry.columns;
     table.types = entry.types;
     table.relkind = "r";
+    table.entry.set_table(entry.table);
   }
   for (const backup::SequenceEntry& sequence : reader->manifest().sequences) {
     schema->sequences.push_back(sequence.sequence);
   }
-  schema->hash = HashOf(attempt, *schema);
+  schema->hash = HashOf(*schema, attempt.grant().store_id);
   return std::shared_ptr<const SourceSchema>(std::move(schema));
+}
+
+std::string CacheKey(const Attempt& attempt) {
+  return attempt.grant().plan_hash + "\n" + attempt.project().source_server + "\n" +
+         attempt.project().source_database;
 }
 
 // ---- laying a template -----------------------------------------------------------------------------------------
@@ -358,11 +537,25 @@ class TemplateLayer {
   absl::Status CreateDatabase() {
     PGC_RETURN_IF_ERROR(control_.ExecScript("CREATE DATABASE " + Ident(half_laid_) + " TEMPLATE template0 ENCODING " +
                                             Literal(schema_.encoding) + " LC_COLLATE " + Literal(schema_.collate) +
-                                            " LC_CTYPE " + Literal(schema_.ctype) + " ALLOW_CONNECTIONS false"));
+                                            " LC_CTYPE " + Literal(schema_.ctype) + LocaleProvider() +
+                                            " ALLOW_CONNECTIONS false"));
     const std::string database = Ident(half_laid_);
-    return control_.ExecScript("REVOKE ALL ON DATABASE " + database +
-                               " FROM PUBLIC; GRANT CONNECT, CREATE ON DATABASE " + database + " TO " +
-                               Ident(names_.owner) + "; ALTER DATABASE " + database + " ALLOW_CONNECTIONS true");
+    PGC_RETURN_IF_ERROR(control_.ExecScript(
+        "REVOKE ALL ON DATABASE " + database + " FROM PUBLIC; GRANT CONNECT, CREATE ON DATABASE " + database +
+        " TO " + Ident(names_.owner) + "; ALTER DATABASE " + database + " ALLOW_CONNECTIONS true"));
+    return GivePublicAway();
+  }
+
+  // From 15 on, schema public is the database's owner's and nobody else may make anything in it.
+  absl::Status GivePublicAway() {
+    const bool moves = std::find(schema_.schemas.begin(), schema_.schemas.end(), "public") != schema_.schemas.end();
+    if (!moves || control_.server_version() < kOwnedPublic) {
+      return absl::OkStatus();
+    }
+    PGC_ASSIGN_OR_RETURN(const auto session,
+                         SessionPool::OpenShared(attempt_.target_server(), LoginKind::kProvisioner, half_laid_,
+                                                 attempt_.names().application_name));
+    return session->ExecScript("ALTER SCHEMA public OWNER TO " + Ident(names_.owner));
   }
 
   // The definition comes from the source's owners, so it is run by a login that can do nothing else.
@@ -388,6 +581,11 @@ class TemplateLayer {
                                             Literal(Comment()) + "; ALTER DATABASE " + database + " RENAME TO " +
                                             Ident(names_.database)));
     return transaction->Commit();
+  }
+
+  // A server's template0 may have another one, to which these locale names mean nothing.
+  std::string LocaleProvider() const {
+    return control_.server_version() >= kOwnedPublic ? " LOCALE_PROVIDER libc" : "";
   }
 
   std::string Comment() const {
@@ -441,6 +639,7 @@ absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Ta
   }
   PGC_RETURN_IF_ERROR(ReadColumns(connection, found.Text(0, 0), table, info));
   PGC_RETURN_IF_ERROR(ReadTypes(connection, found.Text(0, 0), info));
+  info.entry = table;
   if (info.columns.empty()) {
     return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE", table.table() + " has no column that could be copied",
                      "leave the table out of the plan");
@@ -448,18 +647,78 @@ absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Ta
   return info;
 }
 
-absl::StatusOr<std::vector<std::string>> ListObjects(pg::Connection& connection, const v1::Plan& plan) {
-  PGC_ASSIGN_OR_RETURN(const pg::Result listed, connection.Exec(kObjects, {SchemasArray(plan)}));
+absl::StatusOr<std::vector<std::string>> MovedSchemas(pg::Connection& connection, const v1::Plan& plan) {
+  if (plan.has_target() && !plan::IsWholeDatabase(plan)) {
+    return std::vector<std::string>(plan.target().schemas().begin(), plan.target().schemas().end());
+  }
+  const auto is_pattern = [](const v1::Table& table) { return plan::IsPattern(table.table()); };
+  if (!plan.has_target() && std::none_of(plan.tables().begin(), plan.tables().end(), is_pattern)) {
+    return SchemasOfTables(plan);
+  }
+  PGC_ASSIGN_OR_RETURN(const pg::Result found, connection.Exec(kUserSchemas));
+  std::vector<std::string> schemas;
+  for (int row = 0; row < found.rows(); ++row) {
+    schemas.push_back(found.Text(row, 0));
+  }
+  return schemas;
+}
+
+absl::StatusOr<std::vector<v1::Table>> ResolveTables(pg::Connection& connection,
+                                                     const v1::Plan& plan,
+                                                     const std::vector<std::string>& schemas) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result candidates, connection.Exec(kTablesForPatterns, {TextArray(schemas)}));
+  std::vector<v1::Table> tables;
+  for (const v1::Table& entry : plan.tables()) {
+    if (!plan::IsPattern(entry.table())) {
+      tables.push_back(entry);
+      continue;
+    }
+    const size_t before = tables.size();
+    for (int row = 0; row < candidates.rows(); ++row) {
+      if (plan::TakesTable(entry, candidates.Text(row, 0), candidates.Text(row, 1))) {
+        tables.push_back(entry);
+        tables.back().set_table(plan::WrittenName(candidates.Text(row, 0), candidates.Text(row, 1)));
+        tables.back().clear_except();
+      }
+    }
+    if (tables.size() == before) {
+      return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE", "no table of the source matches " + entry.table(),
+                       "correct tables in the plan");
+    }
+  }
+  PGC_RETURN_IF_ERROR(CheckTakenOnce(connection, tables));
+  return tables;
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, std::string>>> DatabaseSettings(pg::Connection& connection) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result found, connection.Exec(kSettings));
+  std::vector<std::pair<std::string, std::string>> settings;
+  for (int row = 0; row < found.rows(); ++row) {
+    settings.emplace_back(found.Text(row, 0), found.Text(row, 1));
+  }
+  return settings;
+}
+
+absl::StatusOr<std::vector<std::string>> ListObjects(pg::Connection& connection,
+                                                     const v1::Plan& plan,
+                                                     const std::vector<std::string>& schemas) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result listed,
+                       connection.Exec(kObjects, {TextArray(schemas), plan::IsWholeDatabase(plan) ? "t" : "f"}));
+  const bool validity_is_open = plan.target().violated_foreign_keys() == v1::Target::NOT_VALID;
   std::vector<std::string> objects;
   for (int row = 0; row < listed.rows(); ++row) {
-    objects.push_back(listed.Text(row, 0));
+    std::string line = listed.Text(row, 0);
+    if (validity_is_open && line.starts_with("constraint ") && line.ends_with(kNotValid)) {
+      line.resize(line.size() - kNotValid.size());
+    }
+    objects.push_back(std::move(line));
   }
   std::sort(objects.begin(), objects.end());
   return objects;
 }
 
 absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaCache::Get(Attempt& attempt) {
-  const std::string key = attempt.grant().plan_hash + "\n" + attempt.project().source_database;
+  const std::string key = CacheKey(attempt);
   // Held while the source is read: the other slots want the same thing and would only dump it again.
   const std::lock_guard<std::mutex> lock(mutex_);
   if (const auto it = schemas_.find(key); it != schemas_.end()) {
@@ -472,7 +731,7 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaCache::Get(Attempt& at
 
 void SchemaCache::Forget(const Attempt& attempt) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  schemas_.erase(attempt.grant().plan_hash + "\n" + attempt.project().source_database);
+  schemas_.erase(CacheKey(attempt));
 }
 
 absl::StatusOr<SchemaCache::Template> SchemaCache::EnsureTemplate(Attempt& attempt, const SourceSchema& schema) {

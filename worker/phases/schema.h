@@ -11,11 +11,13 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/phases/attempt.h"
+#include "worker/phases/foreign_keys.h"
 
 namespace pgconvoy::worker {
 
@@ -29,14 +31,29 @@ struct TableInfo {
   std::vector<std::string> types;
   // Names, types and flags of all columns as one string; changes when the table's definition does.
   std::string fingerprint;
+  // Columns that the server computes; empty where what they are computed from does not arrive as it is.
+  std::vector<std::string> generated;
   // 'r' or 'p'.
   std::string relkind;
   bool row_security = false;
+  // The entry of the plan that takes it, with this table's own name in place of a pattern.
+  v1::Table entry;
 };
 
-// Describes one table. PGC-SRC-TABLE when it does not exist or is no table, with the nearest name, when it has nothing
-// to copy, and when other tables inherit from it: a read of it would give their rows as well.
+// Describes one table; no pattern. PGC-SRC-TABLE when it does not exist or is no table, with the nearest name, when it
+// has nothing to copy, and when other tables inherit from it: a read of it would give their rows as well.
+// PGC-SRC-COLUMN when the plan names a column that it does not have, or leaves one out that must have a value.
 absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Table& table);
+
+// The schemas that the plan moves: those it lists, or all of the user's. Without a target, those of its tables.
+absl::StatusOr<std::vector<std::string>> MovedSchemas(pg::Connection& connection, const v1::Plan& plan);
+
+// The plan's tables with every pattern resolved to the tables that the source has now, in the plan's order. A pattern
+// takes partitioned tables as a whole and not their partitions, nor what belongs to an extension. PGC-SRC-TABLE when a
+// pattern takes nothing, and when two entries take the same table or a table and one of its partitions.
+absl::StatusOr<std::vector<v1::Table>> ResolveTables(pg::Connection& connection,
+                                                     const v1::Plan& plan,
+                                                     const std::vector<std::string>& schemas);
 
 struct SourceSchema {
   // 16 hex digits over everything below and the locale.
@@ -45,6 +62,11 @@ struct SourceSchema {
   // "" when nothing is left to add.
   std::string finish_sql;
   std::vector<TableInfo> tables;
+  // The schemas that move, sorted or as the plan lists them.
+  std::vector<std::string> schemas;
+  std::vector<ForeignKey> foreign_keys;
+  // Of the database (ALTER DATABASE … SET), where it moves as a whole: name, value.
+  std::vector<std::pair<std::string, std::string>> settings;
   // All sequences of the schemas, quoted: defaults and tenants' code may use one that no column owns.
   std::vector<std::string> sequences;
   // The schemas' constraints, indexes, triggers, policies and columns, one line each, sorted; what VERIFY compares.
@@ -56,8 +78,14 @@ struct SourceSchema {
   std::string ctype;
 };
 
-// One line for each object of these schemas that a correct target must have. `skipped_triggers` as in toc.h.
-absl::StatusOr<std::vector<std::string>> ListObjects(pg::Connection& connection, const v1::Plan& plan);
+// One line for each object of these schemas that a correct target must have. Lines of foreign keys do not tell whether
+// they are valid where the plan leaves that open.
+absl::StatusOr<std::vector<std::string>> ListObjects(pg::Connection& connection,
+                                                     const v1::Plan& plan,
+                                                     const std::vector<std::string>& schemas);
+
+// ALTER DATABASE … SET of the current database.
+absl::StatusOr<std::vector<std::pair<std::string, std::string>>> DatabaseSettings(pg::Connection& connection);
 
 // What this worker knows about schemas and templates.
 // Thread safety: any thread; one at a time reads a given source or lays a given template.

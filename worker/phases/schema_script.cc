@@ -21,6 +21,34 @@ bool Take(std::string_view& text, std::string_view prefix) {
   return there;
 }
 
+nlohmann::json ToJson(const ForeignKey& key) {
+  return {{"table", key.table},           {"referenced", key.referenced}, {"name", key.name},
+          {"definition", key.definition}, {"validated", key.validated},   {"partitioned", key.partitioned},
+          {"applies", key.applies},       {"matches", key.matches}};
+}
+
+ForeignKey ForeignKeyOf(const nlohmann::json& json) {
+  ForeignKey key;
+  json.at("table").get_to(key.table);
+  json.at("referenced").get_to(key.referenced);
+  json.at("name").get_to(key.name);
+  json.at("definition").get_to(key.definition);
+  json.at("validated").get_to(key.validated);
+  json.at("partitioned").get_to(key.partitioned);
+  json.at("applies").get_to(key.applies);
+  json.at("matches").get_to(key.matches);
+  return key;
+}
+
+// For whoever loads the file by hand; from the first line they are known as values.
+std::string ForeignKeysSql(const SourceSchema& schema) {
+  std::string sql;
+  for (const ForeignKey& key : schema.foreign_keys) {
+    sql += AddConstraintSql(key, /*not_valid=*/false) + ";\n";
+  }
+  return sql;
+}
+
 absl::Status ReadHead(const nlohmann::json& head, SourceSchema& schema, size_t& template_bytes) {
   try {
     head.at("encoding").get_to(schema.encoding);
@@ -29,6 +57,11 @@ absl::Status ReadHead(const nlohmann::json& head, SourceSchema& schema, size_t& 
     head.at("forced_tables").get_to(schema.forced_tables);
     head.at("objects").get_to(schema.objects);
     head.at("template_bytes").get_to(template_bytes);
+    head.at("schemas").get_to(schema.schemas);
+    head.at("settings").get_to(schema.settings);
+    for (const nlohmann::json& key : head.at("foreign_keys")) {
+      schema.foreign_keys.push_back(ForeignKeyOf(key));
+    }
   } catch (const nlohmann::json::exception&) {
     return Malformed();
   }
@@ -38,14 +71,21 @@ absl::Status ReadHead(const nlohmann::json& head, SourceSchema& schema, size_t& 
 }  // namespace
 
 std::string ToScript(const SourceSchema& schema) {
-  const nlohmann::json head = {{"encoding", schema.encoding}, {"collate", schema.collate},
-                               {"ctype", schema.ctype},       {"forced_tables", schema.forced_tables},
-                               {"objects", schema.objects},   {"template_bytes", schema.template_sql.size()}};
+  nlohmann::json keys = nlohmann::json::array();
+  for (const ForeignKey& key : schema.foreign_keys) {
+    keys.push_back(ToJson(key));
+  }
+  const nlohmann::json head = {{"encoding", schema.encoding},    {"collate", schema.collate},
+                               {"ctype", schema.ctype},          {"forced_tables", schema.forced_tables},
+                               {"objects", schema.objects},      {"template_bytes", schema.template_sql.size()},
+                               {"schemas", schema.schemas},      {"settings", schema.settings},
+                               {"foreign_keys", std::move(keys)}};
   std::string script(kFirstLine);
   script += head.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   script += kPrelude;
   script += schema.template_sql;
   script += kBetween;
+  script += ForeignKeysSql(schema);
   return script + schema.finish_sql;
 }
 
@@ -66,7 +106,7 @@ absl::StatusOr<SourceSchema> FromScript(std::string_view script) {
   }
   schema.template_sql = script.substr(0, template_bytes);
   script.remove_prefix(template_bytes);
-  if (!Take(script, kBetween)) {
+  if (!Take(script, kBetween) || !Take(script, ForeignKeysSql(schema))) {
     return Malformed();
   }
   schema.finish_sql = script;

@@ -108,10 +108,19 @@ absl::StatusOr<PooledSession> SessionPool::Acquire(const v1::Server& server,
       return PooledSession(this, key, std::move(idle));
     }
   }
+  PGC_ASSIGN_OR_RETURN(auto connection, OpenShared(server, kind, database, application_name));
+  return PooledSession(this, key, std::move(connection));
+}
+
+absl::StatusOr<std::unique_ptr<pg::Connection>> SessionPool::OpenShared(const v1::Server& server,
+                                                                        LoginKind kind,
+                                                                        const std::string& database,
+                                                                        const std::string& application_name) {
+  const v1::Login& login = LoginOf(server, kind);
   PGC_ASSIGN_OR_RETURN(const Secret password, ResolveOptional(login.password()));
   PGC_ASSIGN_OR_RETURN(auto connection, Open(server, login.user(), password, database, application_name, {}));
   PGC_RETURN_IF_ERROR(ApplySettings(*connection, login.settings()));
-  return PooledSession(this, key, std::move(connection));
+  return connection;
 }
 
 absl::Status SessionPool::ApplySettings(pg::Connection& connection,
@@ -148,20 +157,21 @@ void SessionPool::GiveBack(const std::string& key, std::unique_ptr<pg::Connectio
     return;
   }
   const std::lock_guard<std::mutex> lock(mutex_);
-  auto& sessions = idle_[key];
-  if (sessions.size() < kMaxIdle) {
-    sessions.push_back(std::move(connection));
+  idle_.push_back({key, std::move(connection)});
+  if (idle_.size() > kMaxIdle) {
+    idle_.pop_front();
   }
 }
 
 std::unique_ptr<pg::Connection> SessionPool::Take(const std::string& key) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  auto& sessions = idle_[key];
-  if (sessions.empty()) {
+  const auto found =
+      std::find_if(idle_.rbegin(), idle_.rend(), [&key](const Idle& session) { return session.key == key; });
+  if (found == idle_.rend()) {
     return nullptr;
   }
-  auto connection = std::move(sessions.back());
-  sessions.pop_back();
+  auto connection = std::move(found->connection);
+  idle_.erase(std::next(found).base());
   return connection;
 }
 

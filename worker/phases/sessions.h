@@ -4,7 +4,7 @@
 // Thread safety: any thread. A PooledSession belongs to the thread that acquired it.
 #pragma once
 
-#include <map>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -51,6 +51,12 @@ class SessionPool {
                                         const std::string& database,
                                         const std::string& application_name);
 
+  // A session of such a login that is not pooled, for a database that will not be there for long.
+  static absl::StatusOr<std::unique_ptr<pg::Connection>> OpenShared(const v1::Server& server,
+                                                                    LoginKind kind,
+                                                                    const std::string& database,
+                                                                    const std::string& application_name);
+
   // A session that is not pooled, for a login that the attempt itself has made.
   static absl::StatusOr<std::unique_ptr<pg::Connection>> Open(const v1::Server& server,
                                                               const std::string& user,
@@ -67,10 +73,15 @@ class SessionPool {
   void GiveBack(const std::string& key, std::unique_ptr<pg::Connection> connection);
   std::unique_ptr<pg::Connection> Take(const std::string& key);
 
-  // Idle sessions kept per login and database; more are closed.
+  struct Idle {
+    std::string key;
+    std::unique_ptr<pg::Connection> connection;
+  };
+  // Idle sessions kept in all; the oldest is closed for one more. Where every project has a source database of its own,
+  // sessions would otherwise pile up until the server takes no more.
   static constexpr size_t kMaxIdle = 32;
   std::mutex mutex_;
-  std::map<std::string, std::vector<std::unique_ptr<pg::Connection>>> idle_;
+  std::deque<Idle> idle_;
 };
 
 }  // namespace pgconvoy::worker

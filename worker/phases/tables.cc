@@ -1,5 +1,7 @@
 #include "worker/phases/tables.h"
 
+#include <algorithm>
+
 #include "common/base/error.h"
 #include "worker/core/sql.h"
 #include "worker/phases/columns.h"
@@ -10,21 +12,31 @@ namespace {
 // Rows between two safe points of a long read.
 constexpr int64_t kRowsPerCheckpoint = 2'000;
 
-const v1::Table* FindTable(const v1::Plan& plan, const std::string& name) {
-  for (const v1::Table& table : plan.tables()) {
-    if (table.table() == name) {
-      return &table;
-    }
-  }
-  return nullptr;
+absl::Status Changed(const std::string& what) {
+  return MakeError(Verdict::kPermanent, "PGC-SRC-DDL", what + " since the migration read it",
+                   "stop DDL on the source for the time of the migration, then retry");
 }
 
-absl::Status CheckUnchanged(pg::Connection& reader, const v1::Table& table, const TableInfo& expected) {
-  PGC_ASSIGN_OR_RETURN(const TableInfo found, DescribeTable(reader, table));
+// A table that a pattern would take now and that nobody has looked at would be left behind.
+absl::Status CheckSameTables(pg::Connection& reader, const v1::Plan& plan, const SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(const std::vector<v1::Table> now, ResolveTables(reader, plan, schema.schemas));
+  const auto same = [](const v1::Table& a, const TableInfo& b) { return a.table() == b.name; };
+  const bool equal = std::equal(now.begin(), now.end(), schema.tables.begin(), schema.tables.end(), same);
+  return equal ? absl::OkStatus() : Changed("the list of the source's tables has changed");
+}
+
+absl::Status CheckUnchanged(pg::Connection& reader, const TableInfo& expected) {
+  PGC_ASSIGN_OR_RETURN(const TableInfo found, DescribeTable(reader, expected.entry));
   if (found.fingerprint != expected.fingerprint || found.relkind != expected.relkind) {
-    return MakeError(Verdict::kPermanent, "PGC-SRC-DDL",
-                     "the definition of " + table.table() + " has changed since the migration read it",
-                     "stop DDL on the source for the time of the migration, then retry");
+    return Changed("the definition of " + expected.name + " has changed");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckAllUnchanged(pg::Connection& reader, const v1::Plan& plan, const SourceSchema& schema) {
+  PGC_RETURN_IF_ERROR(CheckSameTables(reader, plan, schema));
+  for (const TableInfo& table : schema.tables) {
+    PGC_RETURN_IF_ERROR(CheckUnchanged(reader, table));
   }
   return absl::OkStatus();
 }
@@ -32,10 +44,7 @@ absl::Status CheckUnchanged(pg::Connection& reader, const v1::Table& table, cons
 }  // namespace
 
 absl::StatusOr<std::string> SourceRowsSql(const Attempt& attempt, const TableInfo& info) {
-  std::string condition;
-  if (const v1::Table* const table = FindTable(attempt.plan(), info.name); table != nullptr) {
-    PGC_ASSIGN_OR_RETURN(condition, ConditionSql(*table, attempt.values()));
-  }
+  PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(info.entry, attempt.values()));
   return "SELECT * FROM " + SplitTable(info.name).Quoted() + condition;
 }
 
@@ -87,13 +96,10 @@ absl::StatusOr<std::unique_ptr<pg::Transaction>> BeginSourceSnapshot(Attempt& at
   if (!tables.empty()) {
     PGC_RETURN_IF_ERROR(reader.ExecScript("LOCK TABLE " + tables + " IN ACCESS SHARE MODE"));
   }
-  for (size_t i = 0; i < schema.tables.size(); ++i) {
-    const absl::Status unchanged =
-        CheckUnchanged(reader, attempt.plan().tables(static_cast<int>(i)), schema.tables[i]);
-    if (!unchanged.ok()) {
-      attempt.schemas().Forget(attempt);
-      return unchanged;
-    }
+  const absl::Status unchanged = CheckAllUnchanged(reader, attempt.plan(), schema);
+  if (!unchanged.ok()) {
+    attempt.schemas().Forget(attempt);
+    return unchanged;
   }
   return transaction;
 }
@@ -113,7 +119,7 @@ absl::StatusOr<std::vector<v1::TableDigest>> SourceDigests(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const auto snapshot, BeginSourceSnapshot(attempt, *reader, *schema));
   std::vector<v1::TableDigest> digests;
   for (const TableInfo& info : schema->tables) {
-    PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, *FindTable(attempt.plan(), info.name), info));
+    PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, info.entry, info));
     PGC_ASSIGN_OR_RETURN(const RowDigest digest, ReadDigest(attempt, *reader, sql, nullptr));
     digests.push_back(ToProto(info.name, digest));
   }

@@ -35,15 +35,10 @@ WHERE c.relkind = 'r' AND n.nspname = ANY ($1::pg_catalog.name[])
                   WHERE a.relid::pg_catalog.oid = ANY ($2::pg_catalog.regclass[]::pg_catalog.oid[]))
 )sql";
 
-std::string Schemas(const Attempt& attempt) {
-  const auto& schemas = attempt.plan().target().schemas();
-  return TextArray({schemas.begin(), schemas.end()});
-}
-
 absl::StatusOr<bool> DefinitionsChanged(Attempt& attempt, const SourceSchema& schema) {
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
-  PGC_ASSIGN_OR_RETURN(const auto objects, ListObjects(*target, attempt.plan()));
-  PGC_ASSIGN_OR_RETURN(const pg::Result made, target->Exec(kMadeByTenant, {Schemas(attempt)}));
+  PGC_ASSIGN_OR_RETURN(const auto objects, ListObjects(*target, attempt.plan(), schema.schemas));
+  PGC_ASSIGN_OR_RETURN(const pg::Result made, target->Exec(kMadeByTenant, {TextArray(schema.schemas)}));
   return objects != schema.objects || made.Bool(0, 0);
 }
 
@@ -57,12 +52,13 @@ absl::StatusOr<bool> SequencesMoved(Attempt& attempt, const SourceSchema& schema
 }
 
 // Tables that the plan does not move came empty.
-absl::StatusOr<bool> UnmovedTablesFilled(Attempt& attempt, pg::Connection& target) {
+absl::StatusOr<bool> UnmovedTablesFilled(const SourceSchema& schema, pg::Connection& target) {
   std::vector<std::string> moved;
-  for (const v1::Table& table : attempt.plan().tables()) {
-    moved.push_back(SplitTable(table.table()).Quoted());
+  for (const TableInfo& table : schema.tables) {
+    moved.push_back(SplitTable(table.name).Quoted());
   }
-  PGC_ASSIGN_OR_RETURN(const pg::Result tables, target.Exec(kUnmovedTables, {Schemas(attempt), TextArray(moved)}));
+  PGC_ASSIGN_OR_RETURN(const pg::Result tables,
+                       target.Exec(kUnmovedTables, {TextArray(schema.schemas), TextArray(moved)}));
   for (int row = 0; row < tables.rows(); ++row) {
     const std::string table = Qualified(tables.Text(row, 0), tables.Text(row, 1));
     PGC_ASSIGN_OR_RETURN(const pg::Result filled, target.Exec("SELECT EXISTS (SELECT FROM " + table + ")"));
@@ -76,7 +72,7 @@ absl::StatusOr<bool> UnmovedTablesFilled(Attempt& attempt, pg::Connection& targe
 absl::StatusOr<bool> RowsChanged(Attempt& attempt, const SourceSchema& schema, const v1::VerifyResult& verified) {
   bool changed = false;
   const absl::Status compared = WithoutForce(attempt, schema, [&](pg::Connection& target) -> absl::Status {
-    PGC_ASSIGN_OR_RETURN(changed, UnmovedTablesFilled(attempt, target));
+    PGC_ASSIGN_OR_RETURN(changed, UnmovedTablesFilled(schema, target));
     PGC_ASSIGN_OR_RETURN(const auto now, TargetDigests(attempt, schema));
     changed = changed || !FirstDifference({verified.tables().begin(), verified.tables().end()}, now).empty();
     return absl::OkStatus();

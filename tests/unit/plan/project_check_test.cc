@@ -80,5 +80,37 @@ TEST(ProjectCheck, RefusesAnAttributeThatWouldHideAPlaceholderOfThePlan) {
   }
 }
 
+TEST(ProjectCheck, RefusesAServerThatThePlanDoesNotHave) {
+  ProjectCheck check = CheckFor(SampleWith("target:\n  server: isolated", "target:\n  server: \"{owner_id}\""));
+  EXPECT_EQ(check.Add("a", {{"owner_id", "isolated"}}), absl::OkStatus());
+  const absl::Status unknown = check.Add("b", {{"owner_id", "isolate"}});
+  EXPECT_EQ(CodeOf(unknown), "PGC-PLAN-SERVER");
+  EXPECT_EQ(RemedyOf(unknown), "did you mean \"isolated\"?");
+  EXPECT_EQ(CodeOf(check.Add("c", {{"owner_id", "shared"}})), "PGC-PLAN-LOGIN");
+}
+
+TEST(ProjectCheck, KeepsApartWhatIsOnDifferentServers) {
+  const std::string two =
+      SampleWith("  isolated:\n", "  other:\n    conninfo: host=db3\n    provisioner:\n      user: p\n  isolated:\n");
+  std::string text = two;
+  const auto replace = [&text](const std::string& from, const std::string& to) {
+    text.replace(text.find(from), from.size(), to);
+  };
+  replace("target:\n  server: isolated\n  database: project_{ref}",
+          "target:\n  server: \"{owner_id}\"\n  database: \"t{x}\"");
+  ProjectCheck check = CheckFor(text);
+  EXPECT_EQ(check.Add("a", {{"owner_id", "isolated"}, {"x", "1"}}), absl::OkStatus());
+  EXPECT_EQ(check.Add("b", {{"owner_id", "other"}, {"x", "1"}}), absl::OkStatus());
+  EXPECT_EQ(CodeOf(check.Add("c", {{"owner_id", "other"}, {"x", "1"}})), "PGC-PLAN-COLLISION");
+}
+
+TEST(ProjectCheck, RefusesTwoProjectsThatWouldMoveTheSameWholeDatabase) {
+  std::string text = SampleWith("    where: project_ref = {ref}\n", "");
+  text.replace(text.find("database: platform"), 18, "database: \"{x}\"");
+  ProjectCheck check = CheckFor(text);
+  EXPECT_EQ(check.Add("a", {{"owner_id", "7"}, {"x", "one"}}), absl::OkStatus());
+  EXPECT_EQ(CodeOf(check.Add("b", {{"owner_id", "7"}, {"x", "one"}})), "PGC-PLAN-COLLISION");
+}
+
 }  // namespace
 }  // namespace pgconvoy::plan

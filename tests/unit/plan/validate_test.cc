@@ -418,6 +418,46 @@ TEST(ValidatePlan, TakesALiteralPublicKey) {
   EXPECT_EQ(FormatAll(ValidatePlan(plan)), "");
 }
 
+constexpr char kWholeSchemas[] = "  schemas: [\"*\"]\n";
+constexpr char kUsersTable[] = "  - table: auth.users\n    where: project_ref = {ref}\n";
+
+TEST(ValidatePlan, TakesPatternsOfTablesAndWholeDatabases) {
+  EXPECT_EQ(FormatAll(ParsePlan(SampleWith("  schemas: [auth, storage]\n", kWholeSchemas), "p.yaml").problems), "");
+  const std::string pattern = "  - table: auth.*\n    except: [auth.log_*]\n    where: project_ref = {ref}\n";
+  EXPECT_EQ(FormatAll(ParsePlan(SampleWith(kUsersTable, pattern), "p.yaml").problems), "");
+}
+
+TEST(ValidatePlan, ChecksPatternsAndListsOfColumns) {
+  const Case table[] = {
+      {"schemas: [auth, storage]", "schemas: [auth, storage, \"*\"]", "PGC-PLAN-TABLE",
+       "schemas:", "target.schemas[2]"},
+      {kUsersTable, "  - table: auth.users\n    except: [auth.x]\n    where: project_ref = {ref}\n", "PGC-PLAN-TABLE",
+       "except:", "tables[0].except"},
+      {kUsersTable, "  - table: auth.*\n    except: [x]\n    where: project_ref = {ref}\n", "PGC-PLAN-TABLE",
+       "except:", "tables[0].except[0]"},
+      {kUsersTable, "  - table: auth.*\n    only_columns: [id]\n    where: project_ref = {ref}\n", "PGC-PLAN-TABLE",
+       "  - table: auth.*", "tables[0].table"},
+      {"exclude_columns: [cache]", "exclude_columns: [cache]\n    only_columns: [owner]", "PGC-PLAN-TABLE",
+       "    only_columns", "tables[1].only_columns"},
+      {"exclude_columns: [cache]", "only_columns: [owner, owner]", "PGC-PLAN-DUPLICATE", "    only_columns",
+       "tables[1].only_columns[1]"},
+      {"to: auth.users.id", "to: auth.log.id", "PGC-PLAN-LINK", "to: auth.log.id", "links[0].to"},
+  };
+  for (const Case& bad : table) {
+    ExpectOnly(bad, /*warning=*/false);
+  }
+}
+
+TEST(ValidatePlan, TakesServersThatAProjectsAttributesName) {
+  const std::string sources = SampleWith("source:\n  server: shared", "source:\n  server: \"{owner_id}\"");
+  EXPECT_EQ(FormatAll(ParsePlan(sources, "p.yaml").problems), "");
+  const std::string targets = SampleWith("target:\n  server: isolated", "target:\n  server: \"{owner_id}\"");
+  EXPECT_EQ(FormatAll(ParsePlan(targets, "p.yaml").problems), "");
+  v1::Plan plan = ParsePlan(targets, "p.yaml").plan;
+  (*plan.mutable_servers())["isolated"].clear_provisioner();
+  EXPECT_THAT(Brief(ValidatePlan(plan)), ElementsAre("PGC-PLAN-LOGIN:0 servers"));
+}
+
 TEST(ValidatePlan, ReportsManyProblemsOfAnEmptyPlan) {
   EXPECT_THAT(Brief(ValidatePlan(v1::Plan())),
               ElementsAre("PGC-PLAN-REQUIRED:0 version", "PGC-PLAN-REQUIRED:0 name", "PGC-PLAN-REQUIRED:0 servers",

@@ -218,10 +218,11 @@ TEST(ConvertSubmission, TakesFromThePlanWhatTheCoreNeeds) {
   project.set_ref("acme");
   (*project.mutable_attributes())["b"] = "2";
   (*project.mutable_attributes())["a"] = "\"1\"";
-  const core::ProjectInput input = ToInput(project, parsed.plan);
-  EXPECT_EQ(input.attributes_json, R"({"a":"\"1\"","b":"2"})");
-  EXPECT_EQ(input.source_server, "shared");
-  EXPECT_EQ(input.target_server, "isolated");
+  const auto input = ToInput(project, parsed.plan);
+  ASSERT_TRUE(input.ok()) << input.status();
+  EXPECT_EQ(input->attributes_json, R"({"a":"\"1\"","b":"2"})");
+  EXPECT_EQ(input->source_server, "shared");
+  EXPECT_EQ(input->target_server, "isolated");
 }
 
 TEST(ConvertPage, KeepsPagesWithinTheirLimits) {

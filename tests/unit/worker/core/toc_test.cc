@@ -102,7 +102,6 @@ TEST(Split, LeavesForTheEndWhatWouldDisturbTheLoadOrTheVerification) {
 3397; 0 0 COMMENT auth TRIGGER b_other ON users postgres
 3242; 2620 16410 TRIGGER auth users c We"ird postgres
 3398; 0 0 COMMENT auth TRIGGER "c We""ird" ON users postgres
-3239; 2606 16403 FK CONSTRAINT auth t2 t2_id_fkey postgres
 3399; 0 0 COMMENT auth CONSTRAINT t2_id_fkey ON t2 postgres
 3388; 3256 16411 POLICY auth users p postgres
 3400; 0 0 COMMENT auth POLICY p ON users postgres
@@ -120,7 +119,6 @@ TEST(Split, LeavesOutSkippedTriggersWithTheirComments) {
   const SplitToc split = Split(Parsed(kListing), {16409, 16410});
   EXPECT_EQ(split.added_last, R"(3240; 2620 16408 TRIGGER auth users a_own postgres
 3396; 0 0 COMMENT auth TRIGGER a_own ON users postgres
-3239; 2606 16403 FK CONSTRAINT auth t2 t2_id_fkey postgres
 3399; 0 0 COMMENT auth CONSTRAINT t2_id_fkey ON t2 postgres
 3388; 3256 16411 POLICY auth users p postgres
 3400; 0 0 COMMENT auth POLICY p ON users postgres

@@ -1,0 +1,158 @@
+// relocate-databases with real processes: the way that everything goes well, kill -9, several servers, other versions.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <memory>
+#include <string>
+
+#include "tests/integration/relocation.h"
+#include "tests/support/wait.h"
+
+namespace pgconvoy::testing {
+namespace {
+
+constexpr int kKilled = 128 + SIGKILL;
+
+TEST(Relocate, MovesEveryDatabaseAndLeavesNothingBehind) {
+  Relocation fleet({.projects = 3, .lease_ttl = "30s"});
+  fleet.StartCoordinator();
+  fleet.StartWorker("a");
+  fleet.StartWorker("b");
+  const std::string migration = fleet.Submit();
+  EXPECT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("a");
+  for (const std::string& ref : fleet.refs()) {
+    EXPECT_EQ(fleet.WhyNotRelocated(ref), "");
+  }
+  EXPECT_TRUE(Eventually([&] {
+    return fleet.new_server().QueryValue("postgres",
+                                         "SELECT count(*) FROM (SELECT rolname FROM pg_roles UNION ALL "
+                                         "SELECT datname FROM pg_database) n (name) WHERE name ~ '^pgc_'") == "0";
+  })) << "templates pile up";
+}
+
+TEST(Relocate, AProjectsAttributesChooseItsServers) {
+  Relocation fleet({.projects = 1, .lease_ttl = "30s"});
+  fleet.AddServer("old2", "old");
+  fleet.AddServer("new2", "new");
+  // Each project goes to the server that belongs to its own: old -> new, old2 -> new2.
+  fleet.plan().mutable_target()->set_server("{destination}");
+  (*fleet.plan().mutable_cutover()->mutable_set())["server"] = "{destination}";
+  fleet.AddDatabase("old2", "v0002", 2);
+  fleet.SetAttribute("v0001", "destination", "new");
+  fleet.SetAttribute("v0002", "destination", "new2");
+  fleet.StartCoordinator();
+  fleet.StartWorker("a");
+  EXPECT_EQ(fleet.WaitEnded(fleet.Submit(), 120).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("a");
+  EXPECT_EQ(fleet.WhyNotRelocated("v0001", "old", "new"), "");
+  EXPECT_EQ(fleet.WhyNotRelocated("v0002", "old2", "new2"), "");
+  EXPECT_TRUE(Eventually([&] { return fleet.Leftovers("new").empty() && fleet.Leftovers("new2").empty(); }));
+}
+
+// One fleet for all the places; each place takes the next project of it.
+class KilledRelocation : public ::testing::TestWithParam<const char*> {
+ public:
+  static void TearDownTestSuite() { fleet_.reset(); }
+
+ protected:
+  static Relocation& fleet() {
+    if (!fleet_) {
+      fleet_ = std::make_unique<Relocation>(Relocation::Options{.projects = 17});
+      fleet_->StartCoordinator();
+    }
+    return *fleet_;
+  }
+  static std::string NextProject() { return fleet().refs().at(next_++); }
+
+ private:
+  static inline std::unique_ptr<Relocation> fleet_;
+  static inline size_t next_ = 0;
+};
+
+TEST_P(KilledRelocation, LosesNothingAndCanBeUndone) {
+  const std::string ref = NextProject();
+  // A definition of its own, so that its template has to be laid.
+  fleet().OnSource(ref, "SET ROLE legacy_app; CREATE TABLE app.only_in_" + ref + " (i int)");
+  const std::string before = fleet().Dump("old", ref);
+  const std::string migration = fleet().Submit({ref});
+  ASSERT_EQ(fleet().StartWorker("w", std::string(GetParam()) + "=kill").Wait(), kKilled) << fleet().WorkerLog("w");
+  fleet().StartWorker("w");
+  EXPECT_EQ(fleet().WaitEnded(migration).state(), v1::MIGRATION_SUCCEEDED) << fleet().WorkerLog("w");
+  EXPECT_EQ(fleet().WhyNotRelocated(ref), "");
+  fleet().Rollback(migration, /*ref=*/"", /*discard_writes=*/false);
+  EXPECT_EQ(fleet().WaitEnded(migration).state(), v1::MIGRATION_ROLLED_BACK) << fleet().WorkerLog("w");
+  EXPECT_EQ(fleet().WhyNotUntouched(ref), "");
+  EXPECT_EQ(fleet().Dump("old", ref), before);
+  EXPECT_EQ(fleet().Leftovers(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Phases,
+                         KilledRelocation,
+                         ::testing::Values("worker.phase.FENCE.done",
+                                           "worker.phase.PRE_VALIDATION.done",
+                                           "worker.phase.FREEZE.done",
+                                           "worker.phase.CREDENTIALS.done",
+                                           "worker.template.created",
+                                           "worker.template.laid",
+                                           "worker.provision.created",
+                                           "worker.phase.PROVISION.done",
+                                           "worker.backup.table",
+                                           "worker.phase.BACKUP.done",
+                                           "worker.copy.before_commit",
+                                           "worker.phase.COPY.done",
+                                           "worker.verify.before_finish",
+                                           "worker.verify.before_settings",
+                                           "worker.phase.VERIFY.done",
+                                           "worker.phase.CUTOVER.done",
+                                           "worker.phase.POST_VALIDATION.done"));
+
+struct Versions {
+  int from;
+  int to;
+};
+
+class OtherVersions : public ::testing::TestWithParam<Versions> {};
+
+TEST_P(OtherVersions, TakeTheDatabasesAndGiveThemBack) {
+  const auto [from, to] = GetParam();
+  if (!HasPostgres(from) || !HasPostgres(to)) {
+    GTEST_SKIP() << "no PostgreSQL " << from << " and " << to
+                 << " here: tests/support/fetch_postgres.sh fetches them";
+  }
+  Relocation fleet({.projects = 2, .old_version = from, .new_version = to, .lease_ttl = "30s"});
+  fleet.StartCoordinator();
+  fleet.StartWorker("a");
+  const std::string migration = fleet.Submit();
+  ASSERT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("a");
+  for (const std::string& ref : fleet.refs()) {
+    EXPECT_EQ(fleet.WhyNotRelocated(ref), "");
+  }
+  fleet.Rollback(migration, "", /*discard_writes=*/false);
+  EXPECT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_ROLLED_BACK) << fleet.WorkerLog("a");
+  for (const std::string& ref : fleet.refs()) {
+    EXPECT_EQ(fleet.WhyNotUntouched(ref), "");
+  }
+  EXPECT_EQ(fleet.Leftovers(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Pairs,
+                         OtherVersions,
+                         ::testing::Values(Versions{14, 14}, Versions{14, 17}, Versions{15, 16}, Versions{15, 18}),
+                         [](const auto& pair) {
+                           return std::to_string(pair.param.from) + "to" + std::to_string(pair.param.to);
+                         });
+
+TEST(Relocate, ASourceThatIsNewerThanPgDumpIsRefused) {
+  if (!HasPostgres(17)) {
+    GTEST_SKIP() << "no PostgreSQL 17 here: tests/support/fetch_postgres.sh fetches it";
+  }
+  Relocation fleet({.projects = 1, .old_version = 17, .new_version = 17, .lease_ttl = "30s"});
+  fleet.StartCoordinator();
+  fleet.StartWorker("a");
+  const std::string migration = fleet.Submit();
+  EXPECT_EQ(fleet.WaitEnded(migration).state(), v1::MIGRATION_FAILED);
+  EXPECT_EQ(fleet.GetProject(migration, "v0001").error().code(), "PGC-SRC-VERSION");
+  EXPECT_EQ(fleet.WhyNotUntouched("v0001"), "");
+}
+
+}  // namespace
+}  // namespace pgconvoy::testing
