@@ -185,6 +185,18 @@ absl::StatusOr<v1::VerifyBackupResponse> Client::Call(const v1::VerifyBackupRequ
 absl::StatusOr<v1::ProveConservationResponse> Client::Call(const v1::ProveConservationRequest& request) {
   return impl_->Unary(&Stub::ProveConservation, request, std::nullopt);
 }
+absl::StatusOr<v1::ExportBackupResponse> Client::Call(const v1::ExportBackupRequest& request) {
+  return impl_->Unary(&Stub::ExportBackup, request, std::nullopt);
+}
+absl::StatusOr<v1::PruneBackupsResponse> Client::Call(const v1::PruneBackupsRequest& request) {
+  return impl_->Unary(&Stub::PruneBackups, request, std::nullopt);
+}
+absl::StatusOr<v1::CleanOrphansResponse> Client::Call(const v1::CleanOrphansRequest& request) {
+  return impl_->Unary(&Stub::CleanOrphans, request, std::nullopt);
+}
+absl::StatusOr<v1::RepairProjectResponse> Client::Call(const v1::RepairProjectRequest& request) {
+  return impl_->Unary(&Stub::RepairProject, request, std::nullopt);
+}
 absl::StatusOr<v1::SealedCredential> Client::Call(const v1::GetSealedCredentialRequest& request) {
   return impl_->Unary(&Stub::GetSealedCredential, request);
 }
@@ -224,6 +236,19 @@ absl::StatusOr<v1::DiscoverProjectsResponse> Client::Discover(const std::string&
   const auto reader = impl_->stub->DiscoverProjects(&context, request);
   v1::DiscoverProjectsResponse all;
   v1::DiscoverProjectsResponse part;
+  while (reader->Read(&part)) {
+    all.MergeFrom(part);
+  }
+  PGC_RETURN_IF_ERROR(Explain(reader->Finish(), impl_->address));
+  return all;
+}
+
+absl::StatusOr<v1::ListChangesResponse> Client::Changes(const v1::ListChangesRequest& request) {
+  grpc::ClientContext context;
+  impl_->SetDeadline(context, std::nullopt);
+  const auto reader = impl_->stub->ListChanges(&context, request);
+  v1::ListChangesResponse all;
+  v1::ListChangesResponse part;
   while (reader->Read(&part)) {
     all.MergeFrom(part);
   }

@@ -193,6 +193,13 @@ int Confirm(Session& session, const SubmitOptions& options, const v1::Plan& plan
 
 }  // namespace
 
+int LoadPlanFile(const std::string& file, v1::Plan& plan) {
+  const plan::ParsedPlan parsed = plan::LoadPlan(file);
+  SayProblems(parsed.problems);
+  plan = parsed.plan;
+  return parsed.ok() ? kOk : kBadInput;
+}
+
 int Submit(Session& session, const SubmitOptions& options) {
   if (options.all == !options.projects.empty()) {
     return FailUsage(session, "submit wants either --projects FILE.csv or --all",
@@ -205,6 +212,10 @@ int Submit(Session& session, const SubmitOptions& options) {
   if (const int code = MergeOptions(session, options, plan); code != kOk) {
     return code;
   }
+  return SubmitPlan(session, options, plan);
+}
+
+int SubmitPlan(Session& session, const SubmitOptions& options, const v1::Plan& plan) {
   std::vector<v1::ProjectSpec> projects;
   if (const int code = LoadProjectList(session, options.projects, /*refs=*/false, plan, projects); code != kOk) {
     return code;
@@ -217,6 +228,16 @@ int Submit(Session& session, const SubmitOptions& options) {
     return code;
   }
   return SubmitForReal(session, options, plan_json, projects);
+}
+
+int SubmitProject(Session& session,
+                  const SubmitOptions& options,
+                  const v1::Plan& plan,
+                  const v1::ProjectSpec& project) {
+  if (const absl::Status status = CheckProjects(plan, {project}); !status.ok()) {
+    return Fail(session, status);
+  }
+  return SubmitForReal(session, options, plan::CanonicalJson(plan), {project});
 }
 
 int ValidatePlanFile(Session& session, const std::string& file) {

@@ -11,7 +11,7 @@
 namespace pgconvoy::plan {
 namespace {
 
-// Placeholders that only cutover.set has; no attribute may take their names.
+// Placeholders that few fields have; no attribute may take their names.
 const std::set<std::string> kCutoverNames = {"database", "user", "verifier"};
 
 bool IsWord(std::string_view value, bool underscore) {
@@ -91,7 +91,7 @@ void FieldChecks::Placeholders(const std::string& field, std::string_view value,
     }
     if (kCutoverNames.contains(name)) {
       Error(field, "PGC-PLAN-PLACEHOLDER", "{" + name + "} has no value here",
-            "only cutover.set has it, {database} with a target, {user} and {verifier} with credentials");
+            "with credentials, checks and the cutover have {database} and {user}, and cutover.set has {verifier}");
     } else if (const auto near = Nearest(name, known)) {
       Error(field, "PGC-PLAN-PLACEHOLDER", "{" + name + "} is unknown", "did you mean {" + *near + "}?");
     } else {
@@ -116,28 +116,20 @@ void FieldChecks::NameTemplate(const std::string& field, std::string_view value,
   Take(field, RenderName(value, longest).status());
 }
 
-void FieldChecks::SqlTemplate(const std::string& field, std::string_view value) {
-  Placeholders(field, value, {});
+void FieldChecks::SqlTemplate(const std::string& field, std::string_view value, const std::set<std::string>& extra) {
+  Placeholders(field, value, extra);
   Take(field, CheckSqlTemplate(value));
 }
 
-void FieldChecks::ConditionTemplate(const std::string& field, std::string_view value) {
-  Placeholders(field, value, {});
+void FieldChecks::ConditionTemplate(const std::string& field,
+                                    std::string_view value,
+                                    const std::set<std::string>& extra) {
+  Placeholders(field, value, extra);
   const absl::Status status = CheckSqlTemplate(value);
   Take(field, status.ok() ? CheckSqlExpression(value) : status);
 }
 
-void FieldChecks::BoundTemplate(const std::string& field,
-                                std::string_view value,
-                                bool has_target,
-                                bool has_credentials) {
-  std::set<std::string> extra;
-  if (has_target) {
-    extra.insert("database");
-  }
-  if (has_credentials) {
-    extra.insert({"user", "verifier"});
-  }
+void FieldChecks::TextTemplate(const std::string& field, std::string_view value, const std::set<std::string>& extra) {
   Placeholders(field, value, extra);
   Take(field, CheckTextTemplate(value));
 }

@@ -36,11 +36,12 @@ class FieldChecks {
   void SecretRef(const std::string& field, std::string_view value);
   // A name template; `per_project` when all projects would share one object without a placeholder.
   void NameTemplate(const std::string& field, std::string_view value, bool per_project);
-  void SqlTemplate(const std::string& field, std::string_view value);
-  // An SQL template that is one expression.
-  void ConditionTemplate(const std::string& field, std::string_view value);
-  // A template of cutover.set, which knows {database} or {user} and {verifier} besides.
-  void BoundTemplate(const std::string& field, std::string_view value, bool has_target, bool has_credentials);
+  // `extra`: placeholders that have a value here, besides the ref and the attributes.
+  void SqlTemplate(const std::string& field, std::string_view value, const std::set<std::string>& extra = {});
+  // An SQL template that is one expression or one query.
+  void ConditionTemplate(const std::string& field, std::string_view value, const std::set<std::string>& extra = {});
+  // A template of plain text.
+  void TextTemplate(const std::string& field, std::string_view value, const std::set<std::string>& extra);
   // False unless it is a dotted name of so many parts.
   bool Qualified(const std::string& field, std::string_view value, size_t parts);
 

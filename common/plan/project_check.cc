@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/plan/secret_ref.h"
 
 namespace pgconvoy::plan {
 namespace {
@@ -24,8 +25,10 @@ std::string Item(std::string_view list, int index) { return std::string(list) + 
 }  // namespace
 
 ProjectCheck::ProjectCheck(const v1::Plan& plan) {
-  // Many projects may come from one database.
-  AddName("source.database", plan.source().database(), "");
+  // Many projects may come from one database, but not where its owner or who gets into it changes.
+  const v1::Credentials& credentials = plan.credentials();
+  const bool own = credentials.permissions() == v1::Credentials::OWNER || credentials.has_fallback();
+  AddName("source.database", plan.source().database(), own ? "database" : "");
   AddName("target.database", plan.target().database(), "database");
   AddName("credentials.user", plan.credentials().user(), "login");
   for (int i = 0; i < plan.freeze().apply_size(); ++i) {
@@ -43,9 +46,14 @@ ProjectCheck::ProjectCheck(const v1::Plan& plan) {
   for (const auto& [column, value] : std::map(plan.cutover().set().begin(), plan.cutover().set().end())) {
     Use("cutover.set." + column, value);
   }
+  AddName("credentials.fallback.user", plan.credentials().fallback().user(), "");
+  for (int i = 0; i < plan.cutover().statements_size(); ++i) {
+    Use(Item("cutover.statements", i) + ".apply", plan.cutover().statements(i).apply());
+    Use(Item("cutover.statements", i) + ".undo", plan.cutover().statements(i).undo());
+  }
   UseTransform(plan.transform());
   for (int i = 0; i < plan.checks_size(); ++i) {
-    Use(Item("checks", i) + ".sql", plan.checks(i).sql());
+    UseCheck(Item("checks", i), plan.checks(i));
   }
 }
 
@@ -78,6 +86,17 @@ void ProjectCheck::Use(const std::string& field, const std::string& text) {
       needed_.emplace(name, field);
     }
   }
+}
+
+void ProjectCheck::UseCheck(const std::string& field, const v1::Check& check) {
+  Use(field + ".sql", check.sql());
+  Use(field + ".equals.sql", check.equals().sql());
+  Use(field + ".connection.user", check.connection().user());
+  // A secret ref's ${…} is no template.
+  if (!IsSecretRef(check.http().url())) {
+    Use(field + ".http.url", check.http().url());
+  }
+  Use(field + ".http.expect_body", check.http().expect_body());
 }
 
 void ProjectCheck::AddName(const std::string& field, const std::string& text, const std::string& what) {

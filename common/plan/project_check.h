@@ -41,6 +41,7 @@ class ProjectCheck {
     std::unordered_map<std::string, std::string> ref_of;
   };
 
+  void UseCheck(const std::string& field, const v1::Check& check);
   void Use(const std::string& field, const std::string& text);
   void UseTransform(const v1::Transform& transform);
   void AddName(const std::string& field, const std::string& text, const std::string& what);

@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
+#include "common/plan/check_rules.h"
 #include "common/plan/conninfo.h"
 #include "common/plan/field_checks.h"
 #include "common/plan/plan.h"
@@ -19,6 +20,7 @@ constexpr int64_t kMaxProjectsPerServer = 10'000;
 constexpr int64_t kMaxBatchBytes = int64_t{1} << 50;
 constexpr int64_t kDayMs = 86'400'000;
 constexpr size_t kRecipientBytes = 32;
+constexpr size_t kSha256Digits = 64;
 
 enum class LoginKind { kReader, kProvisioner, kRegistrar, kTransformer };
 
@@ -71,9 +73,9 @@ class Validator {
   void LinkEnd(const std::string& field, const std::string& end);
   void BackupSection();
   void CutoverSection();
-  void Checks();
-  void CheckPlace(const std::string& field, const v1::Check& check);
+  void CutoverStatements();
   void ExecutionSection();
+  void Restore();
 
   const v1::Plan& plan_;
   FieldChecks checks_;
@@ -240,7 +242,7 @@ void Validator::Target() {
   const v1::Target& target = plan_.target();
   Needs("target.server", target.server(), LoginKind::kProvisioner, "creates roles and databases");
   if (checks_.Required("target.database", target.database())) {
-    checks_.NameTemplate("target.database", target.database(), true);
+    checks_.NameTemplate("target.database", target.database(), !plan_.execution().has_restore());
     SameDatabase();
   }
   if (target.schemas().empty()) {
@@ -310,13 +312,14 @@ void Validator::CredentialsSection() {
     return;
   }
   if (checks_.Required("credentials.user", plan_.credentials().user())) {
-    checks_.NameTemplate("credentials.user", plan_.credentials().user(), true);
+    checks_.NameTemplate("credentials.user", plan_.credentials().user(), !plan_.execution().has_restore());
   }
   Recipient();
   // Without a target, the login is made where the data stays.
   if (!plan_.has_target() && plan_.servers().contains(plan_.source().server())) {
     Needs("source.server", plan_.source().server(), LoginKind::kProvisioner, "creates roles");
   }
+  ValidateAccess(plan_, checks_);
 }
 
 void Validator::TableWhere(const std::string& field, const v1::Table& table) {
@@ -454,8 +457,8 @@ void Validator::TransformSection() {
   }
   const bool columns = std::any_of(plan_.tables().begin(), plan_.tables().end(),
                                    [](const v1::Table& table) { return !table.columns().empty(); });
-  if (!columns && transform.changes().empty() && transform.policies().empty() && transform.prepare().empty() &&
-      transform.finish().empty()) {
+  if (!plan_.execution().has_restore() && !columns && transform.changes().empty() && transform.policies().empty() &&
+      transform.prepare().empty() && transform.finish().empty()) {
     checks_.Error("transform", "PGC-PLAN-REQUIRED", "the transformation does nothing",
                   "name changes, policies, steps, or columns of tables");
   }
@@ -491,6 +494,7 @@ void Validator::BackupSection() {
   }
   checks_.Range("backup.compression_level", plan_.backup().compression_level(), 1, 19);
   checks_.Range("backup.chunk_bytes", plan_.backup().chunk_bytes(), 65'536, 268'435'456);
+  checks_.Range("backup.retention_days", plan_.backup().retention_days(), 1, 36'500);
 }
 
 void Validator::CutoverSection() {
@@ -500,7 +504,8 @@ void Validator::CutoverSection() {
   if (!plan_.has_registry()) {
     checks_.Error("registry", "PGC-PLAN-REQUIRED", "CUTOVER updates the registry");
   }
-  if (plan_.cutover().set().empty()) {
+  CutoverStatements();
+  if (plan_.cutover().set().empty() && plan_.cutover().statements().empty()) {
     checks_.Error("cutover.set", "PGC-PLAN-REQUIRED", "the cutover changes no column");
   }
   const std::map<std::string, std::string> set(plan_.cutover().set().begin(), plan_.cutover().set().end());
@@ -512,40 +517,25 @@ void Validator::CutoverSection() {
     if (column == plan_.registry().ref_column()) {
       checks_.Error(field, "PGC-PLAN-TABLE", "the column that names the project may not be changed");
     }
-    checks_.BoundTemplate(field, value, plan_.has_target(), plan_.has_credentials());
+    std::set<std::string> names = NamesOf(plan_);
+    if (plan_.has_credentials()) {
+      names.insert("verifier");
+    }
+    checks_.TextTemplate(field, value, names);
   }
 }
 
-void Validator::CheckPlace(const std::string& field, const v1::Check& check) {
-  if (check.place() == v1::Check::PLACE_UNSPECIFIED) {
-    checks_.Error(field + ".place", "PGC-PLAN-REQUIRED", "the key is required", "allowed: SOURCE, TARGET, REGISTRY");
-  } else if (check.place() == v1::Check::REGISTRY && !plan_.has_registry()) {
-    checks_.Error(field + ".place", "PGC-PLAN-CHECK", "the plan has no registry");
-  } else if (check.place() == v1::Check::TARGET && !plan_.has_target()) {
-    checks_.Error(field + ".place", "PGC-PLAN-CHECK", "the plan has no target");
-  } else if (check.place() == v1::Check::TARGET && check.stage() == v1::Check::PRE) {
-    checks_.Error(field + ".place", "PGC-PLAN-CHECK", "the target does not exist before the migration",
-                  "use stage: POST");
-  }
-}
-
-void Validator::Checks() {
-  std::set<std::string> names;
-  for (int i = 0; i < plan_.checks_size(); ++i) {
-    const v1::Check& check = plan_.checks(i);
-    const std::string field = Item("checks", i);
-    if (checks_.Required(field + ".name", check.name())) {
-      checks_.Word(field + ".name", check.name(), true);
-      if (!names.insert(check.name()).second) {
-        checks_.Error(field + ".name", "PGC-PLAN-DUPLICATE", "another check has this name");
-      }
+// {verifier} is a bound parameter of cutover.set and nothing else: SQL texts end up in the server's log.
+void Validator::CutoverStatements() {
+  const std::set<std::string> names = NamesOf(plan_);
+  for (int i = 0; i < plan_.cutover().statements_size(); ++i) {
+    const v1::Step& step = plan_.cutover().statements(i);
+    const std::string field = Item("cutover.statements", i);
+    if (checks_.Required(field + ".apply", step.apply())) {
+      checks_.SqlTemplate(field + ".apply", step.apply(), names);
     }
-    if (check.stage() == v1::Check::STAGE_UNSPECIFIED) {
-      checks_.Error(field + ".stage", "PGC-PLAN-REQUIRED", "the key is required", "allowed: PRE, POST");
-    }
-    CheckPlace(field, check);
-    if (checks_.Required(field + ".sql", check.sql())) {
-      checks_.SqlTemplate(field + ".sql", check.sql());
+    if (checks_.Required(field + ".undo", step.undo())) {
+      checks_.SqlTemplate(field + ".undo", step.undo(), names);
     }
   }
 }
@@ -560,6 +550,27 @@ void Validator::ExecutionSection() {
   checks_.Range("execution.phase_timeout_ms", execution.phase_timeout_ms(), 1, kDayMs);
   if (execution.max_backoff_ms() != 0 && execution.initial_backoff_ms() > execution.max_backoff_ms()) {
     checks_.Error("execution.initial_backoff_ms", "PGC-PLAN-RANGE", "larger than max_backoff_ms");
+  }
+  if (execution.mode() == v1::Execution::BACKUP_ONLY && (!plan_.has_backup() || execution.has_restore())) {
+    checks_.Error("execution.mode", "PGC-PLAN-MODE", "BACKUP_ONLY needs a backup section and goes without restore");
+  }
+  if (execution.has_restore()) {
+    Restore();
+  }
+}
+
+void Validator::Restore() {
+  const v1::Execution::Restore& restore = plan_.execution().restore();
+  if (checks_.Required("execution.restore.backup_id", restore.backup_id()) &&
+      restore.manifest_digest().size() != kSha256Digits) {
+    checks_.Error("execution.restore.manifest_digest", "PGC-PLAN-RESTORE", "is no SHA-256",
+                  "take it from `pgconvoy backup show`");
+  }
+  if (!(plan_.has_target() || plan_.has_transform()) || !plan_.has_backup()) {
+    checks_.Error("execution.restore", "PGC-PLAN-RESTORE", "a restore needs backup, and target or transform");
+  }
+  if (plan_.has_freeze() || plan_.has_cutover()) {
+    checks_.Error("execution.restore", "PGC-PLAN-RESTORE", "a restore goes with neither freeze nor cutover");
   }
 }
 
@@ -576,7 +587,7 @@ std::vector<Problem> Validator::Run() && {
   Links();
   BackupSection();
   CutoverSection();
-  Checks();
+  ValidateChecks(plan_, checks_);
   ExecutionSection();
   return checks_.TakeProblems();
 }

@@ -181,6 +181,17 @@ absl::StatusOr<std::vector<v1::Task>> InspectTasks(store::StoreReader& reader,
   return request.migration_id().empty() ? TasksOfPlan(request) : TasksOfMigration(reader, request);
 }
 
+absl::StatusOr<v1::Task> ChangesTask(store::StoreReader& reader, const v1::ListChangesRequest& request) {
+  PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request.migration_id()));
+  PGC_ASSIGN_OR_RETURN(const auto migration, reader.GetMigration(id));
+  PGC_ASSIGN_OR_RETURN(const auto detail, reader.GetProject(id, request.project_ref()));
+  v1::Task task;
+  task.set_plan_json(migration.spec.plan_json);
+  task.mutable_list_changes()->set_migration_id(request.migration_id());
+  *task.mutable_list_changes()->mutable_project() = GrantOf(detail, {v1::FENCE});
+  return task;
+}
+
 absl::StatusOr<v1::Task> ProofTask(store::StoreReader& reader, const std::string& migration_id) {
   PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(migration_id));
   PGC_ASSIGN_OR_RETURN(const auto migration, reader.GetMigration(id));

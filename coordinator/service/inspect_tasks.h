@@ -22,6 +22,9 @@ inline constexpr int kMaxInspectedProjects = 10'000;
 absl::StatusOr<std::vector<v1::Task>> InspectTasks(store::StoreReader& reader,
                                                    const v1::InspectProjectsRequest& request);
 
+// Reads the change log of one project.
+absl::StatusOr<v1::Task> ChangesTask(store::StoreReader& reader, const v1::ListChangesRequest& request);
+
 // Every project that ended well in this migration or in another one of the same plan.
 absl::StatusOr<v1::Task> ProofTask(store::StoreReader& reader, const std::string& migration_id);
 

@@ -89,7 +89,7 @@ void TaskBroker::OnResult(core::StreamId id, const v1::TaskResult& result) {
     }
   }
   if (result.projects_size() + result.descriptions_size() + result.lines_size() + result.candidates_size() +
-          result.inspections_size() >
+          result.inspections_size() + result.changes_size() >
       0) {
     sink->OnItems(result);
   }

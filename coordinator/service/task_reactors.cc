@@ -29,6 +29,10 @@ void Fill(const v1::TaskResult& result, v1::InspectProjectsResponse& response) {
   *response.mutable_inspections() = result.inspections();
 }
 
+void Fill(const v1::TaskResult& result, v1::ListChangesResponse& response) {
+  *response.mutable_changes() = result.changes();
+}
+
 // Streams the results of tasks, which run one after the other, to the client. The broker holds it as long as a task
 // runs, gRPC as long as the call does.
 template <typename Response>
@@ -179,10 +183,10 @@ void TaskStreamReactor<Response>::OnDone() {
   // `self` is declared before the lock and so outlives it.
 }
 
+template <typename Response>
 class LinesSink : public TaskSink {
  public:
-  LinesSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response)
-      : reactor_(reactor), response_(response) {}
+  LinesSink(grpc::ServerUnaryReactor* reactor, Response* response) : reactor_(reactor), response_(response) {}
   void OnItems(const v1::TaskResult& result) override {
     for (const std::string& line : result.lines()) {
       response_->add_lines(line);
@@ -192,7 +196,29 @@ class LinesSink : public TaskSink {
 
  private:
   grpc::ServerUnaryReactor* const reactor_;
-  v1::VerifyBackupResponse* const response_;
+  Response* const response_;
+};
+
+class RepairSink : public TaskSink {
+ public:
+  RepairSink(grpc::ServerUnaryReactor* reactor, v1::RepairProjectResponse* response)
+      : reactor_(reactor), response_(response) {}
+  void OnItems(const v1::TaskResult& result) override {
+    for (const v1::ProjectInspection& inspection : result.inspections()) {
+      for (const v1::CheckResult& check : inspection.checks()) {
+        const std::string what = check.name() + ": " + check.message();
+        response_->add_differences(check.remedy().empty() ? what : what + " (" + check.remedy() + ")");
+        if (check.passed()) {
+          response_->add_mended(what);
+        }
+      }
+    }
+  }
+  void OnEnd(const absl::Status& status) override { reactor_->Finish(rpc::ToGrpc(status)); }
+
+ private:
+  grpc::ServerUnaryReactor* const reactor_;
+  v1::RepairProjectResponse* const response_;
 };
 
 class ChecksSink : public TaskSink {
@@ -228,9 +254,11 @@ grpc::ServerWriteReactor<v1::DescribePlanResponse>* StartDescribe(TaskBroker& br
   return StartOne<v1::DescribePlanResponse>(broker, std::move(task));
 }
 
-grpc::ServerWriteReactor<v1::InspectProjectsResponse>* StartInspect(
-    const Backend& backend, TaskBroker& broker, std::function<absl::StatusOr<std::vector<v1::Task>>()> make_tasks) {
-  const auto reactor = TaskStreamReactor<v1::InspectProjectsResponse>::Create(broker);
+namespace {
+
+template <typename Response>
+grpc::ServerWriteReactor<Response>* StartAll(const Backend& backend, TaskBroker& broker, MakeTasks make_tasks) {
+  const auto reactor = TaskStreamReactor<Response>::Create(broker);
   const bool taken = backend.pool.Run([reactor, make_tasks = std::move(make_tasks)] {
     auto tasks = make_tasks();
     if (tasks.ok()) {
@@ -245,12 +273,38 @@ grpc::ServerWriteReactor<v1::InspectProjectsResponse>* StartInspect(
   return reactor.get();
 }
 
+}  // namespace
+
+grpc::ServerWriteReactor<v1::InspectProjectsResponse>* StartInspect(const Backend& backend,
+                                                                    TaskBroker& broker,
+                                                                    MakeTasks make_tasks) {
+  return StartAll<v1::InspectProjectsResponse>(backend, broker, std::move(make_tasks));
+}
+
+grpc::ServerWriteReactor<v1::ListChangesResponse>* StartListChanges(const Backend& backend,
+                                                                    TaskBroker& broker,
+                                                                    MakeTasks make_tasks) {
+  return StartAll<v1::ListChangesResponse>(backend, broker, std::move(make_tasks));
+}
+
 std::shared_ptr<TaskSink> MakeChecksSink(grpc::ServerUnaryReactor* reactor, v1::ProveConservationResponse* response) {
   return std::make_shared<ChecksSink>(reactor, response);
 }
 
-std::shared_ptr<TaskSink> MakeLinesSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response) {
-  return std::make_shared<LinesSink>(reactor, response);
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::VerifyBackupResponse* response) {
+  return std::make_shared<LinesSink<v1::VerifyBackupResponse>>(reactor, response);
+}
+
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::ExportBackupResponse* response) {
+  return std::make_shared<LinesSink<v1::ExportBackupResponse>>(reactor, response);
+}
+
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::CleanOrphansResponse* response) {
+  return std::make_shared<LinesSink<v1::CleanOrphansResponse>>(reactor, response);
+}
+
+std::shared_ptr<TaskSink> MakeSink(grpc::ServerUnaryReactor* reactor, v1::RepairProjectResponse* response) {
+  return std::make_shared<RepairSink>(reactor, response);
 }
 
 }  // namespace pgconvoy::service

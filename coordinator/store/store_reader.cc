@@ -113,7 +113,21 @@ BackupView ReadBackup(RowReader& reader) {
   view.ref = reader.Text();
   view.fence.value = reader.Int64();
   view.payload_json = reader.Text();
+  view.project.value = reader.Int64();
+  view.end_time = reader.Int64();
   return view;
+}
+
+core::PruneCandidate ReadCandidate(RowReader& reader) {
+  core::PruneCandidate candidate;
+  candidate.migration.value = reader.Int64();
+  candidate.project.value = reader.Int64();
+  candidate.ref = reader.Text();
+  candidate.fence.value = reader.Int64();
+  candidate.sealed_at = reader.Int64();
+  candidate.pruned = reader.Bool();
+  candidate.removed = reader.Bool();
+  return candidate;
 }
 
 std::vector<std::string> ReadTexts(const pqxx::result& result) {
@@ -137,8 +151,34 @@ std::string StateArray(const std::vector<ProjectState>& states) {
 }
 
 constexpr char kBackups[] =
-    "SELECT p.migration_id, p.ref, r.fence, r.payload FROM pgconvoy.project AS p "
+    "SELECT p.migration_id, p.ref, r.fence, r.payload, p.id, (extract(epoch FROM r.end_time) * 1000)::bigint "
+    "FROM pgconvoy.project AS p "
     "JOIN pgconvoy.phase_result AS r ON r.project_id = p.id AND r.direction = 'FORWARD' AND r.phase = 'BACKUP' ";
+
+// What a restore has adopted is listed where it was made.
+constexpr char kForPrune[] =
+    "SELECT p.migration_id, p.id, p.ref, r.fence, (extract(epoch FROM r.end_time) * 1000)::bigint, "
+    "r.payload->'backup'->'prune_time' IS NOT NULL, coalesce((r.payload->'backup'->>'removed')::boolean, false) "
+    "FROM pgconvoy.project AS p "
+    "JOIN pgconvoy.phase_result AS r ON r.project_id = p.id AND r.direction = 'FORWARD' AND r.phase = 'BACKUP' "
+    "WHERE r.payload->'backup'->>'backup_id' = p.ref || '/' || r.fence AND ($1 = '' OR p.ref = $1) "
+    "ORDER BY p.ref, r.fence";
+constexpr char kOpenRefs[] =
+    "SELECT DISTINCT ref FROM pgconvoy.project "
+    "WHERE state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR') AND ($1 = '' OR ref = $1)";
+constexpr char kFailedRefs[] =
+    "SELECT DISTINCT ref FROM pgconvoy.project WHERE state = 'FAILED' AND ($1 = '' OR ref = $1)";
+constexpr char kMigratedRefs[] =
+    "SELECT DISTINCT p.ref FROM pgconvoy.project AS p JOIN pgconvoy.migration AS m ON m.id = p.migration_id "
+    "WHERE p.state IN ('SUCCEEDED', 'SUCCEEDED_WITH_WARNINGS') AND m.phases && '{COPY,TRANSFORM,CUTOVER}' "
+    "AND ($1 = '' OR p.ref = $1)";
+constexpr char kRef[] =
+    "SELECT coalesce(max(fence), 0), "
+    "coalesce(bool_or(state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR')), false) "
+    "FROM pgconvoy.project WHERE ref = $1";
+constexpr char kBackupIds[] =
+    "SELECT r.payload->'backup'->>'backup_id' FROM pgconvoy.phase_result AS r "
+    "WHERE r.direction = 'FORWARD' AND r.phase = 'BACKUP' LIMIT $1";
 
 constexpr char kNextLinks[] =
     "SELECT first_seq, last_seq, epoch, previous, digest FROM pgconvoy.event_link WHERE first_seq > $1 "
@@ -535,6 +575,32 @@ absl::StatusOr<BackupView> StoreReader::FindBackup(const std::string& ref, Fence
       return NotFound("backup " + Printable(ref) + "/" + std::to_string(fence.value));
     }
     return std::move(found[0]);
+  });
+}
+
+absl::StatusOr<PruneView> StoreReader::ListForPrune(const std::string& ref) {
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<PruneView> {
+    const auto refs = [&](const char* query) {
+      const std::vector<std::string> texts = ReadTexts(tx.exec_params(query, ref));
+      return std::set<std::string>(texts.begin(), texts.end());
+    };
+    PruneView view;
+    view.backups = ReadRows(tx.exec_params(kForPrune, ref), ReadCandidate);
+    view.refs = {refs(kOpenRefs), refs(kFailedRefs), refs(kMigratedRefs)};
+    return view;
+  });
+}
+
+absl::StatusOr<RefView> StoreReader::GetRef(const std::string& ref) {
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<RefView> {
+    const pqxx::row row = tx.exec_params1(kRef, ref);
+    return RefView{Fence{row[0].as<int64_t>()}, row[1].as<bool>()};
+  });
+}
+
+absl::StatusOr<std::vector<std::string>> StoreReader::ListBackupIds(int limit) {
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<std::vector<std::string>> {
+    return ReadTexts(tx.exec_params(kBackupIds, limit + 1));
   });
 }
 

@@ -36,6 +36,7 @@ HOMES = {
     "openssl/": ("common/crypto/",),
     "spdlog/": ("common/log/",),
     "yaml-cpp/": ("common/plan/", "cli/commands/"),
+    "curl/": ("worker/phases/http.cc",),
     "zstd.h": ("worker/backup/",),
     "CLI/": ("coordinator/main.cc", "worker/main.cc", "cli/"),
 }

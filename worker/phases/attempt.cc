@@ -28,10 +28,9 @@ Attempt::Attempt(
       reporter_(reporter) {}
 
 absl::Status Attempt::CheckSections() const {
-  const bool needs_target = plan_.has_credentials() || (plan_.has_cutover() && !plan_.has_transform());
-  if (needs_target && !plan_.has_target()) {
-    return MakeError(Verdict::kPermanent, "PGC-PLAN-TARGET", "this worker cannot run a plan without a target",
-                     "give the plan a target, or use a worker of a later version");
+  if (plan_.has_credentials() && !backup_only() && !plan_.has_target() && plan_.credentials().schemas().empty()) {
+    return MakeError(Verdict::kPermanent, "PGC-PLAN-TARGET", "the plan does not say what its logins are for",
+                     "give the plan a target, or list credentials.schemas");
   }
   if (plan_.has_target() && plan_.tables().empty()) {
     // VERIFY, which adds foreign keys and policies, would be skipped.
@@ -53,7 +52,10 @@ absl::Status Attempt::RenderNames() {
   if (plan_.has_credentials()) {
     PGC_ASSIGN_OR_RETURN(project_.user, plan::RenderName(plan_.credentials().user(), values_));
   }
-  values_["database"] = project_.database;
+  if (plan_.credentials().has_fallback()) {
+    PGC_ASSIGN_OR_RETURN(project_.fallback, plan::RenderName(plan_.credentials().fallback().user(), values_));
+  }
+  values_["database"] = login_database();
   values_["user"] = project_.user;
   return absl::OkStatus();
 }
@@ -73,9 +75,13 @@ absl::StatusOr<PooledSession> Attempt::Reader() {
 absl::StatusOr<PooledSession> Attempt::Provisioner() {
   if (grant_.inspects && grant_.fence == 0) {
     // The control database may not exist yet, and whoever only looks does not make it.
-    return Limited(pool_.Acquire(target_server(), LoginKind::kProvisioner, "postgres", names_.application_name));
+    return Limited(pool_.Acquire(login_server(), LoginKind::kProvisioner, "postgres", names_.application_name));
   }
-  return Limited(AcquireControl(pool_, target_server(), names_.application_name));
+  return Limited(AcquireControl(pool_, login_server(), names_.application_name));
+}
+
+absl::StatusOr<PooledSession> Attempt::ProvisionerInDatabase() {
+  return Limited(pool_.Acquire(login_server(), LoginKind::kProvisioner, login_database(), names_.application_name));
 }
 
 absl::StatusOr<PooledSession> Attempt::Registrar() {

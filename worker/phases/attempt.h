@@ -64,6 +64,8 @@ struct ProjectNames {
   std::string database;
   std::string user;
   std::string source_database;
+  // The login that the project used until now.
+  std::string fallback;
 };
 
 class Attempt {
@@ -82,19 +84,39 @@ class Attempt {
   SchemaCache& schemas() { return schemas_; }
 
   bool inspects() const { return grant_.inspects; }
-  bool has_target() const { return plan_.has_target(); }
-  bool has_transform() const {
-    return plan_.has_transform() && plan_.execution().mode() != v1::Execution::BACKUP_ONLY;
+  // Only reads the source and writes a backup.
+  bool backup_only() const { return plan_.execution().mode() == v1::Execution::BACKUP_ONLY; }
+  // Takes no backup but loads an older one; does not read the source.
+  bool restores() const { return plan_.execution().has_restore() && !plan_.has_transform(); }
+  // Puts rows back in place to what an older backup holds.
+  bool restores_in_place() const { return plan_.execution().has_restore() && plan_.has_transform(); }
+  // Whether this attempt works on one.
+  bool has_target() const { return plan_.has_target() && !backup_only(); }
+  bool has_transform() const { return plan_.has_transform() && !backup_only(); }
+  bool has_cutover() const { return plan_.has_cutover() && !backup_only(); }
+  bool has_registry() const {
+    return plan_.has_registry() && !restores() && (!backup_only() || !plan_.freeze().apply().empty());
   }
-  bool has_registry() const { return plan_.has_registry(); }
+  bool has_credentials() const { return plan_.has_credentials() && !backup_only(); }
+  bool has_fallback() const { return has_credentials() && plan_.credentials().has_fallback(); }
+  // Whether the plan names tables of the source.
+  bool has_tables() const { return !plan_.tables().empty(); }
   const v1::Server& source_server() const { return plan_.servers().at(plan_.source().server()); }
   const v1::Server& target_server() const { return plan_.servers().at(plan_.target().server()); }
+  // Where the project's login is made, and the database that it is for: the target's, or without a target the source's.
+  const std::string& login_server_name() const {
+    return has_target() ? plan_.target().server() : plan_.source().server();
+  }
+  const v1::Server& login_server() const { return has_target() ? target_server() : source_server(); }
+  const std::string& login_database() const { return has_target() ? project_.database : project_.source_database; }
   const v1::Server& registry_server() const { return plan_.servers().at(plan_.registry().server()); }
 
   // Sessions of the shared logins, named after this attempt.
   absl::StatusOr<PooledSession> Reader();
-  // In the target server's control database, where the fence rows are.
+  // In the control database of the login's server, where the fence rows are.
   absl::StatusOr<PooledSession> Provisioner();
+  // In the database that the login is for, which exists already when there is no target.
+  absl::StatusOr<PooledSession> ProvisionerInDatabase();
   // In the registry's database.
   absl::StatusOr<PooledSession> Registrar();
   // In the source database, which the plan changes in place.

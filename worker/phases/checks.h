@@ -8,38 +8,44 @@
 
 namespace pgconvoy::worker {
 
-// What a check found, beside whether it passed; message and remedy count only when it did not.
+// What one assertion found. All but the name and the verdict is left out of the result when it passed, except for the
+// figures.
 struct Finding {
+  std::string name = {};
+  bool passed = false;
+  // What is wrong; no row data.
   std::string message = {};
-  // With their units.
+  // The exact fix, such as the GRANT to run.
+  std::string remedy = {};
+  // Figures with their units, where there are any.
   std::string measured = {};
   std::string needed = {};
-  // The exact fix, such as the statement to run.
-  std::string remedy = {};
+  // Severity warning instead of error.
   bool warning_only = false;
 };
 
 class CheckList {
  public:
-  CheckList(Attempt& attempt, v1::ChecksResult& result) : attempt_(attempt), result_(result) {}
+  // `skipped`: the plan turns the errors of this phase into warnings.
+  CheckList(Attempt& attempt, v1::ChecksResult& result, bool skipped = false)
+      : attempt_(attempt), result_(result), skipped_(skipped) {}
 
   // Records one outcome. A failed check of severity error makes Verdict() an error.
+  void Add(const Finding& finding);
   void Add(const std::string& name, bool passed, const std::string& message, bool warning_only = false);
-  void Add(const std::string& name, bool passed, const Finding& finding);
   // What a group of checks came to. An attempt stops at its error; who inspects has it as one failed check, named
   // after the group, and goes on with the next group.
   absl::Status Group(const std::string& name, const absl::Status& status);
-  // Runs the plan's own checks of this stage.
+  // Runs the plan's own checks of this stage. An error of a server that may pass is returned; everything else that
+  // keeps a check from being run is its failure.
   absl::Status RunPlanChecks(v1::Check::Stage stage);
-  // Every check that has failed becomes a warning: the plan skips the phase.
-  void OnlyWarn();
-  // OK, or PGC-CHECK-FAILED with every failed check and its message. Failed warnings go to attempt.warnings.
+  // OK, or PGC-CHECK-FAILED with every failed check, its message and remedy. Failed warnings go to attempt.warnings.
   absl::Status Verdict() const;
 
  private:
-  absl::StatusOr<bool> RunSql(const v1::Check& check);
   Attempt& attempt_;
   v1::ChecksResult& result_;
+  const bool skipped_;
 };
 
 }  // namespace pgconvoy::worker

@@ -22,6 +22,23 @@ CREATE TABLE IF NOT EXISTS pgconvoy.fence (
 );
 )sql";
 
+// What a login got in a database that was there before it, with what is needed to put that back. owners: whose the
+// database and its objects were, by "classid:objid". connect: whose CONNECT was taken and to whom it was given for it;
+// NULL while nothing was.
+constexpr char kAccessTable[] = R"sql(
+CREATE TABLE IF NOT EXISTS pgconvoy.access (
+  store_id text NOT NULL,
+  project text NOT NULL,
+  migration text NOT NULL,
+  fence bigint NOT NULL,
+  database text NOT NULL,
+  owners jsonb NOT NULL,
+  connect jsonb,
+  recorded_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  PRIMARY KEY (store_id, project, migration)
+);
+)sql";
+
 // freeze: present while the project's writes are stopped by us. cutover: one row per switch of a registry row.
 constexpr char kRegistryTables[] = R"sql(
 CREATE TABLE IF NOT EXISTS pgconvoy.freeze (
@@ -70,10 +87,6 @@ absl::Status RunSetup(pg::Connection& connection, const std::string& ddl) {
   return transaction->Commit();
 }
 
-std::string ControlDatabase(const v1::Server& server) {
-  return server.control_database().empty() ? "pgconvoy" : server.control_database();
-}
-
 // Two workers may get here at once; the loser finds the database made (42P04, or 23505 from the catalog's index).
 absl::Status CreateControlDatabase(SessionPool& pool, const v1::Server& server, const std::string& application_name) {
   PGC_ASSIGN_OR_RETURN(PooledSession session,
@@ -101,6 +114,10 @@ std::vector<pg::Param> FenceParams(const Attempt& attempt) {
   return {attempt.grant().store_id, attempt.grant().ref, std::to_string(attempt.grant().fence)};
 }
 
+std::string ControlDatabase(const v1::Server& server) {
+  return server.control_database().empty() ? "pgconvoy" : server.control_database();
+}
+
 absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
                                              const v1::Server& server,
                                              const std::string& application_name) {
@@ -114,8 +131,8 @@ absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
 }
 
 absl::Status EnsureControlTables(pg::Connection& connection) {
-  PGC_ASSIGN_OR_RETURN(const bool exists, HasTable(connection, "pgconvoy.fence"));
-  return exists ? absl::OkStatus() : RunSetup(connection, kFenceTable);
+  PGC_ASSIGN_OR_RETURN(const bool exists, HasTable(connection, "pgconvoy.access"));
+  return exists ? absl::OkStatus() : RunSetup(connection, std::string(kFenceTable) + kAccessTable);
 }
 
 absl::Status EnsureRegistryTables(pg::Connection& connection) {

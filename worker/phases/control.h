@@ -16,12 +16,15 @@ namespace pgconvoy::worker {
 
 class Attempt;
 
+// The name of the server's control database.
+std::string ControlDatabase(const v1::Server& server);
+
 // A provisioner session in the server's control database; makes the database and its tables when they do not exist.
 absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
                                              const v1::Server& server,
                                              const std::string& application_name);
 
-// Makes schema `pgconvoy` with the table fence in the control database when it does not exist.
+// Makes schema `pgconvoy` with the tables fence and access in the control database when it does not exist.
 absl::Status EnsureControlTables(pg::Connection& connection);
 
 // Makes schema `pgconvoy` with the tables fence, freeze and cutover in the registry's database when they do not exist.

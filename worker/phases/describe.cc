@@ -15,7 +15,9 @@ class Describer {
   explicit Describer(Attempt& attempt) : attempt_(attempt), plan_(attempt.plan()) {}
 
   absl::StatusOr<std::vector<v1::PhaseDescription>> Run() {
-    PGC_ASSIGN_OR_RETURN(schema_, attempt_.schemas().Get(attempt_));
+    if (attempt_.has_tables()) {
+      PGC_ASSIGN_OR_RETURN(schema_, attempt_.schemas().Get(attempt_));
+    }
     Fence();
     PreValidation();
     PGC_RETURN_IF_ERROR(Freeze());
@@ -40,7 +42,7 @@ class Describer {
     phases_.back().add_steps(where.empty() ? what : where + ": " + what);
   }
   std::string Provisioner() const {
-    return plan_.servers().at(plan_.target().server()).provisioner().user() + "@" + plan_.target().server();
+    return attempt_.login_server().provisioner().user() + "@" + attempt_.login_server_name();
   }
   std::string Registrar() const {
     return attempt_.registry_server().registrar().user() + "@" + plan_.registry().server() + "/" +
@@ -59,7 +61,7 @@ class Describer {
     if (attempt_.has_registry()) {
       Step(Registrar(), "raise the project's row in pgconvoy.fence; end sessions of older attempts");
     }
-    if (attempt_.has_target()) {
+    if (attempt_.has_credentials()) {
       Step(Provisioner(),
            "raise the project's row in pgconvoy.fence; NOLOGIN, end and drop logins of older attempts");
     }
@@ -67,14 +69,53 @@ class Describer {
 
   void PreValidation() {
     Begin(v1::PRE_VALIDATION);
-    Step(Reader(), "privileges on " + std::to_string(schema_->tables.size()) + " table(s), row-level security");
+    if (schema_ != nullptr) {
+      Step(Reader(), "privileges on " + std::to_string(schema_->tables.size()) + " table(s), row-level security");
+    }
     if (attempt_.has_target()) {
       Step(Provisioner(), "privileges; role and database names are free");
+    } else if (attempt_.has_credentials()) {
+      Step(Provisioner(), "privileges; the role's name is free; it acts for every owner in " + Database());
     }
+    if (attempt_.has_fallback()) {
+      Step("", "log in as " + attempt_.project().fallback + " to " + attempt_.login_database());
+    }
+    Checks(v1::Check::PRE);
+  }
+
+  void Checks(v1::Check::Stage stage) {
     for (const v1::Check& check : plan_.checks()) {
-      if (check.stage() == v1::Check::PRE) {
-        Step("check " + check.name(), Rendered(check.sql()));
+      if (check.stage() == stage) {
+        Step("check " + check.name(), What(check));
       }
+    }
+  }
+
+  std::string What(const v1::Check& check) const {
+    if (check.has_connection()) {
+      const std::string login = "login of " + check.connection().user();
+      return check.connection().refused() ? login + " is refused" : login + " works";
+    }
+    if (check.has_http()) {
+      return "GET " + check.http().url();
+    }
+    if (!check.environment().empty()) {
+      return "variables of the worker's environment are set";
+    }
+    const std::string sql = Rendered(check.sql());
+    return check.has_equals() ? sql + " gives the same rows as " + Rendered(check.equals().sql()) : sql;
+  }
+
+  std::string Database() const { return "database " + Ident(attempt_.login_database()); }
+
+  // What the new login gets where the database is there already.
+  std::string Access() const {
+    const auto& schemas = plan_.credentials().schemas();
+    const std::string where = Database() + " and schema(s) " + IdentList({schemas.begin(), schemas.end()});
+    switch (plan_.credentials().permissions()) {
+      case v1::Credentials::OWNER: return "write down the owners of " + where + ", then give ownership to it";
+      case v1::Credentials::READ_ONLY: return "GRANT reading of " + where + " to it";
+      default: return "GRANT reading and writing of " + where + " to it";
     }
   }
 
@@ -99,12 +140,15 @@ class Describer {
   }
 
   void Credentials() {
-    if (!plan_.has_credentials()) {
+    if (!attempt_.has_credentials()) {
       return;
     }
     Begin(v1::CREDENTIALS);
     Step("", "make a password, seal it to the operator's public key, store it");
     Step(Provisioner(), "CREATE ROLE " + Ident(attempt_.project().user) + " LOGIN PASSWORD ***");
+    if (!attempt_.has_target()) {
+      Step(Provisioner(), "in the same transaction: " + Access());
+    }
     Step("", "log in once as " + attempt_.project().user);
   }
 
@@ -122,6 +166,9 @@ class Describer {
   }
 
   absl::Status Backup() {
+    if (schema_ == nullptr) {
+      return absl::OkStatus();
+    }
     Begin(v1::BACKUP);
     for (size_t i = 0; i < schema_->tables.size(); ++i) {
       PGC_ASSIGN_OR_RETURN(const std::string sql,
@@ -183,7 +230,7 @@ class Describer {
   }
 
   absl::Status Cutover() {
-    if (!plan_.has_cutover()) {
+    if (!attempt_.has_cutover()) {
       return absl::OkStatus();
     }
     Begin(v1::CUTOVER);
@@ -198,24 +245,33 @@ class Describer {
     Step(Registrar(), "UPDATE " + SplitTable(plan_.registry().table()).Quoted() + " SET " + assignments + " WHERE " +
                           Ident(plan_.registry().ref_column()) + " = " + Literal(attempt_.grant().ref) +
                           " AND the row is as it was read");
+    for (const v1::Step& step : plan_.cutover().statements()) {
+      Step(Registrar(), "in the same transaction: " + Rendered(step.apply()));
+    }
+    if (plan_.credentials().fallback().revoke_connect()) {
+      Step(Provisioner(), "REVOKE CONNECT ON " + Database() + " FROM " + Ident(attempt_.project().fallback) +
+                              ", PUBLIC; end its sessions there");
+    }
     return absl::OkStatus();
   }
 
   void PostValidation() {
     Begin(v1::POST_VALIDATION);
+    if (attempt_.has_credentials()) {
+      Step("", "log in as " + attempt_.project().user + " to " + attempt_.login_database());
+    }
+    if (attempt_.has_fallback()) {
+      Step(Provisioner(), "nobody is logged in as " + attempt_.project().fallback);
+    }
     if (attempt_.has_target()) {
-      Step("", "log in as " + attempt_.project().user + " to " + attempt_.project().database);
       Step(Provisioner(), "no other login may connect to " + attempt_.project().database);
       Step(Login(), "no row of another project in " + std::to_string(schema_->tables.size()) + " table(s)");
     }
     for (const v1::Link& link : plan_.links()) {
       Step(Login(), "every " + link.from() + " refers to a " + link.to());
     }
-    for (const v1::Check& check : plan_.checks()) {
-      if (check.stage() == v1::Check::POST) {
-        Step("check " + check.name(), Rendered(check.sql()));
-      }
-    }
+    Checks(v1::Check::POST);
+    Checks(v1::Check::INTEGRITY);
   }
 
   absl::Status Cleanup() {

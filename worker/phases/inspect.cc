@@ -24,11 +24,12 @@ void CompareContent(const v1::VerifyResult& verified, const std::vector<v1::Tabl
                                   [&table](const v1::TableDigest& other) { return other.table() == table.table(); });
     const bool same =
         was != verified.tables().end() && was->rows() == table.rows() && was->digest() == table.digest();
-    checks.Add("content:" + table.table(), same,
-               Finding{.message = "written since it was verified",
-                       .measured = Figures(table),
-                       .needed = was == verified.tables().end() ? "" : Figures(*was),
-                       .warning_only = true});
+    checks.Add({.name = "content:" + table.table(),
+                .passed = same,
+                .message = "written since it was verified",
+                .measured = Figures(table),
+                .needed = was == verified.tables().end() ? "" : Figures(*was),
+                .warning_only = true});
   }
 }
 

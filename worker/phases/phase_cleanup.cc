@@ -35,6 +35,8 @@ absl::StatusOr<v1::PhaseResult> RunCleanup(Attempt& attempt) {
     PGC_RETURN_IF_ERROR(DropLedger(attempt));
     cleanup->add_removed("ledger");
     PGC_FAILPOINT("worker.cleanup.ledger_dropped");
+  }
+  if (attempt.has_credentials()) {
     PGC_RETURN_IF_ERROR(DropLogin(attempt, /*leave_role=*/true));
     cleanup->add_removed("login " + attempt.names().login);
   }
@@ -51,7 +53,7 @@ absl::StatusOr<v1::PhaseResult> CleanupRollback(Attempt& attempt) {
   v1::PhaseResult result;
   result.mutable_undo();
   attempt.CloseTarget();
-  if (attempt.has_target()) {
+  if (attempt.has_credentials()) {
     PGC_RETURN_IF_ERROR(DropLogin(attempt, /*leave_role=*/false));
   }
   return result;

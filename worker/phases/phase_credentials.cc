@@ -7,6 +7,7 @@
 #include "common/pg/pg_error.h"
 #include "common/plan/secret_ref.h"
 #include "worker/core/sql.h"
+#include "worker/phases/access.h"
 #include "worker/phases/control.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/roles.h"
@@ -45,16 +46,41 @@ absl::Status SetRole(pg::Connection& connection, const Attempt& attempt, const s
                                " TO CURRENT_USER");
 }
 
-// The control database lets nobody in but the provisioner, so "permission denied for database", which the server says
-// only after the password was accepted, is the proof that is looked for.
+// A database that is still to come cannot be tried. The control database lets nobody in but the provisioner, so
+// "permission denied for database", which the server says only after the password was accepted, is the proof that is
+// looked for there.
 absl::Status TestLogin(const Attempt& attempt, const std::string& user, const Secret& password) {
-  const std::string& named = attempt.target_server().control_database();
-  const auto session = SessionPool::Open(attempt.target_server(), user, password, named.empty() ? "pgconvoy" : named,
+  const std::string& named = attempt.login_server().control_database();
+  const std::string control = named.empty() ? "pgconvoy" : named;
+  const auto session = SessionPool::Open(attempt.login_server(), user, password,
+                                         attempt.has_target() ? control : attempt.login_database(),
                                          attempt.names().application_name, {});
-  if (session.ok() || pg::SqlStateOf(session.status()) == "42501") {
+  if (session.ok() || (attempt.has_target() && pg::SqlStateOf(session.status()) == "42501")) {
     return absl::OkStatus();
   }
   return Annotate(session.status(), "test login with the new credentials");
+}
+
+absl::Status MakeLogin(Attempt& attempt, pg::Connection& provisioner, const std::string& verifier) {
+  const auto set_role = [&](pg::Connection& connection) { return SetRole(connection, attempt, verifier); };
+  return attempt.has_target() ? InFencedTransaction(provisioner, attempt, set_role) : GiveAccess(attempt, set_role);
+}
+
+absl::Status DropLogin(Attempt& attempt, v1::UndoResult& undo) {
+  const std::string& user = attempt.project().user;
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, user));
+  if (!role.exists || !role.own) {
+    return absl::OkStatus();
+  }
+  PGC_RETURN_IF_ERROR(InFencedTransaction(
+      *provisioner, attempt, [&](pg::Connection& connection) { return ShutLogins(connection, {user}); }));
+  PGC_ASSIGN_OR_RETURN(const int ended, EndSessions(*provisioner, attempt,
+                                                    {{user}, /*older_attempts=*/false, /*own_role_only=*/false}));
+  // A member of the role blocks nothing, but the login of this attempt is of no use without it.
+  PGC_RETURN_IF_ERROR(DropRoles(*provisioner, attempt, {attempt.names().login, user}));
+  undo.add_undone("dropped role " + user + ", " + std::to_string(ended) + " session(s) ended");
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -76,14 +102,13 @@ absl::StatusOr<v1::PhaseResult> RunCredentials(Attempt& attempt) {
   // Sealed and durable before the role exists: there is never a role whose password nobody can open.
   v1::Intent intent;
   intent.set_kind(v1::Intent::ROLE);
-  intent.set_server(attempt.plan().target().server());
+  intent.set_server(attempt.login_server_name());
   intent.set_name(user);
   *intent.mutable_credentials() = *credentials;
   PGC_RETURN_IF_ERROR(attempt.ReportIntent(intent));
   PGC_FAILPOINT("worker.credentials.sealed");
 
-  PGC_RETURN_IF_ERROR(InFencedTransaction(
-      *provisioner, attempt, [&](pg::Connection& connection) { return SetRole(connection, attempt, verifier); }));
+  PGC_RETURN_IF_ERROR(MakeLogin(attempt, *provisioner, verifier));
   PGC_FAILPOINT("worker.credentials.created");
   PGC_RETURN_IF_ERROR(TestLogin(attempt, user, password));
   attempt.password = std::move(password);
@@ -93,19 +118,7 @@ absl::StatusOr<v1::PhaseResult> RunCredentials(Attempt& attempt) {
 absl::StatusOr<v1::PhaseResult> UndoCredentials(Attempt& attempt) {
   v1::PhaseResult result;
   v1::UndoResult* const undo = result.mutable_undo();
-  const std::string& user = attempt.project().user;
-  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
-  PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, user));
-  if (!role.exists || !role.own) {
-    return result;
-  }
-  PGC_RETURN_IF_ERROR(InFencedTransaction(
-      *provisioner, attempt, [&](pg::Connection& connection) { return ShutLogins(connection, {user}); }));
-  PGC_ASSIGN_OR_RETURN(const int ended, EndSessions(*provisioner, attempt,
-                                                    {{user}, /*older_attempts=*/false, /*own_role_only=*/false}));
-  // A member of the role blocks nothing, but the login of this attempt is of no use without it.
-  PGC_RETURN_IF_ERROR(DropRoles(*provisioner, attempt, {attempt.names().login, user}));
-  undo->add_undone("dropped role " + user + ", " + std::to_string(ended) + " session(s) ended");
+  PGC_RETURN_IF_ERROR(attempt.has_target() ? DropLogin(attempt, *undo) : TakeAccessBack(attempt, *undo));
   return result;
 }
 

@@ -1,6 +1,7 @@
 #include "common/base/error.h"
 #include "common/base/failpoint.h"
 #include "worker/phases/control.h"
+#include "worker/phases/fallback.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/registry.h"
 #include "worker/phases/tables.h"
@@ -65,7 +66,28 @@ absl::Status CheckVerified(const Attempt& attempt) {
   return absl::OkStatus();
 }
 
-// Switches the row and writes the record in one transaction under the fence row.
+absl::Status RunStatement(pg::Connection& registrar, const Attempt& attempt, const std::string& text) {
+  PGC_ASSIGN_OR_RETURN(const std::string sql, plan::RenderSql(text, attempt.values()));
+  const auto done = registrar.Exec(sql);
+  return done.ok() ? absl::OkStatus() : Annotate(done.status(), "the plan's cutover statement");
+}
+
+absl::Status ApplyStatements(pg::Connection& registrar, const Attempt& attempt) {
+  for (const v1::Step& step : attempt.plan().cutover().statements()) {
+    PGC_RETURN_IF_ERROR(RunStatement(registrar, attempt, step.apply()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status UndoStatements(pg::Connection& registrar, const Attempt& attempt) {
+  const auto& steps = attempt.plan().cutover().statements();
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    PGC_RETURN_IF_ERROR(RunStatement(registrar, attempt, step->undo()));
+  }
+  return absl::OkStatus();
+}
+
+// Switches the row, runs the plan's statements and writes the record in one transaction under the fence row.
 absl::StatusOr<CutoverRecord> Switch(pg::Connection& registrar, Attempt& attempt) {
   CutoverRecord record;
   record.fence = attempt.grant().fence;
@@ -80,7 +102,9 @@ absl::StatusOr<CutoverRecord> Switch(pg::Connection& registrar, Attempt& attempt
     if (!switched.has_value()) {
       return MakeError(Verdict::kTransient, "PGC-CUT-REGISTRY", "the registry row changed while it was switched");
     }
-    record.after = *switched;
+    PGC_RETURN_IF_ERROR(ApplyStatements(connection, attempt));
+    // A statement may have changed the row once more.
+    PGC_ASSIGN_OR_RETURN(record.after, ReadRegistryRow(connection, attempt, /*lock=*/false));
     PGC_RETURN_IF_ERROR(
         connection
             .Exec(kRecord, {attempt.grant().store_id, attempt.grant().ref, attempt.grant().migration_id,
@@ -103,10 +127,17 @@ absl::Status RegistryChanged() {
 
 absl::Status SwitchBack(pg::Connection& registrar, Attempt& attempt, const CutoverRecord& record) {
   return InFencedTransaction(registrar, attempt, [&](pg::Connection& connection) -> absl::Status {
-    PGC_ASSIGN_OR_RETURN(const auto switched, SwitchRegistryRow(connection, attempt, record.after, record.before));
+    PGC_ASSIGN_OR_RETURN(const RegistryValues now, ReadRegistryRow(connection, attempt, /*lock=*/true));
+    if (now != record.after) {
+      return RegistryChanged();
+    }
+    PGC_RETURN_IF_ERROR(UndoStatements(connection, attempt));
+    PGC_ASSIGN_OR_RETURN(const RegistryValues between, ReadRegistryRow(connection, attempt, /*lock=*/false));
+    PGC_ASSIGN_OR_RETURN(const auto switched, SwitchRegistryRow(connection, attempt, between, record.before));
     if (!switched.has_value()) {
       return RegistryChanged();
     }
+    PGC_FAILPOINT("worker.cutover.before_undone");
     return connection
         .Exec(kUndone, {attempt.grant().store_id, attempt.grant().ref, std::to_string(record.fence),
                         std::to_string(attempt.grant().fence)})
@@ -118,19 +149,21 @@ absl::Status SwitchBack(pg::Connection& registrar, Attempt& attempt, const Cutov
 
 absl::StatusOr<v1::PhaseResult> RunCutover(Attempt& attempt) {
   v1::PhaseResult result;
-  PGC_RETURN_IF_ERROR(CheckVerified(attempt));
-  PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
-  PGC_ASSIGN_OR_RETURN(const auto done, FindCutover(*registrar, attempt));
-  if (done.has_value()) {
-    Describe(*done, *result.mutable_cutover());
-    return result;
-  }
   if (attempt.has_target()) {
-    PGC_RETURN_IF_ERROR(CheckSourceUnchanged(attempt));
+    PGC_RETURN_IF_ERROR(CheckVerified(attempt));
   }
-  PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
-  PGC_ASSIGN_OR_RETURN(const CutoverRecord record, Switch(*registrar, attempt));
-  Describe(record, *result.mutable_cutover());
+  PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
+  PGC_ASSIGN_OR_RETURN(auto record, FindCutover(*registrar, attempt));
+  if (!record.has_value()) {
+    if (attempt.has_target()) {
+      PGC_RETURN_IF_ERROR(CheckSourceUnchanged(attempt));
+    }
+    PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
+    PGC_ASSIGN_OR_RETURN(record, Switch(*registrar, attempt));
+  }
+  Describe(*record, *result.mutable_cutover());
+  // Once nobody is sent to it any more.
+  PGC_RETURN_IF_ERROR(ShutOutFallback(attempt));
   return result;
 }
 
@@ -140,6 +173,7 @@ absl::StatusOr<v1::PhaseResult> UndoCutover(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
   PGC_ASSIGN_OR_RETURN(const auto record, FindCutover(*registrar, attempt));
   if (!record.has_value()) {
+    PGC_RETURN_IF_ERROR(LetFallbackIn(attempt, *undo));
     return result;
   }
   // Before the tenant is stopped, who would be left without a database else.
@@ -150,6 +184,8 @@ absl::StatusOr<v1::PhaseResult> UndoCutover(Attempt& attempt) {
   if (attempt.has_target()) {
     PGC_RETURN_IF_ERROR(StopUnlessWritten(attempt, *undo));
   }
+  // Before anybody is sent to it again.
+  PGC_RETURN_IF_ERROR(LetFallbackIn(attempt, *undo));
   PGC_RETURN_IF_ERROR(SwitchBack(*registrar, attempt, *record));
   undo->add_undone("the registry row has its old values again");
   return result;

@@ -25,7 +25,7 @@ absl::Status FenceRegistry(Attempt& attempt, v1::FenceResult& result) {
   return absl::OkStatus();
 }
 
-absl::Status FenceTarget(Attempt& attempt, v1::FenceResult& result) {
+absl::Status FenceLogins(Attempt& attempt, v1::FenceResult& result) {
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
   PGC_RETURN_IF_ERROR(EnsureControlTables(*provisioner));
   PGC_ASSIGN_OR_RETURN(const int before,
@@ -72,8 +72,8 @@ absl::StatusOr<v1::PhaseResult> RunFence(Attempt& attempt) {
   if (attempt.has_registry()) {
     PGC_RETURN_IF_ERROR(FenceRegistry(attempt, *result.mutable_fence_result()));
   }
-  if (attempt.has_target()) {
-    PGC_RETURN_IF_ERROR(FenceTarget(attempt, *result.mutable_fence_result()));
+  if (attempt.has_credentials()) {
+    PGC_RETURN_IF_ERROR(FenceLogins(attempt, *result.mutable_fence_result()));
   }
   if (attempt.has_transform()) {
     PGC_RETURN_IF_ERROR(FenceTransform(attempt, *result.mutable_fence_result()));

@@ -3,7 +3,9 @@
 #include "common/base/error.h"
 #include "worker/core/sql.h"
 #include "worker/phases/checks.h"
+#include "worker/phases/fallback.h"
 #include "worker/phases/phases.h"
+#include "worker/phases/roles.h"
 #include "worker/phases/tables.h"
 
 namespace pgconvoy::worker {
@@ -33,12 +35,22 @@ absl::Status CheckLogin(Attempt& attempt, CheckList& checks) {
                "the credentials were never tested");
     return absl::OkStatus();
   }
-  auto session = SessionPool::Open(attempt.target_server(), attempt.project().user, *attempt.password,
-                                   attempt.project().database, attempt.names().application_name, {});
+  auto session = SessionPool::Open(attempt.login_server(), attempt.project().user, *attempt.password,
+                                   attempt.login_database(), attempt.names().application_name, {});
   if (!session.ok() && VerdictOf(session.status()) != Verdict::kPermanent) {
     return session.status();
   }
   checks.Add("login-as-project", session.ok(), session.ok() ? "" : Describe(session.status()));
+  return absl::OkStatus();
+}
+
+absl::Status CheckRole(Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
+  checks.Add({.name = "role-made",
+              .passed = role.own && role.can_login,
+              .message = "role \"" + attempt.project().user + "\" is gone, or may not log in",
+              .remedy = "retry the project"});
   return absl::OkStatus();
 }
 
@@ -48,8 +60,11 @@ absl::Status CheckNobodyElse(Attempt& attempt, CheckList& checks) {
       TextArray({attempt.project().user, attempt.names().login, attempt.target_server().provisioner().user()});
   PGC_ASSIGN_OR_RETURN(const pg::Result others,
                        provisioner->Exec(kOthersWhoConnect, {attempt.project().database, allowed}));
-  checks.Add("nobody-else-connects", !others.Get(0, 0).has_value(),
-             "these logins may connect to the project's database: " + others.Text(0, 0));
+  checks.Add(
+      {.name = "nobody-else-connects",
+       .passed = !others.Get(0, 0).has_value(),
+       .message = "these logins may connect to the project's database: " + others.Text(0, 0),
+       .remedy = "REVOKE CONNECT ON DATABASE " + Ident(attempt.project().database) + " FROM " + others.Text(0, 0)});
   return absl::OkStatus();
 }
 
@@ -88,10 +103,11 @@ absl::Status CheckLinks(Attempt& attempt, pg::Connection& connection, const Rows
     PGC_ASSIGN_OR_RETURN(const std::string from_rows, rows_of(from.table));
     PGC_ASSIGN_OR_RETURN(const std::string to_rows, rows_of(to.table));
     PGC_ASSIGN_OR_RETURN(const pg::Result orphans, connection.Exec(OrphansSql(from, from_rows, to, to_rows)));
-    checks.Add("link:" + link.from() + "->" + link.to(), orphans.Int(0, 0) == 0,
-               Finding{.message = orphans.Text(0, 0) + " value(s) refer to nothing",
-                       .measured = orphans.Text(0, 0),
-                       .needed = "0"});
+    checks.Add({.name = "link:" + link.from() + "->" + link.to(),
+                .passed = orphans.Int(0, 0) == 0,
+                .message = orphans.Text(0, 0) + " value(s) refer to nothing",
+                .measured = orphans.Text(0, 0),
+                .needed = "0"});
   }
   return absl::OkStatus();
 }
@@ -126,7 +142,6 @@ absl::Status CheckLinksNow(Attempt& attempt, CheckList& checks) {
 }
 
 absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
-  PGC_RETURN_IF_ERROR(CheckLogin(attempt, checks));
   PGC_RETURN_IF_ERROR(CheckNobodyElse(attempt, checks));
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   return WithoutForce(attempt, *schema, [&](pg::Connection& target) -> absl::Status {
@@ -135,11 +150,24 @@ absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
   });
 }
 
+absl::Status CheckCredentials(Attempt& attempt, CheckList& checks) {
+  PGC_RETURN_IF_ERROR(CheckRole(attempt, checks));
+  return CheckLogin(attempt, checks);
+}
+
+bool Skipped(const Attempt& attempt) { return attempt.plan().execution().skip_post_validation(); }
+
 }  // namespace
 
 absl::StatusOr<v1::ChecksResult> PostChecks(Attempt& attempt) {
   v1::ChecksResult outcome;
-  CheckList checks(attempt, outcome);
+  CheckList checks(attempt, outcome, Skipped(attempt));
+  if (attempt.has_credentials()) {
+    PGC_RETURN_IF_ERROR(checks.Group("credentials", CheckCredentials(attempt, checks)));
+  }
+  if (attempt.has_fallback()) {
+    PGC_RETURN_IF_ERROR(checks.Group("fallback", CheckFallbackUnused(attempt, checks)));
+  }
   if (attempt.has_target()) {
     PGC_RETURN_IF_ERROR(checks.Group("target", CheckTarget(attempt, checks)));
   }
@@ -149,8 +177,10 @@ absl::StatusOr<v1::ChecksResult> PostChecks(Attempt& attempt) {
 
 absl::StatusOr<v1::ChecksResult> IntegrityChecks(Attempt& attempt) {
   v1::ChecksResult outcome;
-  CheckList checks(attempt, outcome);
-  PGC_RETURN_IF_ERROR(checks.Group("links", CheckLinksNow(attempt, checks)));
+  CheckList checks(attempt, outcome, Skipped(attempt));
+  if (attempt.has_tables()) {
+    PGC_RETURN_IF_ERROR(checks.Group("links", CheckLinksNow(attempt, checks)));
+  }
   PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::INTEGRITY));
   return outcome;
 }
@@ -158,10 +188,11 @@ absl::StatusOr<v1::ChecksResult> IntegrityChecks(Attempt& attempt) {
 absl::StatusOr<v1::PhaseResult> RunPostValidation(Attempt& attempt) {
   v1::PhaseResult result;
   PGC_ASSIGN_OR_RETURN(*result.mutable_checks(), PostChecks(attempt));
-  CheckList checks(attempt, *result.mutable_checks());
-  if (attempt.plan().execution().skip_post_validation()) {
-    checks.OnlyWarn();
+  CheckList checks(attempt, *result.mutable_checks(), Skipped(attempt));
+  if (attempt.has_transform()) {
+    PGC_RETURN_IF_ERROR(CheckLinksOfSource(attempt, checks));
   }
+  PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::INTEGRITY));
   PGC_RETURN_IF_ERROR(checks.Verdict());
   return result;
 }

@@ -7,6 +7,7 @@
 #include "worker/backup/backup.h"
 #include "worker/core/sql.h"
 #include "worker/phases/databases.h"
+#include "worker/phases/fallback.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/registry.h"
 #include "worker/phases/roles.h"
@@ -99,10 +100,21 @@ absl::Status CompareSequences(Attempt& attempt, const SourceSchema& schema, v1::
   return absl::OkStatus();
 }
 
-// With the source as it is now: what this worker remembers may be older than the source's last DDL.
-absl::Status CompareWithSource(Attempt& attempt, pg::Connection& target, v1::VerifyResult& verify) {
+// The source as it is now, as what this worker remembers may be older than the source's last DDL; what is restored is
+// compared with what the backup says.
+absl::StatusOr<std::vector<std::string>> ExpectedObjects(Attempt& attempt, const SourceSchema& schema) {
+  if (attempt.restores()) {
+    return schema.objects;
+  }
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
-  PGC_ASSIGN_OR_RETURN(const auto expected, ListObjects(*reader, attempt.plan()));
+  return ListObjects(*reader, attempt.plan());
+}
+
+absl::Status CompareDefinitions(Attempt& attempt,
+                                const SourceSchema& schema,
+                                pg::Connection& target,
+                                v1::VerifyResult& verify) {
+  PGC_ASSIGN_OR_RETURN(const auto expected, ExpectedObjects(attempt, schema));
   PGC_ASSIGN_OR_RETURN(const auto found, ListObjects(target, attempt.plan()));
   verify.set_objects_compared(static_cast<int>(found.size()));
   const absl::Status same = CompareObjects(expected, found);
@@ -140,7 +152,7 @@ absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
   PGC_RETURN_IF_ERROR(Finish(*target, *schema));
-  PGC_RETURN_IF_ERROR(CompareWithSource(attempt, *target, *verify));
+  PGC_RETURN_IF_ERROR(CompareDefinitions(attempt, *schema, *target, *verify));
   return result;
 }
 
@@ -158,16 +170,23 @@ absl::StatusOr<v1::PhaseResult> VerifyRollback(Attempt& attempt) {
         return left("database " + database.name);
       }
     }
+    undo->add_undone("the database is gone");
+  }
+  if (attempt.has_credentials()) {
+    PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
     PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
     if (role.own) {
       return left("role " + attempt.project().user);
     }
-    undo->add_undone("role and database are gone");
+    undo->add_undone("the role is gone");
+  }
+  if (attempt.has_fallback()) {
+    PGC_RETURN_IF_ERROR(VerifyFallbackWorks(attempt, *undo));
   }
   if (attempt.has_transform()) {
     PGC_RETURN_IF_ERROR(VerifyTransformUndone(attempt, *undo));
   }
-  if (attempt.plan().has_cutover()) {
+  if (attempt.has_cutover()) {
     // The row itself may have changed since by other hands, and rightly.
     PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
     PGC_ASSIGN_OR_RETURN(const auto in_force, FindCutover(*registrar, attempt));

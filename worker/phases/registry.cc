@@ -75,6 +75,9 @@ absl::StatusOr<std::optional<RegistryValues>> SwitchRegistryRow(pg::Connection& 
                                                                 const Attempt& attempt,
                                                                 const RegistryValues& from,
                                                                 const RegistryValues& to) {
+  if (to.empty()) {
+    return std::optional(to);
+  }
   std::vector<pg::Param> params = {attempt.grant().ref};
   const auto bind = [&params](const std::optional<std::string>& value) {
     params.push_back(value);

@@ -24,6 +24,7 @@ absl::StatusOr<RegistryValues> ReadRegistryRow(pg::Connection& registrar, const 
 // UPDATE … SET `to` WHERE ref = … AND every column still has its value in `from`. Returns the values as the row has
 // them now, which a type or a trigger may write in another way ("2" as "2.00"); nothing when somebody else changed the
 // row in between.
+// Does nothing when `to` is empty.
 absl::StatusOr<std::optional<RegistryValues>> SwitchRegistryRow(pg::Connection& registrar,
                                                                 const Attempt& attempt,
                                                                 const RegistryValues& from,

@@ -7,8 +7,10 @@
 #include "common/base/text.h"
 #include "common/pg/pg_error.h"
 #include "worker/core/sql.h"
+#include "worker/phases/backup_access.h"
 #include "worker/phases/control.h"
 #include "worker/phases/dump.h"
+#include "worker/phases/schema_script.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -32,6 +34,23 @@ constexpr char kColumns[] = R"sql(
 SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attgenerated, a.attnotnull
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+)sql";
+
+// $1: a table. Of each column the type under its domains; under an array, the type of its elements with "[]". A type
+// that looks like an array and is none (int2vector) has another subscript function.
+constexpr char kTypes[] = R"sql(
+WITH RECURSIVE step AS (
+  SELECT a.attnum, a.attname, a.atttypid AS oid, '' AS brackets, 0 AS depth
+  FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+  SELECT s.attnum, s.attname, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END,
+         CASE WHEN t.typtype = 'd' THEN s.brackets ELSE '[]' END, s.depth + 1
+  FROM step s JOIN pg_catalog.pg_type t ON t.oid = s.oid
+  WHERE t.typtype = 'd'
+     OR (s.brackets = '' AND t.typsubscript = 'pg_catalog.array_subscript_handler'::pg_catalog.regproc)
+)
+SELECT DISTINCT ON (attnum) attname, pg_catalog.format_type(oid, NULL) || brackets FROM step
+ORDER BY attnum, depth DESC
 )sql";
 
 // $1: the schemas. What an extension brought ('e') comes with it.
@@ -177,6 +196,18 @@ absl::Status ReadColumns(pg::Connection& connection,
   return CheckExcluded(table, all);
 }
 
+absl::Status ReadTypes(pg::Connection& connection, const std::string& oid, TableInfo& info) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result types, connection.Exec(kTypes, {oid}));
+  std::map<std::string, std::string> by_column;
+  for (int row = 0; row < types.rows(); ++row) {
+    by_column[types.Text(row, 0)] = types.Text(row, 1);
+  }
+  for (const std::string& column : info.columns) {
+    info.types.push_back(by_column[column]);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::set<int64_t>> SkippedTriggers(pg::Connection& connection, const v1::Plan& plan) {
   PGC_ASSIGN_OR_RETURN(const pg::Result triggers, connection.Exec(kSkippedTriggers, {SchemasArray(plan)}));
   std::set<int64_t> oids;
@@ -214,6 +245,12 @@ void MoveForceToTheEnd(SourceSchema& schema) {
   }
 }
 
+std::string HashOf(const Attempt& attempt, const SourceSchema& schema) {
+  return ShortHash(attempt.grant().store_id + "\n" + schema.encoding + "\n" + schema.collate + "\n" + schema.ctype +
+                       "\n" + schema.template_sql + "\n" + schema.finish_sql,
+                   16);
+}
+
 absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt) {
   auto schema = std::make_shared<SourceSchema>();
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
@@ -238,9 +275,26 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt)
     schema->finish_sql += "\nREFRESH MATERIALIZED VIEW " + view + ";";
   }
   MoveForceToTheEnd(*schema);
-  schema->hash = ShortHash(attempt.grant().store_id + "\n" + schema->encoding + "\n" + schema->collate + "\n" +
-                               schema->ctype + "\n" + schema->template_sql + "\n" + schema->finish_sql,
-                           16);
+  schema->hash = HashOf(attempt, *schema);
+  return std::shared_ptr<const SourceSchema>(std::move(schema));
+}
+
+absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaOfBackup(const Attempt& attempt) {
+  PGC_ASSIGN_OR_RETURN(const auto reader, OpenRestored(attempt));
+  PGC_ASSIGN_OR_RETURN(const std::string script, reader->ReadSchema());
+  PGC_ASSIGN_OR_RETURN(SourceSchema parsed, FromScript(script));
+  auto schema = std::make_shared<SourceSchema>(std::move(parsed));
+  for (const backup::TableEntry& entry : reader->manifest().tables) {
+    TableInfo& table = schema->tables.emplace_back();
+    table.name = entry.table;
+    table.columns = entry.columns;
+    table.types = entry.types;
+    table.relkind = "r";
+  }
+  for (const backup::SequenceEntry& sequence : reader->manifest().sequences) {
+    schema->sequences.push_back(sequence.sequence);
+  }
+  schema->hash = HashOf(attempt, *schema);
   return std::shared_ptr<const SourceSchema>(std::move(schema));
 }
 
@@ -386,6 +440,7 @@ absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Ta
                      "tables with inheritance cannot be moved; use partitions, or leave the table out");
   }
   PGC_RETURN_IF_ERROR(ReadColumns(connection, found.Text(0, 0), table, info));
+  PGC_RETURN_IF_ERROR(ReadTypes(connection, found.Text(0, 0), info));
   if (info.columns.empty()) {
     return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE", table.table() + " has no column that could be copied",
                      "leave the table out of the plan");
@@ -410,7 +465,7 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaCache::Get(Attempt& at
   if (const auto it = schemas_.find(key); it != schemas_.end()) {
     return it->second;
   }
-  PGC_ASSIGN_OR_RETURN(auto schema, ReadSchema(attempt));
+  PGC_ASSIGN_OR_RETURN(auto schema, attempt.restores() ? SchemaOfBackup(attempt) : ReadSchema(attempt));
   schemas_[key] = schema;
   return schema;
 }

@@ -5,13 +5,15 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/plan/plan.h"
-#include "worker/backup/backup.h"
-#include "worker/phases/backup_access.h"
+#include "worker/phases/backup_tasks.h"
+#include "worker/phases/change_log.h"
 #include "worker/phases/describe.h"
 #include "worker/phases/discover.h"
 #include "worker/phases/inspect.h"
+#include "worker/phases/orphans.h"
 #include "worker/phases/prove.h"
 #include "worker/phases/reconcile.h"
+#include "worker/phases/repair.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -51,10 +53,14 @@ class TaskRunner {
     switch (task_.body_case()) {
       case v1::Task::kDiscover: return Discover();
       case v1::Task::kDescribe: return DescribeAll();
-      case v1::Task::kVerifyBackup: return VerifyBackup();
+      case v1::Task::kVerifyBackup: return SendLines(VerifyBackup(plan_, store_id_, task_.verify_backup()));
+      case v1::Task::kExportBackup: return SendLines(ExportBackup(plan_, store_id_, task_.export_backup()));
+      case v1::Task::kPruneBackups: return SendLines(PruneBackups(plan_, store_id_, task_.prune_backups()));
+      case v1::Task::kRepair: return RunRepair();
       case v1::Task::kReconcile: return RunReconcile();
       case v1::Task::kInspect: return Inspect();
       case v1::Task::kProve: return Prove();
+      case v1::Task::kListChanges: return ListChanges();
       default: return MakeError(Verdict::kPermanent, "PGC-TASK-UNKNOWN", "this worker does not know the task");
     }
   }
@@ -108,6 +114,21 @@ class TaskRunner {
     return absl::OkStatus();
   }
 
+  absl::Status ListChanges() {
+    const v1::ListChangesTask& wanted = task_.list_changes();
+    PGC_ASSIGN_OR_RETURN(const auto attempt, inspector_.Look(wanted.project(), wanted.migration_id()));
+    PGC_ASSIGN_OR_RETURN(const auto changes, ChangesOf(*attempt));
+    v1::TaskResult page;
+    for (const v1::RowChange& change : changes) {
+      *page.add_changes() = change;
+      if (page.changes_size() == kProjectsPerMessage) {
+        Send(std::exchange(page, {}));
+      }
+    }
+    Send(std::move(page));
+    return absl::OkStatus();
+  }
+
   absl::Status DescribeAll() {
     for (const v1::ProjectSpec& project : task_.describe().projects()) {
       AttemptGrant grant;
@@ -124,35 +145,24 @@ class TaskRunner {
     return absl::OkStatus();
   }
 
-  absl::Status VerifyBackup() {
-    const std::string& id = task_.verify_backup().backup_id();
-    const size_t slash = id.rfind('/');
-    const auto fence = ParseDecimal(id.substr(slash + 1));
-    if (slash == std::string::npos || !fence.has_value() || !IsValidRef(id.substr(0, slash))) {
-      return InputError("PGC-BACKUP-ID", "\"" + Printable(id) + "\" is no backup id", "see `pgconvoy backup list`");
-    }
-    PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(plan_));
-    PGC_ASSIGN_OR_RETURN(const auto reader, backup::BackupReader::Open(root, store_id_, id.substr(0, slash), *fence,
-                                                                       task_.verify_backup().manifest_digest()));
-    PGC_RETURN_IF_ERROR(reader->VerifyAll());
+  absl::Status SendLines(const absl::StatusOr<std::vector<std::string>>& lines) {
+    PGC_RETURN_IF_ERROR(lines.status());
     v1::TaskResult result;
-    for (const backup::TableEntry& table : reader->manifest().tables) {
-      result.add_lines(table.table + ": " + std::to_string(table.rows) + " rows in " +
-                       std::to_string(table.chunks.size()) + " chunk(s), intact");
-    }
+    result.mutable_lines()->Assign(lines->begin(), lines->end());
     Send(std::move(result));
     return absl::OkStatus();
   }
 
   absl::Status RunReconcile() {
-    if (!plan_.has_target()) {
-      return absl::OkStatus();
-    }
-    const auto& live = task_.reconcile().live_refs();
-    PGC_ASSIGN_OR_RETURN(const auto removed, Reconcile(pool_, plan_.servers().at(plan_.target().server()), store_id_,
-                                                       {live.begin(), live.end()}, task_.reconcile().next_fence()));
+    const v1::ReconcileTask& task = task_.reconcile();
+    return SendLines(task.thorough() ? FindOrphans(pool_, plan_, store_id_, task)
+                                     : ReconcileTarget(pool_, plan_, store_id_, task));
+  }
+
+  absl::Status RunRepair() {
+    PGC_ASSIGN_OR_RETURN(auto inspection, Repair(plan_, store_id_, task_.repair(), pool_, schemas_, reporter_));
     v1::TaskResult result;
-    result.mutable_lines()->Assign(removed.begin(), removed.end());
+    *result.add_inspections() = std::move(inspection);
     Send(std::move(result));
     return absl::OkStatus();
   }

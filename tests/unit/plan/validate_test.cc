@@ -240,11 +240,166 @@ TEST(ValidatePlan, ChecksWhatSectionsNeedOfEachOther) {
   plan = sample;
   plan.clear_target();
   EXPECT_THAT(Brief(ValidatePlan(plan)),
-              ElementsAre("PGC-PLAN-LOGIN:0 servers.shared.provisioner",
-                          "PGC-PLAN-PLACEHOLDER:0 cutover.set.database_name", "PGC-PLAN-CHECK:0 checks[0].place"));
+              ElementsAre("PGC-PLAN-LOGIN:0 servers.shared.provisioner", "PGC-PLAN-REQUIRED:0 credentials.schemas",
+                          "PGC-PLAN-CHECK:0 checks[0].place"));
   plan = sample;
   plan.mutable_servers()->clear();
   EXPECT_THAT(Brief(ValidatePlan(plan)), Contains("PGC-PLAN-REQUIRED:0 servers"));
+}
+
+// The sample without what moves rows.
+v1::Plan OnlyCredentials() {
+  v1::Plan plan = ParsePlan(kSamplePlan, "p.yaml").plan;
+  plan.clear_target();
+  plan.clear_tables();
+  plan.clear_links();
+  plan.clear_backup();
+  plan.clear_checks();
+  *(*plan.mutable_servers())["shared"].mutable_provisioner() = plan.servers().at("isolated").provisioner();
+  plan.mutable_source()->set_database("tenant_{ref}");
+  plan.mutable_credentials()->add_schemas("app");
+  v1::Fallback* const fallback = plan.mutable_credentials()->mutable_fallback();
+  fallback->set_user("fallback");
+  fallback->set_password("${env:FALLBACK}");
+  return plan;
+}
+
+TEST(ValidatePlan, TakesCredentialsWithoutATarget) {
+  v1::Plan plan = OnlyCredentials();
+  EXPECT_EQ(FormatAll(ValidatePlan(plan)), "");
+  plan.clear_freeze();
+  EXPECT_EQ(FormatAll(ValidatePlan(plan)), "") << "no row moves, so none must be kept from changing";
+}
+
+TEST(ValidatePlan, ChecksWhatALoginWithoutATargetIsGiven) {
+  v1::Plan plan = OnlyCredentials();
+  plan.mutable_credentials()->add_schemas("app");
+  plan.mutable_credentials()->add_schemas("");
+  EXPECT_THAT(Brief(ValidatePlan(plan)), ElementsAre("PGC-PLAN-DUPLICATE:0 credentials.schemas[1]",
+                                                     "PGC-PLAN-REQUIRED:0 credentials.schemas[2]"));
+  plan = OnlyCredentials();
+  plan.mutable_credentials()->clear_schemas();
+  plan.mutable_credentials()->mutable_fallback()->clear_user();
+  plan.mutable_credentials()->mutable_fallback()->set_password("in plain text");
+  EXPECT_THAT(Brief(ValidatePlan(plan)),
+              ElementsAre("PGC-PLAN-REQUIRED:0 credentials.schemas", "PGC-PLAN-REQUIRED:0 credentials.fallback.user",
+                          "PGC-PLAN-SECRET-LITERAL:0 credentials.fallback.password"));
+  plan = OnlyCredentials();
+  plan.clear_cutover();
+  plan.mutable_credentials()->mutable_fallback()->set_revoke_connect(true);
+  EXPECT_THAT(Brief(ValidatePlan(plan)), ElementsAre("PGC-PLAN-REQUIRED:0 credentials.fallback.revoke_connect"));
+}
+
+TEST(ValidatePlan, RefusesOneDatabaseForAllWhereItsOwnerOrItsLoginsChange) {
+  v1::Plan plan = OnlyCredentials();
+  plan.mutable_source()->set_database("platform");
+  EXPECT_THAT(Brief(ValidatePlan(plan)), ElementsAre("PGC-PLAN-PLACEHOLDER:0 credentials.fallback"));
+  plan.mutable_credentials()->clear_fallback();
+  EXPECT_EQ(FormatAll(ValidatePlan(plan)), "");
+  plan.mutable_credentials()->set_permissions(v1::Credentials::OWNER);
+  EXPECT_THAT(Brief(ValidatePlan(plan)), ElementsAre("PGC-PLAN-PLACEHOLDER:0 credentials.permissions"));
+}
+
+TEST(ValidatePlan, RefusesPermissionsAndAFallbackBesideATarget) {
+  v1::Plan plan = ParsePlan(kSamplePlan, "p.yaml").plan;
+  *plan.mutable_credentials()->mutable_fallback() = OnlyCredentials().credentials().fallback();
+  plan.mutable_credentials()->set_permissions(v1::Credentials::READ_ONLY);
+  plan.mutable_credentials()->add_schemas("app");
+  EXPECT_THAT(Brief(ValidatePlan(plan)),
+              ElementsAre("PGC-PLAN-CHECK:0 credentials.permissions", "PGC-PLAN-CHECK:0 credentials.schemas",
+                          "PGC-PLAN-CHECK:0 credentials.fallback"));
+}
+
+TEST(ValidatePlan, ChecksTheStatementsOfTheCutover) {
+  v1::Plan plan = ParsePlan(kSamplePlan, "p.yaml").plan;
+  v1::Step* const step = plan.mutable_cutover()->add_statements();
+  step->set_apply("INSERT INTO log VALUES ({ref}, {user}, {database})");
+  step->set_undo("DELETE FROM log WHERE ref = {ref}");
+  EXPECT_EQ(FormatAll(ValidatePlan(plan)), "");
+  plan.mutable_cutover()->clear_set();
+  EXPECT_EQ(FormatAll(ValidatePlan(plan)), "");
+  step->set_apply("INSERT INTO log VALUES ({verifier})");
+  step->clear_undo();
+  EXPECT_THAT(Brief(ValidatePlan(plan)), ElementsAre("PGC-PLAN-PLACEHOLDER:0 cutover.statements[0].apply",
+                                                     "PGC-PLAN-REQUIRED:0 cutover.statements[0].undo"));
+}
+
+// The problems of the sample with only this check.
+std::vector<std::string> BriefOfCheck(const v1::Check& check) {
+  v1::Plan plan = ParsePlan(kSamplePlan, "p.yaml").plan;
+  plan.clear_checks();
+  *plan.add_checks() = check;
+  return Brief(ValidatePlan(plan));
+}
+
+v1::Check SampleCheck() {
+  v1::Check check;
+  check.set_name("c");
+  check.set_stage(v1::Check::POST);
+  return check;
+}
+
+TEST(ValidatePlan, TakesEveryKindOfCheck) {
+  v1::Check check = SampleCheck();
+  check.add_environment("A_VARIABLE");
+  EXPECT_THAT(BriefOfCheck(check), IsEmpty());
+  check = SampleCheck();
+  check.mutable_http()->set_url("https://{ref}.example/{user}");
+  (*check.mutable_http()->mutable_headers())["Authorization"] = "${env:TOKEN}";
+  EXPECT_THAT(BriefOfCheck(check), IsEmpty());
+  check.mutable_http()->set_url("${env:URL}");
+  EXPECT_THAT(BriefOfCheck(check), IsEmpty());
+  check = SampleCheck();
+  check.set_stage(v1::Check::INTEGRITY);
+  check.set_place(v1::Check::TARGET);
+  check.mutable_connection()->set_user("app_{ref}");
+  EXPECT_THAT(BriefOfCheck(check), IsEmpty());
+  check = SampleCheck();
+  check.set_place(v1::Check::TARGET);
+  check.set_sql("SELECT {user}");
+  check.mutable_equals()->set_place(v1::Check::SOURCE);
+  check.mutable_equals()->set_sql("SELECT {user}");
+  EXPECT_THAT(BriefOfCheck(check), IsEmpty());
+}
+
+TEST(ValidatePlan, RefusesChecksThatSayNothingOrTooMuch) {
+  v1::Check check = SampleCheck();
+  EXPECT_THAT(BriefOfCheck(check),
+              ElementsAre("PGC-PLAN-REQUIRED:0 checks[0].place", "PGC-PLAN-REQUIRED:0 checks[0].sql"));
+  check.set_sql("SELECT true");
+  check.add_environment("A");
+  EXPECT_THAT(BriefOfCheck(check), ElementsAre("PGC-PLAN-CHECK:0 checks[0]"));
+  check.clear_sql();
+  check.set_place(v1::Check::SOURCE);
+  check.add_environment("A-B");
+  EXPECT_THAT(BriefOfCheck(check),
+              ElementsAre("PGC-PLAN-CHECK:0 checks[0].place", "PGC-PLAN-NAME:0 checks[0].environment[1]"));
+  check = SampleCheck();
+  check.set_place(v1::Check::SOURCE);
+  check.set_sql("SELECT 1; SELECT 2");
+  check.mutable_equals()->set_place(v1::Check::TARGET);
+  EXPECT_THAT(BriefOfCheck(check),
+              ElementsAre("PGC-PLAN-TEMPLATE:0 checks[0].sql", "PGC-PLAN-REQUIRED:0 checks[0].equals.sql"));
+  check = SampleCheck();
+  check.set_place(v1::Check::SOURCE);
+  check.mutable_connection()->set_password("in plain text");
+  EXPECT_THAT(BriefOfCheck(check), ElementsAre("PGC-PLAN-REQUIRED:0 checks[0].connection.user",
+                                               "PGC-PLAN-SECRET-LITERAL:0 checks[0].connection.password"));
+}
+
+TEST(ValidatePlan, ChecksWhatAnHttpCheckAsks) {
+  v1::Check check = SampleCheck();
+  v1::Check::Http* const http = check.mutable_http();
+  http->set_url("ftp://example/{nobody_knows}");
+  http->set_expect_status(99);
+  http->set_timeout_ms(600'001);
+  (*http->mutable_headers())["X Y"] = "text";
+  (*http->mutable_headers())["authorization"] = "Bearer in plain text";
+  EXPECT_THAT(BriefOfCheck(check),
+              ElementsAre("PGC-PLAN-PLACEHOLDER:0 checks[0].http.url", "PGC-PLAN-CHECK:0 checks[0].http.url",
+                          "PGC-PLAN-RANGE:0 checks[0].http.expect_status",
+                          "PGC-PLAN-RANGE:0 checks[0].http.timeout_ms", "PGC-PLAN-NAME:0 checks[0].http.headers.X Y",
+                          "PGC-PLAN-SECRET-LITERAL:0 checks[0].http.headers.authorization"));
 }
 
 TEST(ValidatePlan, RefusesNegativeNumbersFromTheApi) {
