@@ -107,6 +107,35 @@ void AdaptToRestore(const BackupOptions& options, const v1::BackupResult& backup
   execution.mutable_restore()->set_manifest_digest(backup.manifest_digest());
 }
 
+// What is left of a plan that changes databases in place: its tables, and nothing that would change them otherwise.
+void AdaptToRestoreInPlace(const v1::BackupResult& backup, v1::Plan& plan) {
+  plan.clear_freeze();
+  plan.clear_cutover();
+  plan.clear_checks();
+  plan.clear_links();
+  plan.mutable_transform()->Clear();
+  for (v1::Table& table : *plan.mutable_tables()) {
+    table.clear_columns();
+    table.clear_unchanged();
+  }
+  v1::Execution& execution = *plan.mutable_execution();
+  execution.clear_mode();
+  execution.clear_skip_backup();
+  execution.mutable_restore()->set_backup_id(backup.backup_id());
+  execution.mutable_restore()->set_manifest_digest(backup.manifest_digest());
+}
+
+absl::StatusOr<v1::ProjectSpec> SpecOf(Session& session, const v1::BackupRecord& record) {
+  v1::GetProjectRequest request;
+  request.set_migration_id(record.migration_id());
+  request.set_ref(record.project_ref());
+  PGC_ASSIGN_OR_RETURN(const v1::Project project, session.client().Call(request));
+  v1::ProjectSpec spec;
+  spec.set_ref(project.ref());
+  *spec.mutable_attributes() = project.attributes();
+  return spec;
+}
+
 absl::Status CheckRestorable(const v1::BackupResult& backup, const v1::Plan& plan) {
   if (backup.has_prune_time()) {
     return MakeError(Verdict::kPermanent, "PGC-BACKUP-PRUNED", "backup " + backup.backup_id() + " was pruned");
@@ -156,6 +185,19 @@ int ConfirmRestore(Session& session,
     return kRefused;
   }
   return kOk;
+}
+
+// kOk when the operator agrees.
+int ConfirmInPlace(Session& session, const BackupOptions& options) {
+  Say("this puts the rows of the plan's tables back to what backup " + Printable(options.id) +
+      " holds, where they are; what stands there now is backed up first, and a rollback brings it back");
+  if (options.yes) {
+    return kOk;
+  }
+  return Fail(session,
+              MakeError(Verdict::kPermanent, "PGC-CLI-CONFIRM", "a restore in place wants a confirmation",
+                        "say --yes on the command line"),
+              "pgconvoy backup restore " + options.id + " --plan " + Quoted(options.plan) + " --yes");
 }
 
 // Days of a duration such as "30d"; "0d" is every age.
@@ -247,6 +289,13 @@ int BackupRestore(Session& session, const BackupOptions& options) {
   if (const int code = LoadPlanFile(options.plan, plan); code != kOk) {
     return code;
   }
+  if (plan.has_transform() == !options.database.empty()) {
+    return FailUsage(session, "backup restore wants --database NAME with a plan that has a target, and with no other",
+                     "a plan that changes databases in place has its tables restored where they are");
+  }
+  if (plan.has_transform()) {
+    return ConfirmInPlace(session, options) == kOk ? RestoreInPlace(session, options.id, plan) : kRefused;
+  }
   const auto record = FindBackup(session, options.id);
   if (!record.ok()) {
     return Fail(session, record.status());
@@ -254,24 +303,39 @@ int BackupRestore(Session& session, const BackupOptions& options) {
   if (const absl::Status status = CheckRestorable(record->backup(), plan); !status.ok()) {
     return Fail(session, status);
   }
-  v1::GetProjectRequest request;
-  request.set_migration_id(record->migration_id());
-  request.set_ref(record->project_ref());
-  const auto project = session.client().Call(request);
-  if (!project.ok()) {
-    return Fail(session, project.status());
+  const auto spec = SpecOf(session, *record);
+  if (!spec.ok()) {
+    return Fail(session, spec.status());
   }
   if (const int refused = ConfirmRestore(session, options, record->backup(), plan.target().server());
       refused != kOk) {
     return refused;
   }
   AdaptToRestore(options, record->backup(), plan);
-  v1::ProjectSpec spec;
-  spec.set_ref(project->ref());
-  *spec.mutable_attributes() = project->attributes();
   SubmitOptions submit;
   submit.wait = options.wait;
-  return SubmitProject(session, submit, plan, spec);
+  return SubmitProject(session, submit, plan, *spec);
+}
+
+int RestoreInPlace(Session& session, const std::string& backup_id, const v1::Plan& plan) {
+  const auto record = FindBackup(session, backup_id);
+  if (!record.ok()) {
+    return Fail(session, record.status());
+  }
+  if (record->backup().has_prune_time() || record->backup().scope() == "SCHEMA") {
+    return Fail(session, MakeError(Verdict::kPermanent, "PGC-RESTORE-SCOPE",
+                                   "backup " + Printable(backup_id) + " was pruned, or holds no rows",
+                                   "see `pgconvoy backup list`"));
+  }
+  const auto spec = SpecOf(session, *record);
+  if (!spec.ok()) {
+    return Fail(session, spec.status());
+  }
+  v1::Plan restore = plan;
+  AdaptToRestoreInPlace(record->backup(), restore);
+  SubmitOptions submit;
+  submit.wait = true;
+  return SubmitProject(session, submit, restore, *spec);
 }
 
 int BackupPrune(Session& session, const BackupOptions& options) {

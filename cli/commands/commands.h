@@ -46,6 +46,14 @@ struct SubmitOptions {
   bool wait = false;
   // Empty: a new one.
   std::string request_id;
+  bool yes = false;
+  bool skip_backup = false;
+  bool skip_pre_validation = false;
+  bool skip_post_validation = false;
+  // After an error a project stays as it is.
+  bool no_rollback = false;
+  // 0: the plan's.
+  int retry_attempts = 0;
 };
 int Submit(Session& session, const SubmitOptions& options);
 // The same for a plan that a command has adapted, and for one project that it knows already.
@@ -57,6 +65,43 @@ int SubmitProject(Session& session,
 // kOk with `plan` filled, else the exit code; problems are printed.
 int LoadPlanFile(const std::string& file, v1::Plan& plan);
 int ValidatePlanFile(Session& session, const std::string& file);
+
+// ---- before and after: inspect.cc, discover.cc, estimate.cc, report.cc -----------------------------------------
+
+struct InspectOptions {
+  std::string plan;
+  // A CSV file, or refs separated by commas; empty: all of the registry or of the migration.
+  std::string projects;
+  bool all = false;
+  // File; empty: none.
+  std::string save_report;
+};
+struct ValidateOptions : InspectOptions {
+  // A plan's file or a migration.
+  std::string target;
+  bool pre = false;
+  bool post = false;
+  bool integrity = false;
+  bool comprehensive = false;
+  bool show_details = false;
+};
+struct DiscoverOptions {
+  std::string plan;
+  bool detailed = false;
+};
+struct ReportOptions {
+  std::string migration;
+  // html, json, csv or md.
+  std::string format = "md";
+  // File; empty: stdout.
+  std::string out;
+};
+// Each gives 0, 1 when a check has failed, 2 when one warns.
+int Check(Session& session, const InspectOptions& options);
+int Validate(Session& session, const ValidateOptions& options);
+int Discover(Session& session, const DiscoverOptions& options);
+int Estimate(Session& session, const InspectOptions& options);
+int WriteReport(Session& session, const ReportOptions& options);
 
 // ---- following: follow.cc --------------------------------------------------------------------------------------
 
@@ -80,6 +125,10 @@ struct SteerOptions {
   // rollback: also remove the backups of what was rolled back.
   bool cleanup = false;
   bool dry_run = false;
+  // rollback: a backup whose rows are restored in place afterwards; implies discard_writes and wait.
+  std::string to_backup;
+  // rollback: discard_writes, yes and wait.
+  bool emergency = false;
 };
 int Pause(Session& session, const SteerOptions& options);
 int Resume(Session& session, const SteerOptions& options);
@@ -122,11 +171,16 @@ int BackupList(Session& session, const std::string& migration, const std::string
 int BackupShow(Session& session, const std::string& backup_id);
 int BackupVerify(Session& session, const std::string& backup_id);
 int BackupExport(Session& session, const BackupOptions& options);
+// Into a new database, or in place where the plan changes databases in place.
 int BackupRestore(Session& session, const BackupOptions& options);
+// Puts the rows of the plan's tables back to what the backup holds, and waits for the end.
+int RestoreInPlace(Session& session, const std::string& backup_id, const v1::Plan& plan);
 int BackupPrune(Session& session, const BackupOptions& options);
 
 int Orphans(Session& session, const std::string& plan, bool clean);
 int Repair(Session& session, const std::string& migration, const std::string& project, bool mend);
+// The rows that a project's transformation has changed.
+int Changes(Session& session, const std::string& migration, const std::string& project);
 
 // ---- credentials.cc --------------------------------------------------------------------------------------------
 

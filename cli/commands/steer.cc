@@ -10,6 +10,7 @@
 #include "cli/render/marks.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/plan/plan.h"
 
 namespace pgconvoy::cli {
 namespace {
@@ -86,6 +87,9 @@ std::string SameCommand(const v1::Migration& migration, const SteerOptions& opti
   if (!options.project.empty()) {
     command += " --project " + options.project;
   }
+  if (!options.to_backup.empty()) {
+    command += " --to-backup " + options.to_backup;
+  }
   return command + (options.discard_writes ? " --discard-writes" : "") + (options.wait ? " --wait" : "") +
          (options.cleanup ? " --cleanup" : "") + " --yes";
 }
@@ -93,6 +97,9 @@ std::string SameCommand(const v1::Migration& migration, const SteerOptions& opti
 // kOk when the operator agrees.
 int ConfirmRollback(Session& session, const v1::Migration& migration, const SteerOptions& options) {
   Say("this " + WhatRollbackChanges(migration, options));
+  if (!options.to_backup.empty()) {
+    Say("and then puts the rows of the plan's tables back to what backup " + Printable(options.to_backup) + " holds");
+  }
   if (options.cleanup) {
     Say("and removes the backups of what is rolled back");
   }
@@ -249,6 +256,53 @@ int FollowRollback(Session& session, const v1::Migration& migration, const Steer
   return code == kOk && options.cleanup ? PruneAfter(session, migration.id(), options.project) : code;
 }
 
+int ConfirmAndRollBack(Session& session, const v1::Migration& migration, const SteerOptions& options) {
+  if (const int refused = ConfirmRollback(session, migration, options); refused != kOk) {
+    return refused;
+  }
+  v1::RollbackProjectsRequest request;
+  request.set_discard_writes(options.discard_writes);
+  const int asked = Act(session, options, request, migration.id());
+  return asked == kOk && (options.wait || options.cleanup) ? FollowRollback(session, migration, options) : asked;
+}
+
+// The definitions come back with the migration's rollback, the rows with the backup.
+int RollbackToBackup(Session& session, const std::string& id, const SteerOptions& options) {
+  v1::GetMigrationRequest request;
+  request.set_id(id);
+  const auto migration = session.client().Call(request);
+  if (!migration.ok()) {
+    return Fail(session, migration.status());
+  }
+  const auto plan = plan::PlanFromJson(migration->plan_json());
+  if (!plan.ok()) {
+    return Fail(session, plan.status());
+  }
+  const std::string ref = options.to_backup.substr(0, options.to_backup.rfind('/'));
+  if (!plan->has_transform() || (!options.project.empty() && options.project != ref)) {
+    return FailUsage(session, "--to-backup wants a backup of the project, of a plan that changes databases in place",
+                     "the source of any other plan is never changed; its rollback needs no backup");
+  }
+  SteerOptions rollback = options;
+  rollback.project = ref;
+  const auto projects = ProjectsOf(session, id, ref);
+  if (!projects.ok()) {
+    return Fail(session, projects.status());
+  }
+  const bool undone = projects->front().state() == v1::ROLLED_BACK;
+  const int code =
+      undone ? ConfirmRollback(session, *migration, rollback) : ConfirmAndRollBack(session, *migration, rollback);
+  return code == kOk ? RestoreInPlace(session, options.to_backup, *plan) : code;
+}
+
+SteerOptions WithImplied(SteerOptions options) {
+  const bool to_backup = !options.to_backup.empty();
+  options.discard_writes = options.discard_writes || options.emergency || to_backup;
+  options.wait = options.wait || options.emergency || to_backup;
+  options.yes = options.yes || options.emergency;
+  return options;
+}
+
 }  // namespace
 
 int Pause(Session& session, const SteerOptions& options) {
@@ -275,21 +329,19 @@ int Retry(Session& session, const SteerOptions& options) {
   return Act(session, options, v1::RetryProjectsRequest(), migration->id());
 }
 
-int Rollback(Session& session, const SteerOptions& options) {
+int Rollback(Session& session, const SteerOptions& asked_for) {
+  const SteerOptions options = WithImplied(asked_for);
   const auto migration = FindMigration(session, options.migration);
   if (!migration.ok()) {
     return Fail(session, migration.status());
   }
+  if (!options.to_backup.empty()) {
+    return RollbackToBackup(session, migration->id(), options);
+  }
   if (options.dry_run) {
     return DryRunRollback(session, *migration, options);
   }
-  if (const int refused = ConfirmRollback(session, *migration, options); refused != kOk) {
-    return refused;
-  }
-  v1::RollbackProjectsRequest request;
-  request.set_discard_writes(options.discard_writes);
-  const int asked = Act(session, options, request, migration->id());
-  return asked == kOk && (options.wait || options.cleanup) ? FollowRollback(session, *migration, options) : asked;
+  return ConfirmAndRollBack(session, *migration, options);
 }
 
 }  // namespace pgconvoy::cli

@@ -1,12 +1,30 @@
 #include <string>
 
 #include "cli/commands/commands.h"
+#include "cli/commands/inputs.h"
 #include "cli/commands/json.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/plan/plan.h"
 
 namespace pgconvoy::cli {
+namespace {
+
+// public.users {"id": 7} updated: role editor -> manager, updated_at
+std::string Line(const v1::RowChange& change) {
+  constexpr const char* kVerbs[] = {"changed", "inserted", "updated", "deleted"};
+  std::string line = Printable(change.table()) + " " + Printable(change.key()) + " " + kVerbs[change.kind()];
+  for (int i = 0; i < change.columns_size(); ++i) {
+    const v1::ColumnChange& column = change.columns(i);
+    line += (i == 0 ? ": " : ", ") + Printable(column.column());
+    if (!column.before().empty() || !column.after().empty()) {
+      line += " " + Printable(column.before()) + " -> " + Printable(column.after());
+    }
+  }
+  return line;
+}
+
+}  // namespace
 
 int Orphans(Session& session, const std::string& plan_file, bool clean) {
   v1::Plan plan;
@@ -34,6 +52,29 @@ int Orphans(Session& session, const std::string& plan_file, bool clean) {
   } else if (!clean) {
     Say("next: pgconvoy orphans clean " + Printable(plan_file));
   }
+  return kOk;
+}
+
+int Changes(Session& session, const std::string& name, const std::string& project) {
+  const auto migration = FindMigration(session, name);
+  if (!migration.ok()) {
+    return Fail(session, migration.status());
+  }
+  v1::ListChangesRequest request;
+  request.set_migration_id(migration->id());
+  request.set_project_ref(project);
+  const auto found = session.client().Changes(request);
+  if (!found.ok()) {
+    return FailTask(session, found.status());
+  }
+  if (session.structured()) {
+    OutStructured(session, ToJson(*found));
+    return kOk;
+  }
+  for (const v1::RowChange& change : found->changes()) {
+    Out(Line(change) + "\n");
+  }
+  Say(std::to_string(found->changes_size()) + " row(s) changed; values are shown of the plan's `columns` only");
   return kOk;
 }
 

@@ -457,8 +457,8 @@ void Validator::TransformSection() {
   }
   const bool columns = std::any_of(plan_.tables().begin(), plan_.tables().end(),
                                    [](const v1::Table& table) { return !table.columns().empty(); });
-  if (!columns && transform.changes().empty() && transform.policies().empty() && transform.prepare().empty() &&
-      transform.finish().empty()) {
+  if (!plan_.execution().has_restore() && !columns && transform.changes().empty() && transform.policies().empty() &&
+      transform.prepare().empty() && transform.finish().empty()) {
     checks_.Error("transform", "PGC-PLAN-REQUIRED", "the transformation does nothing",
                   "name changes, policies, steps, or columns of tables");
   }
@@ -566,11 +566,11 @@ void Validator::Restore() {
     checks_.Error("execution.restore.manifest_digest", "PGC-PLAN-RESTORE", "is no SHA-256",
                   "take it from `pgconvoy backup show`");
   }
-  if (!plan_.has_target() || !plan_.has_backup()) {
-    checks_.Error("execution.restore", "PGC-PLAN-RESTORE", "a restore needs target and backup");
+  if (!(plan_.has_target() || plan_.has_transform()) || !plan_.has_backup()) {
+    checks_.Error("execution.restore", "PGC-PLAN-RESTORE", "a restore needs backup, and target or transform");
   }
-  if (plan_.has_freeze() || plan_.has_cutover() || plan_.has_transform()) {
-    checks_.Error("execution.restore", "PGC-PLAN-RESTORE", "a restore goes with none of freeze, cutover, transform");
+  if (plan_.has_freeze() || plan_.has_cutover()) {
+    checks_.Error("execution.restore", "PGC-PLAN-RESTORE", "a restore goes with neither freeze nor cutover");
   }
 }
 

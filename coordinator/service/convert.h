@@ -39,6 +39,8 @@ inline constexpr size_t kMaxSubmittedProjects = 1'000'000;
 inline constexpr int kMaxProjectsInChunk = 1000;
 // Projects that one DescribePlan call may name.
 inline constexpr int kMaxDescribedProjects = 1000;
+// Projects on one page with their history.
+inline constexpr int kMaxHistoryPageSize = 200;
 
 // ---- from the worker -------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/convert.h"
+#include "coordinator/service/inspect_tasks.h"
 #include "coordinator/service/plan_check.h"
 #include "coordinator/service/prune_call.h"
 #include "coordinator/service/reconciler.h"
@@ -107,6 +108,10 @@ class MigrationService : public v1::MigrationService::CallbackService {
   grpc::ServerWriteReactor<v1::DiscoverProjectsResponse>* DiscoverProjects(
       Context*, const v1::DiscoverProjectsRequest*) override;
   grpc::ServerWriteReactor<v1::DescribePlanResponse>* DescribePlan(Context*, const v1::DescribePlanRequest*) override;
+  grpc::ServerWriteReactor<v1::InspectProjectsResponse>* InspectProjects(Context*,
+                                                                         const v1::InspectProjectsRequest*) override;
+  grpc::ServerWriteReactor<v1::ListChangesResponse>* ListChanges(Context*, const v1::ListChangesRequest*) override;
+  Unary* ProveConservation(Context*, const v1::ProveConservationRequest*, v1::ProveConservationResponse*) override;
   Unary* ListBackups(Context*, const v1::ListBackupsRequest*, v1::ListBackupsResponse*) override;
   Unary* VerifyBackup(Context*, const v1::VerifyBackupRequest*, v1::VerifyBackupResponse*) override;
   Unary* ExportBackup(Context*, const v1::ExportBackupRequest*, v1::ExportBackupResponse*) override;
@@ -240,8 +245,17 @@ MigrationService::Unary* MigrationService::ListProjects(Context* context,
                                                         v1::ListProjectsResponse* response) {
   return Read(context, [this, request, response]() -> absl::Status {
     PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request->migration_id()));
-    PGC_ASSIGN_OR_RETURN(const auto page, ToPage(request->page_size(), request->page_token()));
+    PGC_ASSIGN_OR_RETURN(auto page, ToPage(request->page_size(), request->page_token()));
     PGC_ASSIGN_OR_RETURN(const auto states, ToStates(request->states()));
+    if (request->with_history()) {
+      page.size = std::min(page.size, kMaxHistoryPageSize);
+      PGC_ASSIGN_OR_RETURN(const auto details, backend_.reader->ListProjectDetails(id, states, page));
+      for (const store::ProjectDetail& detail : details.rows) {
+        *response->add_projects() = ToWire(detail);
+      }
+      response->set_next_page_token(details.next_token);
+      return details.rows.empty() ? CheckExists(id) : absl::OkStatus();
+    }
     PGC_ASSIGN_OR_RETURN(const auto found, backend_.reader->ListProjects(id, states, page));
     for (const store::ProjectView& view : found.rows) {
       *response->add_projects() = ToWire(view);
@@ -404,7 +418,7 @@ grpc::ServerWriteReactor<v1::DiscoverProjectsResponse>* MigrationService::Discov
   }
   v1::Task task;
   task.set_plan_json(plan::CanonicalJson(plan));
-  task.mutable_discover();
+  task.mutable_discover()->set_detailed(request->detailed());
   return StartDiscover(broker_, std::move(task));
 }
 
@@ -425,6 +439,46 @@ grpc::ServerWriteReactor<v1::DescribePlanResponse>* MigrationService::DescribePl
   task.set_plan_json(plan::CanonicalJson(plan));
   *task.mutable_describe()->mutable_projects() = request->projects();
   return StartDescribe(broker_, std::move(task));
+}
+
+grpc::ServerWriteReactor<v1::InspectProjectsResponse>* MigrationService::InspectProjects(
+    Context*, const v1::InspectProjectsRequest* request) {
+  if (!backend_.runtime.leading()) {
+    return new FailedStream<v1::InspectProjectsResponse>(rpc::ToGrpc(Standby()));
+  }
+  return StartInspect(backend_, broker_,
+                      [this, wanted = *request] { return InspectTasks(*backend_.reader, wanted); });
+}
+
+grpc::ServerWriteReactor<v1::ListChangesResponse>* MigrationService::ListChanges(
+    Context*, const v1::ListChangesRequest* request) {
+  if (!backend_.runtime.leading()) {
+    return new FailedStream<v1::ListChangesResponse>(rpc::ToGrpc(Standby()));
+  }
+  return StartListChanges(backend_, broker_, [this, wanted = *request]() -> absl::StatusOr<std::vector<v1::Task>> {
+    PGC_ASSIGN_OR_RETURN(v1::Task task, ChangesTask(*backend_.reader, wanted));
+    return std::vector<v1::Task>{std::move(task)};
+  });
+}
+
+MigrationService::Unary* MigrationService::ProveConservation(Context* context,
+                                                             const v1::ProveConservationRequest* request,
+                                                             v1::ProveConservationResponse* response) {
+  Unary* const reactor = context->DefaultReactor();
+  const auto start = [this, reactor, request, response] {
+    auto task = ProofTask(*backend_.reader, request->migration_id());
+    if (!task.ok()) {
+      reactor->Finish(rpc::ToGrpc(task.status()));
+      return;
+    }
+    broker_.Start(*std::move(task), MakeChecksSink(reactor, response));
+  };
+  if (!backend_.runtime.leading()) {
+    reactor->Finish(rpc::ToGrpc(Standby()));
+  } else if (!backend_.pool.Run(start)) {
+    reactor->Finish(rpc::ToGrpc(Overloaded()));
+  }
+  return reactor;
 }
 
 template <typename Response>

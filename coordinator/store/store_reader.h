@@ -108,6 +108,12 @@ class StoreReader {
   absl::StatusOr<Page<ProjectView>> ListProjects(MigrationId migration,
                                                  const std::vector<ProjectState>& states,
                                                  const PageRequest& page);
+  // The same with everything that GetProject gives, but for intents. A page ends early once it holds
+  // kHistoryPageBytes, so that it fits into a message.
+  static constexpr size_t kHistoryPageBytes = 1 << 20;
+  absl::StatusOr<Page<ProjectDetail>> ListProjectDetails(MigrationId migration,
+                                                         const std::vector<ProjectState>& states,
+                                                         const PageRequest& page);
   absl::StatusOr<ProjectDetail> GetProject(MigrationId migration, const std::string& ref);
   absl::StatusOr<std::vector<core::WorkerRow>> ListWorkers();
   // Oldest first. No migration: all; "" for ref: all.

@@ -204,7 +204,10 @@ absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenBackup(const Attempt& 
 absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenRestored(const Attempt& attempt) {
   const v1::Execution::Restore& restore = attempt.plan().execution().restore();
   PGC_ASSIGN_OR_RETURN(auto reader, Open(attempt, restore.backup_id(), restore.manifest_digest()));
-  if (reader->manifest().scope != backup::kScopeFull) {
+  // In place the definitions stay as they are.
+  const bool enough = attempt.restores_in_place() ? reader->manifest().scope != backup::kScopeSchema
+                                                  : reader->manifest().scope == backup::kScopeFull;
+  if (!enough) {
     return InputError("PGC-RESTORE-SCOPE",
                       "backup " + restore.backup_id() + " holds " + reader->manifest().scope +
                           " only; definitions and rows are needed",

@@ -27,6 +27,10 @@ SELECT rolsuper, rolcreatedb, rolcreaterole, rolbypassrls FROM pg_catalog.pg_rol
 
 constexpr char kMayRead[] = "SELECT pg_catalog.has_table_privilege($1, 'SELECT')";
 constexpr char kMayReadSequence[] = "SELECT pg_catalog.has_sequence_privilege($1, 'SELECT')";
+constexpr char kMayKeepRecords[] = R"sql(
+SELECT pg_catalog.to_regclass('pgconvoy.cutover') IS NOT NULL
+    OR pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
+)sql";
 constexpr char kMayUpdate[] = "SELECT pg_catalog.has_column_privilege($1, $2, 'UPDATE')";
 
 // $1: a table of the plan. Referenced tables that do not move leave the reference dangling.
@@ -38,40 +42,87 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE k.contype = 'f' AND k.conrelid = $1::regclass
 )sql";
 
-absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList& checks) {
+constexpr char kMayReadTable[] = R"sql(
+SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2
+)sql";
+
+// Adds nothing when everything may be read. What may not would only show as a failing pg_dump later.
+absl::StatusOr<bool> CheckPrivileges(Attempt& attempt, pg::Connection& reader, CheckList& checks) {
+  const std::string user = Ident(attempt.source_server().reader().user());
+  bool all = true;
+  for (const v1::Table& table : attempt.plan().tables()) {
+    const TableName name = SplitTable(table.table());
+    PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayReadTable, {name.schema, name.table}));
+    if (may.rows() == 0) {
+      continue;
+    }
+    if (!may.Bool(0, 0)) {
+      checks.Add({.name = "reader-may-use:" + name.schema,
+                  .message = "the reader may not use schema " + name.schema,
+                  .remedy = "GRANT USAGE ON SCHEMA " + Ident(name.schema) + " TO " + user});
+    }
+    if (!may.Bool(0, 1)) {
+      checks.Add({.name = "reader-may-select:" + table.table(),
+                  .message = "the reader may not read " + table.table(),
+                  .remedy = "GRANT SELECT ON " + name.Quoted() + " TO " + user});
+    }
+    all = all && may.Bool(0, 0) && may.Bool(0, 1);
+  }
+  return all;
+}
+
+absl::Status CheckTableOfSource(Attempt& attempt,
+                                pg::Connection& reader,
+                                const TableInfo& table,
+                                const std::set<std::string>& moved,
+                                CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result self, reader.Exec(kSelf));
+  const std::string quoted = SplitTable(table.name).Quoted();
+  const std::string user = Ident(attempt.source_server().reader().user());
+  PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayRead, {quoted}));
+  checks.Add({.name = "reader-may-select:" + table.name,
+              .passed = may.Bool(0, 0),
+              .message = "the reader may not read " + table.name,
+              .remedy = "GRANT SELECT ON " + quoted + " TO " + user});
+  checks.Add({.name = "reader-sees-all-rows:" + table.name,
+              .passed = !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
+              .message = "row-level security is on, and hides rows from the reader",
+              .remedy = "ALTER ROLE " + user + " BYPASSRLS"});
+  PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader.Exec(kReferenced, {quoted}));
+  for (int row = 0; attempt.has_target() && row < referenced.rows(); ++row) {
+    const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
+    checks.Add({.name = "references-move:" + table.name,
+                .passed = moved.contains(other),
+                .message = "it references " + other + ", which the plan does not move",
+                .remedy = "add that table to the plan"});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckReader(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   PGC_ASSIGN_OR_RETURN(const pg::Result self, reader->Exec(kSelf));
   const std::string user = attempt.source_server().reader().user();
   checks.Add("reader-not-superuser", !self.Bool(0, 0), "the reader is a superuser; use a login of its own", true);
+  PGC_ASSIGN_OR_RETURN(const bool readable, CheckPrivileges(attempt, *reader, checks));
+  if (!readable) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   std::set<std::string> moved;
-  for (const TableInfo& table : schema.tables) {
+  for (const TableInfo& table : schema->tables) {
     moved.insert(SplitTable(table.name).Quoted());
   }
-  for (const TableInfo& table : schema.tables) {
-    const std::string quoted = SplitTable(table.name).Quoted();
-    PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayRead, {quoted}));
-    checks.Add({.name = "reader-may-select:" + table.name,
-                .passed = may.Bool(0, 0),
-                .message = "the reader may not read the table",
-                .remedy = "GRANT SELECT ON " + quoted + " TO " + Ident(user)});
-    checks.Add({.name = "reader-sees-all-rows:" + table.name,
-                .passed = !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
-                .message = "row-level security is on, and hides rows from the reader",
-                .remedy = "ALTER ROLE " + Ident(user) + " BYPASSRLS"});
-    PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader->Exec(kReferenced, {quoted}));
-    for (int row = 0; attempt.has_target() && row < referenced.rows(); ++row) {
-      const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
-      checks.Add({.name = "references-move:" + table.name,
-                  .passed = moved.contains(other),
-                  .message = "it references " + other + ", which the plan does not move",
-                  .remedy = "add that table to the plan"});
-    }
+  for (const TableInfo& table : schema->tables) {
+    PGC_RETURN_IF_ERROR(CheckTableOfSource(attempt, *reader, table, moved, checks));
   }
-  for (const std::string& sequence : schema.sequences) {
+  for (const std::string& sequence : schema->sequences) {
     PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayReadSequence, {sequence}));
     checks.Add({.name = "reader-may-select:" + sequence,
                 .passed = may.Bool(0, 0),
-                .message = "the reader may not read the sequence",
+                .message = "the reader may not read sequence " + sequence,
                 .remedy = "GRANT SELECT ON SEQUENCE " + sequence + " TO " + Ident(user)});
   }
   return absl::OkStatus();
@@ -92,8 +143,20 @@ absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
   return absl::OkStatus();
 }
 
+// FENCE, which comes first, makes a schema of ours there.
+absl::Status CheckMayKeepRecords(Attempt& attempt, pg::Connection& registrar, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result may, registrar.Exec(kMayKeepRecords));
+  checks.Add({.name = "registrar-may-create",
+              .passed = may.Bool(0, 0),
+              .message = "the registrar may not make schema pgconvoy in the registry's database",
+              .remedy = "GRANT CREATE ON DATABASE " + Ident(attempt.plan().registry().database()) + " TO " +
+                        Ident(attempt.registry_server().registrar().user())});
+  return absl::OkStatus();
+}
+
 absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult& result) {
   PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
+  PGC_RETURN_IF_ERROR(CheckMayKeepRecords(attempt, *registrar, checks));
   PGC_ASSIGN_OR_RETURN(const RegistryValues before, ReadRegistryRow(*registrar, attempt, /*lock=*/false));
   const std::string table = attempt.plan().registry().table();
   for (const auto& [column, value] : before) {
@@ -135,40 +198,44 @@ absl::Status CheckBackupFolder(const Attempt& attempt, CheckList& checks) {
 
 }  // namespace
 
-absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
-  v1::PhaseResult result;
-  v1::ChecksResult* const outcome = result.mutable_checks();
-  CheckList checks(attempt, *outcome, attempt.plan().execution().skip_pre_validation());
+absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt) {
+  v1::ChecksResult outcome;
+  CheckList checks(attempt, outcome, attempt.plan().execution().skip_pre_validation());
   if (attempt.has_tables()) {
-    PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
     if (!attempt.restores()) {
-      PGC_RETURN_IF_ERROR(CheckReader(attempt, *schema, checks));
+      PGC_RETURN_IF_ERROR(checks.Group("source", CheckReader(attempt, checks)));
     }
   }
   if (attempt.has_credentials()) {
-    PGC_RETURN_IF_ERROR(CheckProvisioner(attempt, checks));
+    PGC_RETURN_IF_ERROR(checks.Group("provisioner", CheckProvisioner(attempt, checks)));
   }
   if (attempt.has_target()) {
-    PGC_RETURN_IF_ERROR(CheckTarget(attempt, checks));
+    PGC_RETURN_IF_ERROR(checks.Group("target", CheckTarget(attempt, checks)));
   } else if (attempt.has_credentials()) {
-    PGC_RETURN_IF_ERROR(CheckAccess(attempt, checks));
+    PGC_RETURN_IF_ERROR(checks.Group("access", CheckAccess(attempt, checks)));
   }
-  if (attempt.has_credentials() && attempt.plan().credentials().has_fallback()) {
-    PGC_RETURN_IF_ERROR(CheckFallbackWorks(attempt, checks));
+  if (attempt.has_fallback()) {
+    PGC_RETURN_IF_ERROR(checks.Group("fallback", CheckFallbackWorks(attempt, checks)));
   }
   if (attempt.has_transform()) {
-    PGC_RETURN_IF_ERROR(CheckTransform(attempt, checks));
+    PGC_RETURN_IF_ERROR(checks.Group("transform", CheckTransform(attempt, checks)));
   }
   if (attempt.has_registry() && !attempt.backup_only()) {
-    PGC_RETURN_IF_ERROR(CheckRegistry(attempt, checks, *outcome));
+    PGC_RETURN_IF_ERROR(checks.Group("registry", CheckRegistry(attempt, checks, outcome)));
   }
   if (attempt.plan().has_backup() && !attempt.restores()) {
-    PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, checks));
+    PGC_RETURN_IF_ERROR(checks.Group("backup", CheckBackupFolder(attempt, checks)));
   }
   if (!attempt.backup_only()) {
     PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::PRE));
   }
-  PGC_RETURN_IF_ERROR(checks.Verdict());
+  return outcome;
+}
+
+absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
+  v1::PhaseResult result;
+  PGC_ASSIGN_OR_RETURN(*result.mutable_checks(), PreChecks(attempt));
+  PGC_RETURN_IF_ERROR(CheckList(attempt, *result.mutable_checks()).Verdict());
   return result;
 }
 

@@ -180,7 +180,7 @@ absl::StatusOr<v1::PhaseResult> VerifyRollback(Attempt& attempt) {
     }
     undo->add_undone("the role is gone");
   }
-  if (attempt.has_credentials() && attempt.plan().credentials().has_fallback()) {
+  if (attempt.has_fallback()) {
     PGC_RETURN_IF_ERROR(VerifyFallbackWorks(attempt, *undo));
   }
   if (attempt.has_transform()) {

@@ -31,6 +31,14 @@ absl::Status CheckUnchanged(pg::Connection& reader, const v1::Table& table, cons
 
 }  // namespace
 
+absl::StatusOr<std::string> SourceRowsSql(const Attempt& attempt, const TableInfo& info) {
+  std::string condition;
+  if (const v1::Table* const table = FindTable(attempt.plan(), info.name); table != nullptr) {
+    PGC_ASSIGN_OR_RETURN(condition, ConditionSql(*table, attempt.values()));
+  }
+  return "SELECT * FROM " + SplitTable(info.name).Quoted() + condition;
+}
+
 absl::StatusOr<std::string> SourceCopySql(const Attempt& attempt, const v1::Table& table, const TableInfo& info) {
   PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(table, attempt.values()));
   std::string columns;
