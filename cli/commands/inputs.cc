@@ -28,15 +28,6 @@ std::vector<v1::ProjectSpec> SpecsOf(const std::vector<plan::ProjectEntry>& entr
   return specs;
 }
 
-// What the coordinator would refuse, said before anything is sent.
-absl::Status CheckProjects(const v1::Plan& plan, const std::vector<v1::ProjectSpec>& projects) {
-  plan::ProjectCheck check(plan);
-  for (const v1::ProjectSpec& project : projects) {
-    PGC_RETURN_IF_ERROR(check.Add(project.ref(), {project.attributes().begin(), project.attributes().end()}));
-  }
-  return absl::OkStatus();
-}
-
 int Discover(Session& session, const v1::Plan& plan, std::vector<v1::ProjectSpec>& projects) {
   Say("reading the registry on a worker…");
   auto found = session.client().Discover(plan::CanonicalJson(plan), /*detailed=*/false);
@@ -104,6 +95,14 @@ void SayProblems(const std::vector<plan::Problem>& problems) {
   for (const plan::Problem& problem : problems) {
     Say(Printable(plan::Format(problem)));
   }
+}
+
+absl::Status CheckProjects(const v1::Plan& plan, const std::vector<v1::ProjectSpec>& projects) {
+  plan::ProjectCheck check(plan);
+  for (const v1::ProjectSpec& project : projects) {
+    PGC_RETURN_IF_ERROR(check.Add(project.ref(), {project.attributes().begin(), project.attributes().end()}));
+  }
+  return absl::OkStatus();
 }
 
 int LoadPlanFile(const std::string& file, v1::Plan& plan) {

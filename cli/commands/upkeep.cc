@@ -2,6 +2,7 @@
 
 #include "cli/commands/commands.h"
 #include "cli/commands/inputs.h"
+#include "cli/commands/inputs.h"
 #include "cli/commands/json.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
