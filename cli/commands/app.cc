@@ -21,6 +21,7 @@ namespace pgconvoy::cli {
 namespace {
 
 constexpr int kMaxBatchSize = 10'000;
+constexpr int kMaxAttempts = 100;
 constexpr int kMaxWorkers = 64;
 constexpr int kMaxSlots = 256;
 constexpr int kMaxLimit = 1'000'000;
@@ -63,10 +64,18 @@ struct Values {
   GlobalOptions global;
   GetOptions get;
   SubmitOptions submit;
+  InspectOptions inspect;
+  ValidateOptions validate;
+  DiscoverOptions discover;
+  ReportOptions report;
   SteerOptions steer;
   LocalOptions local;
   std::string file;
   std::string backup_id;
+  BackupOptions backup;
+  BackupCreateOptions backup_create;
+  std::string one_project;
+  bool mend = false;
   std::string topic;
   // [ID] REF
   std::vector<std::string> project_path;
@@ -86,8 +95,10 @@ class CommandLine {
     AddGlobal();
     AddLooking();
     AddSubmitting();
+    AddInspecting();
     AddSteering();
     AddRest();
+    AddUpkeep();
     AddLocal();
   }
 
@@ -126,7 +137,8 @@ class CommandLine {
     app_.add_option("--address", g.address, "Coordinator, HOST:PORT or unix:PATH (env PGCONVOY_ADDRESS)")
         ->option_text("ADDR");
     app_.add_option("--config", g.config, "Configuration file (env PGCONVOY_CONFIG)")->option_text("FILE");
-    app_.add_option("-o,--output", g.output, "table, wide, json, yaml or name")->option_text("FORMAT");
+    app_.add_option("-o,--output", g.output, "table, wide, json, yaml or name; csv for discover")
+        ->option_text("FORMAT");
     app_.add_option("--color", g.color, "auto, always or never")->option_text("WHEN");
     app_.add_option("--timeout", g.timeout, "Give up after so long, such as 30s or 2h")->option_text("DURATION");
     app_.add_flag("--no-input", g.no_input, "Never ask anything");
@@ -210,6 +222,15 @@ class CommandLine {
         ->check(CLI::Range(1, kMaxBatchSize));
     CLI::Option* dry = submit->add_flag("--dry-run", o.dry_run, "Show what every phase would do; change nothing");
     submit->add_flag("--wait", o.wait, "Follow it to its end")->excludes(dry);
+    submit->add_flag("--yes,--force", o.yes, "Do not ask");
+    submit->add_flag("--skip-backup", o.skip_backup,
+                     "Take no backup; only for plans that change a database in place");
+    submit->add_flag("--skip-pre-validation", o.skip_pre_validation, "Checks before a project moves only warn");
+    submit->add_flag("--skip-post-validation", o.skip_post_validation, "Checks after a project's cutover only warn");
+    submit->add_flag("--no-rollback", o.no_rollback, "Leave a project that failed as it is");
+    submit->add_option("--retry-attempts", o.retry_attempts, "Attempts of a project, instead of the plan's")
+        ->option_text("N")
+        ->check(CLI::Range(1, kMaxAttempts));
     submit->add_option("--request-id", o.request_id, "Makes a repeated submission find the first one")
         ->option_text("UUID");
 
@@ -218,6 +239,62 @@ class CommandLine {
         [this](Session& s) { return ValidatePlanFile(s, values_.file); })
         ->add_option("FILE", values_.file, "Plan, a YAML file")
         ->required();
+  }
+
+  void AddWhichProjects(CLI::App* command, InspectOptions& o) {
+    CLI::Option* all = command->add_flag("--all", o.all, "All of the registry, or of the migration (the default)");
+    command->add_option("--projects", o.projects, "CSV file, or refs separated by commas")
+        ->option_text("LIST")
+        ->excludes(all);
+  }
+
+  void AddInspecting() {
+    AddBefore();
+    AddValidate();
+    ReportOptions& r = values_.report;
+    CLI::App* report = Add(&app_, "report", "report 7 --format html --out report.html",
+                           "Write what a migration came to.", [&r](Session& s) { return WriteReport(s, r); });
+    AddMigrationArgument(report, r.migration);
+    report->add_option("--format", r.format, "html, json, csv or md (md)")
+        ->option_text("FORMAT")
+        ->check(CLI::IsMember({"html", "json", "csv", "md"}));
+    report->add_option("--out", r.out, "File, instead of stdout")->option_text("FILE");
+  }
+
+  void AddBefore() {
+    InspectOptions& o = values_.inspect;
+    DiscoverOptions& d = values_.discover;
+    CLI::App* discover =
+        Add(&app_, "discover", "discover plan.yaml -o csv > projects.csv",
+            "List the projects that the plan's registry offers.", [&d](Session& s) { return Discover(s, d); });
+    discover->add_option("PLAN", d.plan, "Plan, a YAML file")->required();
+    discover->add_flag("--detailed", d.detailed, "Measure each, and judge how risky it is to move");
+    CLI::App* check =
+        Add(&app_, "check", "check plan.yaml --projects acme-17,acme-18",
+            "Show whether projects could be migrated now; change nothing.", [&o](Session& s) { return Check(s, o); });
+    check->add_option("--save-report", o.save_report, "Write every check of every project there, .json or text")
+        ->option_text("FILE");
+    CLI::App* estimate = Add(&app_, "estimate", "estimate plan.yaml -o wide", "Measure what a migration would need.",
+                             [&o](Session& s) { return Estimate(s, o); });
+    for (CLI::App* command : {check, estimate}) {
+      command->add_option("PLAN", o.plan, "Plan, a YAML file")->required();
+      AddWhichProjects(command, o);
+    }
+  }
+
+  void AddValidate() {
+    ValidateOptions& o = values_.validate;
+    CLI::App* validate = Add(&app_, "validate", "validate 7 --comprehensive",
+                             "Check projects before, or after they were migrated; change nothing.",
+                             [&o](Session& s) { return Validate(s, o); });
+    validate->add_option("TARGET", o.target, "Migration, \"latest\", or plan, a YAML file")->required();
+    AddWhichProjects(validate, o);
+    validate->add_flag("--pre", o.pre, "The checks of PRE_VALIDATION; of a migration, what they found then");
+    validate->add_flag("--post", o.post, "The checks of POST_VALIDATION");
+    validate->add_flag("--integrity", o.integrity, "The plan's integrity checks and links");
+    validate->add_flag("--comprehensive", o.comprehensive,
+                       "All of these, what was written since, and that no row of shared tables was lost or doubled");
+    validate->add_flag("--show-details", o.show_details, "Every check of every project on a line of its own");
   }
 
   CLI::App* AddSteer(const std::string& name,
@@ -244,6 +321,14 @@ class CommandLine {
         AddSteer("rollback", "rollback 7 --project acme-17", "Undo a migration or one project of it.", Rollback);
     AddProjectOption(rollback, o.project);
     rollback->add_flag("--discard-writes", o.discard_writes, "Rows written after the cutover may be lost");
+    CLI::Option* dry = rollback->add_flag("--dry-run", o.dry_run, "Show what would be undone; change nothing");
+    rollback->add_flag("--wait", o.wait, "Follow it to its end and show what its verification proved")->excludes(dry);
+    rollback->add_flag("--cleanup", o.cleanup, "Then remove the backups as well; waits")->excludes(dry);
+    rollback->add_option("--to-backup", o.to_backup, "Then restore the rows of this backup in place; waits")
+        ->option_text("BACKUP_ID")
+        ->excludes(dry);
+    rollback->add_flag("--emergency", o.emergency, "Now, whatever was written since: --discard-writes --yes --wait")
+        ->excludes(dry);
     rollback->add_flag("--yes", o.yes, "Do not ask");
   }
 
@@ -262,7 +347,10 @@ class CommandLine {
     reveal->add_option("--key", values_.file, "File of the private key")->option_text("FILE")->required();
 
     GetOptions& o = values_.get;
-    CLI::App* backup = Add(&app_, "backup", "backup list", "List and verify backups.", nullptr);
+    CLI::App* backup =
+        Add(&app_, "backup", "backup list", "Take, list, verify, export, restore and prune backups.", nullptr);
+    AddBackupMaking(backup);
+    AddBackupRemoving(backup);
     CLI::App* list = Add(backup, "list", "backup list --migration 7", "List backups.",
                          [&o](Session& s) { return BackupList(s, o.migration, o.project); });
     AddMigrationOption(list, o.migration);
@@ -276,6 +364,89 @@ class CommandLine {
     Add(&app_, "help", "help exit-codes", "Show help on a command, or the exit codes.", [this](Session& s) {
       return Help(s);
     })->add_option("TOPIC", values_.topic, "exit-codes, or a command");
+  }
+
+  void AddBackupMaking(CLI::App* backup) {
+    BackupCreateOptions& c = values_.backup_create;
+    CLI::App* create = Add(backup, "create", "backup create plan.yaml --projects tenants.csv --full --wait",
+                           "Back projects up and change nothing.", [&c](Session& s) { return BackupCreate(s, c); });
+    create->add_option("PLAN", c.submit.plan, "Plan, a YAML file")->required();
+    create->add_option("--projects", c.submit.projects, "CSV file with the projects")->option_text("FILE.csv");
+    create->add_flag("--all", c.submit.all, "Every project that the plan's registry names");
+    CLI::Option* full = create->add_flag("--full", c.full, "Definitions and rows (the default)");
+    CLI::Option* schema = create->add_flag("--schema", c.schema_only, "Definitions only")->excludes(full);
+    create->add_flag("--data", c.data_only, "Rows only")->excludes(full)->excludes(schema);
+    create->add_flag("--freeze", c.freeze, "Stop each project's writes meanwhile, as the plan says");
+    create->add_flag("--wait", c.submit.wait, "Follow it to its end");
+    create->add_option("--request-id", c.submit.request_id, "Makes a repeated submission find the first one")
+        ->option_text("UUID");
+
+    BackupOptions& o = values_.backup;
+    AddBackupId(Add(backup, "show", "backup show acme-17/42", "Show what a backup holds.",
+                    [&o](Session& s) { return BackupShow(s, o.id); }));
+    CLI::App* exporting =
+        Add(backup, "export", "backup export acme-17/42 --format json --out /var/exports",
+            "Write a backup as JSON files on a worker.", [&o](Session& s) { return BackupExport(s, o); });
+    AddBackupId(exporting);
+    exporting->add_option("--format", o.format, "json")->option_text("FORMAT")->check(CLI::IsMember({"json"}));
+    exporting->add_option("--out", o.out, "Folder that gets the backup's own; on the worker's machine")
+        ->option_text("DIR")
+        ->required();
+    CLI::App* restore =
+        Add(backup, "restore", "backup restore acme-17/42 --plan plan.yaml --database acme_check --wait",
+            "Load a backup into a new database, or its rows into the tables of a plan that works in place.",
+            [&o](Session& s) { return BackupRestore(s, o); });
+    AddBackupId(restore);
+    restore->add_option("--plan", o.plan, "Plan, whose target server gets the database")
+        ->option_text("PLAN")
+        ->required();
+    restore->add_option("--database", o.database, "Its name; it must not exist. Not for a plan that works in place")
+        ->option_text("NAME");
+    restore->add_option("--user", o.user, "Its owner, a new role; named like the database if not given")
+        ->option_text("NAME");
+    restore->add_flag("--yes", o.yes, "Do not ask");
+    restore->add_flag("--wait", o.wait, "Follow it to its end");
+  }
+
+  void AddBackupRemoving(CLI::App* backup) {
+    BackupOptions& o = values_.backup;
+    CLI::App* prune =
+        Add(backup, "prune", "backup prune --older-than 30d --dry-run", "Remove backups that nobody needs any more.",
+            [&o](Session& s) { return BackupPrune(s, o); });
+    prune->add_option("ID", o.migration, "Migration; \"latest\"; all that have ended if not given");
+    AddProjectOption(prune, o.project);
+    prune->add_option("--older-than", o.older_than, "Age in days, instead of the plan's retention; 0d: any")
+        ->option_text("DURATION");
+    prune->add_flag("--dry-run", o.dry_run, "Show what would be removed");
+    prune->add_flag("--force", o.force, "Also the last one of a migrated project, and those of failed ones");
+  }
+
+  void AddBackupId(CLI::App* command) {
+    command->add_option("BACKUP_ID", values_.backup.id, "As `backup list` shows it")->required();
+  }
+
+  void AddUpkeep() {
+    CLI::App* orphans =
+        Add(&app_, "orphans", "orphans list plan.yaml", "What dead attempts left on a plan's servers.", nullptr);
+    CLI::App* list = Add(orphans, "list", "orphans list plan.yaml", "Show it; change nothing.",
+                         [this](Session& s) { return Orphans(s, values_.file, /*clean=*/false); });
+    CLI::App* clean = Add(orphans, "clean", "orphans clean plan.yaml", "Remove what is certainly nobody's.",
+                          [this](Session& s) { return Orphans(s, values_.file, /*clean=*/true); });
+    for (CLI::App* command : {list, clean}) {
+      command->add_option("PLAN", values_.file, "Plan, a YAML file")->required();
+    }
+    CLI::App* changes =
+        Add(&app_, "changes", "changes 7 --project acme-17", "Show the rows that a migration has changed in place.",
+            [this](Session& s) { return Changes(s, values_.steer.migration, values_.one_project); });
+    AddMigrationArgument(changes, values_.steer.migration);
+    changes->add_option("--project", values_.one_project, "One project by its ref")->option_text("REF")->required();
+    CLI::App* repair =
+        Add(&app_, "repair", "repair 7 --project acme-17 --mend",
+            "Compare a project's registry row, role and database with what its migration left.",
+            [this](Session& s) { return Repair(s, values_.steer.migration, values_.one_project, values_.mend); });
+    AddMigrationArgument(repair, values_.steer.migration);
+    repair->add_option("--project", values_.one_project, "One project by its ref")->option_text("REF")->required();
+    repair->add_flag("--mend", values_.mend, "Put right what can be put right without a loss");
   }
 
   void AddLocal() {
@@ -315,6 +486,7 @@ class CommandLine {
   }
 
   int Dispatch() {
+    values_.global.takes_csv = Active()->get_name() == "discover";
     const auto session = Session::Create(values_.global);
     if (!session.ok()) {
       Say("error " + pgconvoy::Describe(session.status()));

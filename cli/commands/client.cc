@@ -182,6 +182,21 @@ absl::StatusOr<v1::ListBackupsResponse> Client::Call(const v1::ListBackupsReques
 absl::StatusOr<v1::VerifyBackupResponse> Client::Call(const v1::VerifyBackupRequest& request) {
   return impl_->Unary(&Stub::VerifyBackup, request, std::nullopt);
 }
+absl::StatusOr<v1::ProveConservationResponse> Client::Call(const v1::ProveConservationRequest& request) {
+  return impl_->Unary(&Stub::ProveConservation, request, std::nullopt);
+}
+absl::StatusOr<v1::ExportBackupResponse> Client::Call(const v1::ExportBackupRequest& request) {
+  return impl_->Unary(&Stub::ExportBackup, request, std::nullopt);
+}
+absl::StatusOr<v1::PruneBackupsResponse> Client::Call(const v1::PruneBackupsRequest& request) {
+  return impl_->Unary(&Stub::PruneBackups, request, std::nullopt);
+}
+absl::StatusOr<v1::CleanOrphansResponse> Client::Call(const v1::CleanOrphansRequest& request) {
+  return impl_->Unary(&Stub::CleanOrphans, request, std::nullopt);
+}
+absl::StatusOr<v1::RepairProjectResponse> Client::Call(const v1::RepairProjectRequest& request) {
+  return impl_->Unary(&Stub::RepairProject, request, std::nullopt);
+}
 absl::StatusOr<v1::SealedCredential> Client::Call(const v1::GetSealedCredentialRequest& request) {
   return impl_->Unary(&Stub::GetSealedCredential, request);
 }
@@ -212,19 +227,55 @@ absl::StatusOr<v1::SubmitMigrationResponse> Client::Submit(const v1::SubmitHeade
   return response;
 }
 
-absl::StatusOr<std::vector<v1::ProjectSpec>> Client::Discover(const std::string& plan_json) {
+absl::StatusOr<v1::DiscoverProjectsResponse> Client::Discover(const std::string& plan_json, bool detailed) {
   grpc::ClientContext context;
-  impl_->SetDeadline(context, kSubmitTimeout);
+  impl_->SetDeadline(context, detailed ? std::nullopt : std::optional(kSubmitTimeout));
   v1::DiscoverProjectsRequest request;
   request.set_plan_json(plan_json);
+  request.set_detailed(detailed);
   const auto reader = impl_->stub->DiscoverProjects(&context, request);
-  std::vector<v1::ProjectSpec> projects;
+  v1::DiscoverProjectsResponse all;
   v1::DiscoverProjectsResponse part;
   while (reader->Read(&part)) {
-    projects.insert(projects.end(), part.projects().begin(), part.projects().end());
+    all.MergeFrom(part);
   }
   PGC_RETURN_IF_ERROR(Explain(reader->Finish(), impl_->address));
-  return projects;
+  return all;
+}
+
+absl::StatusOr<v1::ListChangesResponse> Client::Changes(const v1::ListChangesRequest& request) {
+  grpc::ClientContext context;
+  impl_->SetDeadline(context, std::nullopt);
+  const auto reader = impl_->stub->ListChanges(&context, request);
+  v1::ListChangesResponse all;
+  v1::ListChangesResponse part;
+  while (reader->Read(&part)) {
+    all.MergeFrom(part);
+  }
+  PGC_RETURN_IF_ERROR(Explain(reader->Finish(), impl_->address));
+  return all;
+}
+
+absl::StatusOr<v1::InspectProjectsResponse> Client::Inspect(v1::InspectProjectsRequest request,
+                                                            const std::vector<v1::ProjectSpec>& projects) {
+  v1::InspectProjectsResponse all;
+  size_t from = 0;
+  do {
+    grpc::ClientContext context;
+    impl_->SetDeadline(context, std::nullopt);
+    request.clear_projects();
+    const size_t end = ChunkEnd(projects, from);
+    for (; from < end; ++from) {
+      *request.add_projects() = projects[from];
+    }
+    const auto reader = impl_->stub->InspectProjects(&context, request);
+    v1::InspectProjectsResponse part;
+    while (reader->Read(&part)) {
+      all.MergeFrom(part);
+    }
+    PGC_RETURN_IF_ERROR(Explain(reader->Finish(), impl_->address));
+  } while (from < projects.size());
+  return all;
 }
 
 absl::Status Client::Describe(const std::string& plan_json,

@@ -65,11 +65,24 @@ class Client {
   absl::StatusOr<v1::ListBackupsResponse> Call(const v1::ListBackupsRequest& request);
   // Reads a whole backup on a worker, so it has no deadline of its own.
   absl::StatusOr<v1::VerifyBackupResponse> Call(const v1::VerifyBackupRequest& request);
+  // Reads shared tables and every target on a worker, so it has no deadline of its own.
+  absl::StatusOr<v1::ProveConservationResponse> Call(const v1::ProveConservationRequest& request);
+  // What workers do to files and servers has no deadline either.
+  absl::StatusOr<v1::ExportBackupResponse> Call(const v1::ExportBackupRequest& request);
+  absl::StatusOr<v1::PruneBackupsResponse> Call(const v1::PruneBackupsRequest& request);
+  absl::StatusOr<v1::CleanOrphansResponse> Call(const v1::CleanOrphansRequest& request);
+  absl::StatusOr<v1::RepairProjectResponse> Call(const v1::RepairProjectRequest& request);
   absl::StatusOr<v1::SealedCredential> Call(const v1::GetSealedCredentialRequest& request);
 
   absl::StatusOr<v1::SubmitMigrationResponse> Submit(const v1::SubmitHeader& header,
                                                      const std::vector<v1::ProjectSpec>& projects);
-  absl::StatusOr<std::vector<v1::ProjectSpec>> Discover(const std::string& plan_json);
+  // Judging the candidates takes as long as it takes; it has no deadline of its own.
+  absl::StatusOr<v1::DiscoverProjectsResponse> Discover(const std::string& plan_json, bool detailed);
+  // A worker reads the project's database, so it has no deadline of its own.
+  absl::StatusOr<v1::ListChangesResponse> Changes(const v1::ListChangesRequest& request);
+  // In as many calls as the limits ask for. No deadline of its own.
+  absl::StatusOr<v1::InspectProjectsResponse> Inspect(v1::InspectProjectsRequest request,
+                                                      const std::vector<v1::ProjectSpec>& projects);
   // Projects in as many calls as the limits ask for; descriptions are handed on as they come.
   absl::Status Describe(const std::string& plan_json,
                         const std::vector<v1::ProjectSpec>& projects,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/commands/session.h"
+#include "pgconvoy/v1/plan.pb.h"
 
 namespace pgconvoy::cli {
 
@@ -45,9 +46,62 @@ struct SubmitOptions {
   bool wait = false;
   // Empty: a new one.
   std::string request_id;
+  bool yes = false;
+  bool skip_backup = false;
+  bool skip_pre_validation = false;
+  bool skip_post_validation = false;
+  // After an error a project stays as it is.
+  bool no_rollback = false;
+  // 0: the plan's.
+  int retry_attempts = 0;
 };
 int Submit(Session& session, const SubmitOptions& options);
+// The same for a plan that a command has adapted, and for one project that it knows already.
+int SubmitPlan(Session& session, const SubmitOptions& options, const v1::Plan& plan);
+int SubmitProject(Session& session,
+                  const SubmitOptions& options,
+                  const v1::Plan& plan,
+                  const v1::ProjectSpec& project);
+// kOk with `plan` filled, else the exit code; problems are printed.
+int LoadPlanFile(const std::string& file, v1::Plan& plan);
 int ValidatePlanFile(Session& session, const std::string& file);
+
+// ---- before and after: inspect.cc, discover.cc, estimate.cc, report.cc -----------------------------------------
+
+struct InspectOptions {
+  std::string plan;
+  // A CSV file, or refs separated by commas; empty: all of the registry or of the migration.
+  std::string projects;
+  bool all = false;
+  // File; empty: none.
+  std::string save_report;
+};
+struct ValidateOptions : InspectOptions {
+  // A plan's file or a migration.
+  std::string target;
+  bool pre = false;
+  bool post = false;
+  bool integrity = false;
+  bool comprehensive = false;
+  bool show_details = false;
+};
+struct DiscoverOptions {
+  std::string plan;
+  bool detailed = false;
+};
+struct ReportOptions {
+  std::string migration;
+  // html, json, csv or md.
+  std::string format = "md";
+  // File; empty: stdout.
+  std::string out;
+};
+// Each gives 0, 1 when a check has failed, 2 when one warns.
+int Check(Session& session, const InspectOptions& options);
+int Validate(Session& session, const ValidateOptions& options);
+int Discover(Session& session, const DiscoverOptions& options);
+int Estimate(Session& session, const InspectOptions& options);
+int WriteReport(Session& session, const ReportOptions& options);
 
 // ---- following: follow.cc --------------------------------------------------------------------------------------
 
@@ -66,6 +120,15 @@ struct SteerOptions {
   bool failed = false;
   bool discard_writes = false;
   bool yes = false;
+  // rollback: follow it to its end and show what its verification proved.
+  bool wait = false;
+  // rollback: also remove the backups of what was rolled back.
+  bool cleanup = false;
+  bool dry_run = false;
+  // rollback: a backup whose rows are restored in place afterwards; implies discard_writes and wait.
+  std::string to_backup;
+  // rollback: discard_writes, yes and wait.
+  bool emergency = false;
 };
 int Pause(Session& session, const SteerOptions& options);
 int Resume(Session& session, const SteerOptions& options);
@@ -73,12 +136,56 @@ int Cancel(Session& session, const SteerOptions& options);
 int Retry(Session& session, const SteerOptions& options);
 int Rollback(Session& session, const SteerOptions& options);
 
-// ---- credentials.cc, backup.cc ---------------------------------------------------------------------------------
+// ---- backup.cc, upkeep.cc --------------------------------------------------------------------------------------
+
+struct BackupOptions {
+  // "<ref>/<number>"
+  std::string id;
+  std::string plan;
+  // export: always json.
+  std::string format = "json";
+  // export: a folder of the worker's machine.
+  std::string out;
+  // restore: the new database, and its owner; empty: named like the database.
+  std::string database;
+  std::string user;
+  bool yes = false;
+  bool wait = false;
+  // prune
+  std::string migration;
+  std::string project;
+  std::string older_than;
+  bool dry_run = false;
+  bool force = false;
+};
+struct BackupCreateOptions {
+  SubmitOptions submit;
+  // What there is without one of these.
+  bool full = false;
+  bool schema_only = false;
+  bool data_only = false;
+  bool freeze = false;
+};
+int BackupCreate(Session& session, const BackupCreateOptions& options);
+int BackupList(Session& session, const std::string& migration, const std::string& project);
+int BackupShow(Session& session, const std::string& backup_id);
+int BackupVerify(Session& session, const std::string& backup_id);
+int BackupExport(Session& session, const BackupOptions& options);
+// Into a new database, or in place where the plan changes databases in place.
+int BackupRestore(Session& session, const BackupOptions& options);
+// Puts the rows of the plan's tables back to what the backup holds, and waits for the end.
+int RestoreInPlace(Session& session, const std::string& backup_id, const v1::Plan& plan);
+int BackupPrune(Session& session, const BackupOptions& options);
+
+int Orphans(Session& session, const std::string& plan, bool clean);
+int Repair(Session& session, const std::string& migration, const std::string& project, bool mend);
+// The rows that a project's transformation has changed.
+int Changes(Session& session, const std::string& migration, const std::string& project);
+
+// ---- credentials.cc --------------------------------------------------------------------------------------------
 
 int Keygen(Session& session, const std::string& file);
 int Reveal(Session& session, const std::string& migration, const std::string& ref, const std::string& key_file);
-int BackupList(Session& session, const std::string& migration, const std::string& project);
-int BackupVerify(Session& session, const std::string& backup_id);
 
 // ---- local.cc --------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,10 @@ std::string First(const std::string& flag, const char* variable, const std::stri
   return value.empty() ? file : value;
 }
 
-absl::StatusOr<Format> ParseFormat(const std::string& name) {
+absl::StatusOr<Format> ParseFormat(const std::string& name, bool takes_csv) {
+  if (name == "csv" && takes_csv) {
+    return Format::kCsv;
+  }
   static const std::map<std::string, Format> kFormats = {{"table", Format::kTable},
                                                          {"wide", Format::kWide},
                                                          {"json", Format::kJson},
@@ -95,7 +98,8 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(const GlobalOptions& op
                       "use --color auto, always or never");
   }
   session->LookAtTerminals(color, options.no_input);
-  PGC_ASSIGN_OR_RETURN(session->format_, ParseFormat(First(options.output, "PGCONVOY_OUTPUT", config.output)));
+  PGC_ASSIGN_OR_RETURN(session->format_,
+                       ParseFormat(First(options.output, "PGCONVOY_OUTPUT", config.output), options.takes_csv));
   if (const std::string timeout = First(options.timeout, "PGCONVOY_TIMEOUT", config.timeout); !timeout.empty()) {
     PGC_ASSIGN_OR_RETURN(session->timeout_, ParseDuration(timeout));
   }

@@ -16,7 +16,7 @@
 
 namespace pgconvoy::cli {
 
-enum class Format { kTable, kWide, kJson, kYaml, kName };
+enum class Format { kTable, kWide, kJson, kYaml, kName, kCsv };
 
 // The global options as given; empty where not.
 struct GlobalOptions {
@@ -26,6 +26,8 @@ struct GlobalOptions {
   std::string color;
   std::string timeout;
   bool no_input = false;
+  // The command knows -o csv.
+  bool takes_csv = false;
 };
 
 class Session {

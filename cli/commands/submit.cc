@@ -1,82 +1,21 @@
 #include <cstdio>
-#include <map>
+#include <iostream>
+#include <string>
 
 #include "cli/commands/commands.h"
 #include "cli/commands/follow.h"
+#include "cli/commands/inputs.h"
 #include "cli/commands/json.h"
 #include "cli/commands/views.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
-#include "common/plan/csv.h"
 #include "common/plan/plan.h"
-#include "common/plan/project_check.h"
 
 namespace pgconvoy::cli {
 namespace {
 
 using render::Count;
-
-void SayProblems(const std::vector<plan::Problem>& problems) {
-  for (const plan::Problem& problem : problems) {
-    Say(Printable(plan::Format(problem)));
-  }
-}
-
-std::vector<v1::ProjectSpec> SpecsOf(const std::vector<plan::ProjectEntry>& entries) {
-  std::vector<v1::ProjectSpec> specs;
-  specs.reserve(entries.size());
-  for (const plan::ProjectEntry& entry : entries) {
-    v1::ProjectSpec& spec = specs.emplace_back();
-    spec.set_ref(entry.ref);
-    spec.set_estimated_bytes(entry.estimated_bytes);
-    spec.mutable_attributes()->insert(entry.attributes.begin(), entry.attributes.end());
-  }
-  return specs;
-}
-
-// That a server of the plan cannot be reached or refuses us is a failure of the task that a worker ran, and says
-// nothing about the coordinator.
-int FailTask(const Session& session, const absl::Status& status, const std::string& next = {}) {
-  const int code = Fail(session, status, next);
-  return code == kRefused || CodeOf(status).starts_with("PGC-PG-") ? kFailure : code;
-}
-
-// kOk with `projects` filled, else the exit code.
-int LoadProjectList(Session& session,
-                    const SubmitOptions& options,
-                    const std::string& plan_json,
-                    std::vector<v1::ProjectSpec>& projects) {
-  if (!options.all) {
-    const plan::ParsedProjects parsed = plan::LoadProjects(options.projects);
-    SayProblems(parsed.problems);
-    if (!parsed.ok()) {
-      return kBadInput;
-    }
-    projects = SpecsOf(parsed.projects);
-    return kOk;
-  }
-  Say("reading the registry on a worker…");
-  auto found = session.client().Discover(plan_json);
-  if (!found.ok()) {
-    return FailTask(session, found.status());
-  }
-  if (found->empty()) {
-    return Fail(session, InputError("PGC-PLAN-NO-PROJECTS", "the registry names no project",
-                                    "check registry.table and registry.where of the plan"));
-  }
-  projects = *std::move(found);
-  return kOk;
-}
-
-// What the coordinator would refuse, said before anything is sent.
-absl::Status CheckProjects(const v1::Plan& plan, const std::vector<v1::ProjectSpec>& projects) {
-  plan::ProjectCheck check(plan);
-  for (const v1::ProjectSpec& project : projects) {
-    PGC_RETURN_IF_ERROR(check.Add(project.ref(), {project.attributes().begin(), project.attributes().end()}));
-  }
-  return absl::OkStatus();
-}
 
 // Prints what every phase would do, project by project.
 class DryRunPrinter {
@@ -169,28 +108,136 @@ int SubmitForReal(Session& session,
   return kOk;
 }
 
+// What the options say goes into the plan, so that its hash and the event log show it.
+int MergeOptions(Session& session, const SubmitOptions& options, v1::Plan& plan) {
+  if (options.skip_backup && (plan.has_target() || !plan.has_transform())) {
+    return FailUsage(session, "--skip-backup is for plans that change a database in place",
+                     "this one copies, and every row that it copies comes from the backup");
+  }
+  if (options.skip_backup && plan.execution().mode() == v1::Execution::BACKUP_ONLY) {
+    return FailUsage(session, "--skip-backup contradicts a plan that only makes backups", "leave it out");
+  }
+  v1::Execution& execution = *plan.mutable_execution();
+  if (options.batch_size > 0) {
+    execution.set_batch_size(options.batch_size);
+  }
+  if (options.retry_attempts > 0) {
+    execution.set_max_attempts(options.retry_attempts);
+  }
+  if (options.no_rollback) {
+    execution.set_on_failure(v1::Execution::KEEP);
+  }
+  // An option can only add to what the plan says itself.
+  execution.set_skip_backup(execution.skip_backup() || options.skip_backup);
+  execution.set_skip_pre_validation(execution.skip_pre_validation() || options.skip_pre_validation);
+  execution.set_skip_post_validation(execution.skip_post_validation() || options.skip_post_validation);
+  return kOk;
+}
+
+void Warn(const Session& session, const std::string& text) {
+  Say(render::Paint("warning", render::Tone::kBad, session.err_style()) + ": " + text);
+}
+
+// Says what the safety of this migration is to go without; false when it goes without nothing.
+bool SayWhatIsSkipped(const Session& session, const v1::Execution& execution) {
+  if (execution.skip_backup()) {
+    Warn(session,
+         "NO BACKUP IS TAKEN: a rollback has only the change log of the database itself, and when that is "
+         "lost, so are the old rows");
+  }
+  if (execution.skip_pre_validation()) {
+    Warn(session, "failed checks before the migration do not stop a project");
+  }
+  if (execution.skip_post_validation()) {
+    Warn(session, "failed checks after the cutover do not undo it");
+  }
+  return execution.skip_backup() || execution.skip_pre_validation() || execution.skip_post_validation();
+}
+
+std::string SameCommand(const SubmitOptions& options) {
+  std::string command = "pgconvoy submit " + options.plan;
+  command += options.all ? " --all" : " --projects " + options.projects;
+  command += options.skip_backup ? " --skip-backup" : "";
+  command += options.skip_pre_validation ? " --skip-pre-validation" : "";
+  command += options.skip_post_validation ? " --skip-post-validation" : "";
+  command += options.no_rollback ? " --no-rollback" : "";
+  command += options.retry_attempts > 0 ? " --retry-attempts " + std::to_string(options.retry_attempts) : "";
+  command += options.batch_size > 0 ? " --batch-size " + std::to_string(options.batch_size) : "";
+  return command + (options.wait ? " --wait" : "") + " --yes";
+}
+
+// kOk when the operator agrees. Where nobody can be asked only what takes away from a migration's safety must be
+// confirmed: scripts that submit have decided already.
+int Confirm(Session& session, const SubmitOptions& options, const v1::Plan& plan, size_t projects) {
+  const bool skips = SayWhatIsSkipped(session, plan.execution());
+  if (options.yes || (!session.can_ask() && !skips)) {
+    return kOk;
+  }
+  if (!session.can_ask()) {
+    return Fail(session,
+                MakeError(pgconvoy::Verdict::kPermanent, "PGC-CLI-CONFIRM", "what is skipped wants a confirmation",
+                          "nobody can be asked here, so say it on the command line"),
+                SameCommand(options));
+  }
+  Say("this starts a migration of " + Count(static_cast<int64_t>(projects)) + " projects under plan " +
+      Printable(plan.name()) + " with the coordinator at " + session.address());
+  std::fprintf(stderr, "Go on? [y/N] ");
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer == "y" || answer == "yes") {
+    return kOk;
+  }
+  Say("nothing was changed");
+  return kRefused;
+}
+
 }  // namespace
+
+int LoadPlanFile(const std::string& file, v1::Plan& plan) {
+  const plan::ParsedPlan parsed = plan::LoadPlan(file);
+  SayProblems(parsed.problems);
+  plan = parsed.plan;
+  return parsed.ok() ? kOk : kBadInput;
+}
 
 int Submit(Session& session, const SubmitOptions& options) {
   if (options.all == !options.projects.empty()) {
     return FailUsage(session, "submit wants either --projects FILE.csv or --all",
                      "--all takes every project that the plan's registry names");
   }
-  const plan::ParsedPlan parsed = plan::LoadPlan(options.plan);
-  SayProblems(parsed.problems);
-  if (!parsed.ok()) {
-    return kBadInput;
-  }
-  const std::string plan_json = plan::CanonicalJson(parsed.plan);
-  std::vector<v1::ProjectSpec> projects;
-  if (const int code = LoadProjectList(session, options, plan_json, projects); code != kOk) {
+  v1::Plan plan;
+  if (const int code = LoadPlanFile(options.plan, plan); code != kOk) {
     return code;
   }
-  if (const absl::Status status = CheckProjects(parsed.plan, projects); !status.ok()) {
+  if (const int code = MergeOptions(session, options, plan); code != kOk) {
+    return code;
+  }
+  return SubmitPlan(session, options, plan);
+}
+
+int SubmitPlan(Session& session, const SubmitOptions& options, const v1::Plan& plan) {
+  std::vector<v1::ProjectSpec> projects;
+  if (const int code = LoadProjectList(session, options.projects, /*refs=*/false, plan, projects); code != kOk) {
+    return code;
+  }
+  const std::string plan_json = plan::CanonicalJson(plan);
+  if (options.dry_run) {
+    return DryRun(session, plan_json, projects);
+  }
+  if (const int code = Confirm(session, options, plan, projects.size()); code != kOk) {
+    return code;
+  }
+  return SubmitForReal(session, options, plan_json, projects);
+}
+
+int SubmitProject(Session& session,
+                  const SubmitOptions& options,
+                  const v1::Plan& plan,
+                  const v1::ProjectSpec& project) {
+  if (const absl::Status status = CheckProjects(plan, {project}); !status.ok()) {
     return Fail(session, status);
   }
-  return options.dry_run ? DryRun(session, plan_json, projects)
-                         : SubmitForReal(session, options, plan_json, projects);
+  return SubmitForReal(session, options, plan::CanonicalJson(plan), {project});
 }
 
 int ValidatePlanFile(Session& session, const std::string& file) {

@@ -1,5 +1,6 @@
 #include "cli/commands/views.h"
 
+#include <google/protobuf/util/time_util.h>
 #include <string>
 
 #include "cli/render/marks.h"
@@ -350,6 +351,9 @@ Table TableOf(const v1::ListBackupsResponse& list) {
                {"TABLES", true},
                {"ROWS", true},
                {"STORED", true},
+               {"SCOPE"},
+               {"STATE"},
+               {"TAKEN", false, true},
                {"CHUNKS", true, true},
                {"MANIFEST SHA-256", false, true}},
               {}};
@@ -364,6 +368,9 @@ Table TableOf(const v1::ListBackupsResponse& list) {
                           Number(item.backup().tables_size()),
                           Number(rows),
                           {render::Bytes(item.backup().stored_bytes())},
+                          {item.backup().scope()},
+                          {item.backup().has_prune_time() ? "pruned" : "sealed"},
+                          {google::protobuf::util::TimeUtil::ToString(item.backup().snapshot_time())},
                           Number(item.backup().chunks()),
                           {item.backup().manifest_digest()}});
   }

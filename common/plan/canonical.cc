@@ -106,6 +106,7 @@ void ApplyDefaults(v1::Plan& plan) {
     v1::Backup& backup = *plan.mutable_backup();
     backup.set_compression_level(OrDefault(backup.compression_level(), 1));
     backup.set_chunk_bytes(OrDefault<int64_t>(backup.chunk_bytes(), 8 << 20));
+    backup.set_retention_days(OrDefault(backup.retention_days(), 30));
   }
   for (v1::Check& check : *plan.mutable_checks()) {
     check.set_severity(OrDefault(check.severity(), v1::Check::ERROR));

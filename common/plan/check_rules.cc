@@ -34,7 +34,9 @@ class Rules {
     if (check.stage() == v1::Check::STAGE_UNSPECIFIED) {
       checks_.Error(field + ".stage", "PGC-PLAN-REQUIRED", "the key is required", "allowed: PRE, POST, INTEGRITY");
     }
-    const int kinds = (check.sql().empty() ? 0 : 1) + (check.has_connection() ? 1 : 0) + (check.has_http() ? 1 : 0) +
+    // A statement beside a connection is run by that login.
+    const bool alone = !check.sql().empty() && !check.has_connection();
+    const int kinds = (alone ? 1 : 0) + (check.has_connection() ? 1 : 0) + (check.has_http() ? 1 : 0) +
                       (check.environment().empty() ? 0 : 1);
     if (kinds > 1) {
       checks_.Error(field, "PGC-PLAN-CHECK", "the check is of more than one kind",
@@ -93,6 +95,18 @@ class Rules {
       checks_.NameTemplate(field + ".user", check.connection().user(), false);
     }
     checks_.SecretRef(field + ".password", check.connection().password());
+    if ((check.connection().refused() || check.has_equals()) && !check.sql().empty()) {
+      checks_.Error(field, "PGC-PLAN-CHECK",
+                    "a statement that is run by a login goes with neither refused nor equals");
+    }
+    const auto& settings = check.connection().settings();
+    for (const auto& [name, value] : std::map(settings.begin(), settings.end())) {
+      if (name.find('.') == std::string::npos || check.sql().empty()) {
+        checks_.Error(field + ".settings." + name, "PGC-PLAN-SETTING",
+                      "only a setting with a dot in its name may be set here, for the check's sql");
+      }
+      checks_.TextTemplate(field + ".settings." + name, value, NamesOf(plan_));
+    }
   }
 
   void Http(const std::string& field, const v1::Check& check) {

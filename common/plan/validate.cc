@@ -22,6 +22,7 @@ constexpr int64_t kMaxProjectsPerServer = 10'000;
 constexpr int64_t kMaxBatchBytes = int64_t{1} << 50;
 constexpr int64_t kDayMs = 86'400'000;
 constexpr size_t kRecipientBytes = 32;
+constexpr size_t kSha256Digits = 64;
 
 enum class LoginKind { kReader, kProvisioner, kRegistrar, kTransformer };
 
@@ -92,6 +93,7 @@ class Validator {
   void CutoverSection();
   void CutoverStatements();
   void ExecutionSection();
+  void Restore();
 
   const v1::Plan& plan_;
   FieldChecks checks_;
@@ -252,7 +254,7 @@ void Validator::Target() {
   const v1::Target& target = plan_.target();
   Needs("target.server", target.server(), LoginKind::kProvisioner, "creates roles and databases");
   if (checks_.Required("target.database", target.database())) {
-    checks_.NameTemplate("target.database", target.database(), true);
+    checks_.NameTemplate("target.database", target.database(), !plan_.execution().has_restore());
     SameDatabase();
   }
   if (target.schemas().empty()) {
@@ -326,7 +328,7 @@ void Validator::CredentialsSection() {
     return;
   }
   if (checks_.Required("credentials.user", plan_.credentials().user())) {
-    checks_.NameTemplate("credentials.user", plan_.credentials().user(), true);
+    checks_.NameTemplate("credentials.user", plan_.credentials().user(), !plan_.execution().has_restore());
   }
   Recipient();
   // Without a target, the login is made where the data stays.
@@ -513,8 +515,8 @@ void Validator::TransformSection() {
   }
   const bool columns = std::any_of(plan_.tables().begin(), plan_.tables().end(),
                                    [](const v1::Table& table) { return !table.columns().empty(); });
-  if (!columns && transform.changes().empty() && transform.policies().empty() && transform.prepare().empty() &&
-      transform.finish().empty()) {
+  if (!plan_.execution().has_restore() && !columns && transform.changes().empty() && transform.policies().empty() &&
+      transform.prepare().empty() && transform.finish().empty()) {
     checks_.Error("transform", "PGC-PLAN-REQUIRED", "the transformation does nothing",
                   "name changes, policies, steps, or columns of tables");
   }
@@ -552,6 +554,7 @@ void Validator::BackupSection() {
   }
   checks_.Range("backup.compression_level", plan_.backup().compression_level(), 1, 19);
   checks_.Range("backup.chunk_bytes", plan_.backup().chunk_bytes(), 65'536, 268'435'456);
+  checks_.Range("backup.retention_days", plan_.backup().retention_days(), 1, 36'500);
 }
 
 void Validator::CutoverSection() {
@@ -607,6 +610,27 @@ void Validator::ExecutionSection() {
   checks_.Range("execution.phase_timeout_ms", execution.phase_timeout_ms(), 1, kDayMs);
   if (execution.max_backoff_ms() != 0 && execution.initial_backoff_ms() > execution.max_backoff_ms()) {
     checks_.Error("execution.initial_backoff_ms", "PGC-PLAN-RANGE", "larger than max_backoff_ms");
+  }
+  if (execution.mode() == v1::Execution::BACKUP_ONLY && (!plan_.has_backup() || execution.has_restore())) {
+    checks_.Error("execution.mode", "PGC-PLAN-MODE", "BACKUP_ONLY needs a backup section and goes without restore");
+  }
+  if (execution.has_restore()) {
+    Restore();
+  }
+}
+
+void Validator::Restore() {
+  const v1::Execution::Restore& restore = plan_.execution().restore();
+  if (checks_.Required("execution.restore.backup_id", restore.backup_id()) &&
+      restore.manifest_digest().size() != kSha256Digits) {
+    checks_.Error("execution.restore.manifest_digest", "PGC-PLAN-RESTORE", "is no SHA-256",
+                  "take it from `pgconvoy backup show`");
+  }
+  if (!(plan_.has_target() || plan_.has_transform()) || !plan_.has_backup()) {
+    checks_.Error("execution.restore", "PGC-PLAN-RESTORE", "a restore needs backup, and target or transform");
+  }
+  if (plan_.has_freeze() || plan_.has_cutover()) {
+    checks_.Error("execution.restore", "PGC-PLAN-RESTORE", "a restore goes with neither freeze nor cutover");
   }
 }
 

@@ -19,6 +19,8 @@ std::string_view Verb(CommandKind kind) {
     case CommandKind::kCancel: return "cancel";
     case CommandKind::kRetry: return "retry";
     case CommandKind::kRollback: return "roll back";
+    case CommandKind::kPruneBackups:
+    case CommandKind::kBackupsRemoved: return "prune";
   }
   return "command";
 }
@@ -85,6 +87,11 @@ void Core::Impl::On(Step& step, const Command& command) {
   Reply reply;
   reply.request = command.request;
   reply.migration = command.migration;
+  if (command.kind == CommandKind::kPruneBackups || command.kind == CommandKind::kBackupsRemoved) {
+    reply.status = MarkBackups(step, command);
+    step.Answer(std::move(reply));
+    return;
+  }
   const auto migration = MigrationFor(command);
   if (!migration.ok()) {
     reply.status = migration.status();
@@ -99,8 +106,32 @@ void Core::Impl::On(Step& step, const Command& command) {
     case CommandKind::kCancel: reply.status = Cancel(step, **migration, command, reply.projects_changed); break;
     case CommandKind::kRetry: reply.status = Retry(step, **migration, command, reply.projects_changed); break;
     case CommandKind::kRollback: reply.status = Rollback(step, **migration, command, reply.projects_changed); break;
+    case CommandKind::kPruneBackups:
+    case CommandKind::kBackupsRemoved: break;
   }
   step.Answer(std::move(reply));
+}
+
+// An attempt that begins later sees the mark among its project's results; one that runs may be reading the backup.
+absl::Status Core::Impl::MarkBackups(Step& step, const Command& command) const {
+  const bool prunes = command.kind == CommandKind::kPruneBackups;
+  for (const BackupMark& mark : command.backups) {
+    const Project* const project = prunes ? fleet_.FindAnywhere(mark.ref) : nullptr;
+    if (project != nullptr) {
+      return InputError("PGC-PROJECT-BUSY",
+                        "project " + mark.ref + " is in unfinished migration " + IdText(project->home->row.id),
+                        "wait until that migration has ended, or prune another project's backups");
+    }
+  }
+  for (const BackupMark& mark : command.backups) {
+    step.out().writes.results.push_back(mark.result);
+    step.Record(mark.result.migration, mark.ref,
+                {.kind = prunes ? "BACKUP_PRUNED" : "BACKUP_REMOVED",
+                 .actor = ActorOf(command),
+                 .reason = command.reason,
+                 .details = {{"fence", std::to_string(mark.result.fence.value)}}});
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Core::Impl::Pause(Step& step, Migration& migration, const Command& command) {

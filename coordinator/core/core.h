@@ -333,7 +333,23 @@ struct SubmitMigration {
   std::vector<ProjectInput> projects;
 };
 
-enum class CommandKind : uint8_t { kPause, kResume, kCancel, kRetry, kRollback };
+// What becomes of a backup: its BACKUP result with the new mark in it.
+struct BackupMark {
+  std::string ref;
+  PhaseResultRow result;
+};
+
+enum class CommandKind : uint8_t {
+  kPause,
+  kResume,
+  kCancel,
+  kRetry,
+  kRollback,
+  // Decides that backups go. Refused while a project of theirs is in an unfinished migration. All or nothing.
+  kPruneBackups,
+  // Their files are gone.
+  kBackupsRemoved,
+};
 struct Command {
   RequestId request;
   CommandKind kind = CommandKind::kPause;
@@ -343,6 +359,8 @@ struct Command {
   bool discard_writes = false;
   std::string actor;
   std::string reason;
+  // kPruneBackups, kBackupsRemoved; `migration` and `ref` are unset then.
+  std::vector<BackupMark> backups;
 };
 
 // For kRetry and kRollback of an *ended* migration the runtime first hands its rows back in.

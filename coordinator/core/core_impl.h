@@ -134,6 +134,7 @@ class Core::Impl {
   void EndMigrations(Step& step);
 
   // ---- commands.cc
+  absl::Status MarkBackups(Step& step, const Command& command) const;
   absl::Status Pause(Step& step, Migration& migration, const Command& command);
   absl::Status Resume(Step& step, Migration& migration, const Command& command);
   absl::Status Cancel(Step& step, Migration& migration, const Command& command, int64_t& changed);

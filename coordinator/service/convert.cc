@@ -584,7 +584,8 @@ absl::StatusOr<core::ProjectInput> ToInput(const v1::ProjectSpec& project, const
   plan::Values values(project.attributes().begin(), project.attributes().end());
   values["ref"] = project.ref();
   PGC_ASSIGN_OR_RETURN(input.source_server, plan::ServerOf(plan, plan.source().server(), values));
-  if (plan.has_target()) {
+  // A backup takes no place on the target.
+  if (plan.has_target() && plan.execution().mode() != v1::Execution::BACKUP_ONLY) {
     PGC_ASSIGN_OR_RETURN(input.target_server, plan::ServerOf(plan, plan.target().server(), values));
   }
   return input;
@@ -732,12 +733,49 @@ v1::Event ToWire(const store::EventView& view) {
 
 absl::Status AddBackup(const store::BackupView& view, v1::ListBackupsResponse& response) {
   PGC_ASSIGN_OR_RETURN(const v1::PhaseResult result, FromJson<v1::PhaseResult>(view.payload_json));
+  if (result.fence() != 0 && result.backup().backup_id() != view.ref + "/" + std::to_string(view.fence.value)) {
+    return absl::OkStatus();
+  }
   auto& out = *response.add_backups();
   out.set_migration_id(std::to_string(view.migration.value));
   out.set_project_ref(view.ref);
   *out.mutable_backup() = result.backup();
   out.set_fence(view.fence.value);
   return absl::OkStatus();
+}
+
+core::BackupMark ToMark(const store::BackupView& view, const v1::PhaseResult& result) {
+  core::BackupMark mark;
+  mark.ref = view.ref;
+  mark.result = {view.project,        view.migration, view.fence,    Phase::kBackup,
+                 Direction::kForward, view.end_time,  ToJson(result)};
+  return mark;
+}
+
+absl::StatusOr<core::BackupMark> MarkPruned(const store::BackupView& view, WallMs prune_time) {
+  PGC_ASSIGN_OR_RETURN(v1::PhaseResult result, FromJson<v1::PhaseResult>(view.payload_json));
+  *result.mutable_backup()->mutable_prune_time() = ToTimestamp(prune_time);
+  return ToMark(view, result);
+}
+
+absl::StatusOr<core::BackupMark> MarkRemoved(const store::BackupView& view) {
+  PGC_ASSIGN_OR_RETURN(v1::PhaseResult result, FromJson<v1::PhaseResult>(view.payload_json));
+  result.mutable_backup()->set_removed(true);
+  return ToMark(view, result);
+}
+
+v1::ProjectGrant ToGrant(const store::ProjectDetail& detail, Fence fence) {
+  const core::ProjectRow& row = detail.project.row;
+  const bool undone = row.state == ProjectState::kRolledBack || row.state == ProjectState::kCancelled;
+  core::GrantedProject project;
+  project.ref = row.ref;
+  project.attributes_json = row.attributes_json;
+  project.fence = fence;
+  project.direction = undone ? Direction::kRollback : Direction::kForward;
+  store::History history;
+  history.results_json = detail.results_json;
+  history.intents_json = detail.intents_json;
+  return ToWire(project, &history);
 }
 
 absl::StatusOr<v1::SealedCredential> ChooseCredential(const store::ProjectDetail& detail) {

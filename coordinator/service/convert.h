@@ -39,6 +39,8 @@ inline constexpr size_t kMaxSubmittedProjects = 1'000'000;
 inline constexpr int kMaxProjectsInChunk = 1000;
 // Projects that one DescribePlan call may name.
 inline constexpr int kMaxDescribedProjects = 1000;
+// Projects on one page with their history.
+inline constexpr int kMaxHistoryPageSize = 200;
 
 // ---- from the worker -------------------------------------------------------------------------------------------
 
@@ -84,7 +86,13 @@ v1::Project ToWire(const store::ProjectDetail& detail);
 v1::Attempt ToWire(const core::AttemptRow& row);
 v1::Worker ToWire(const core::WorkerRow& row, int running);
 v1::Event ToWire(const store::EventView& view);
+// Passes over what a restore has adopted: it is listed where it was made.
 absl::Status AddBackup(const store::BackupView& view, v1::ListBackupsResponse& response);
+// The backup's result with a mark: pruned at `prune_time`, or also removed.
+absl::StatusOr<core::BackupMark> MarkPruned(const store::BackupView& view, WallMs prune_time);
+absl::StatusOr<core::BackupMark> MarkRemoved(const store::BackupView& view);
+// A project whose attempts are over, with what they left; the fence is the one that is given.
+v1::ProjectGrant ToGrant(const store::ProjectDetail& detail, Fence fence);
 
 // The credential that the registry holds, else the newest. NotFound when there is none.
 absl::StatusOr<v1::SealedCredential> ChooseCredential(const store::ProjectDetail& detail);

@@ -15,7 +15,10 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/convert.h"
+#include "coordinator/service/inspect_tasks.h"
 #include "coordinator/service/plan_check.h"
+#include "coordinator/service/prune_call.h"
+#include "coordinator/service/reconciler.h"
 #include "coordinator/service/submit_reactor.h"
 #include "coordinator/service/task_reactors.h"
 #include "coordinator/service/thread_pool.h"
@@ -105,8 +108,16 @@ class MigrationService : public v1::MigrationService::CallbackService {
   grpc::ServerWriteReactor<v1::DiscoverProjectsResponse>* DiscoverProjects(
       Context*, const v1::DiscoverProjectsRequest*) override;
   grpc::ServerWriteReactor<v1::DescribePlanResponse>* DescribePlan(Context*, const v1::DescribePlanRequest*) override;
+  grpc::ServerWriteReactor<v1::InspectProjectsResponse>* InspectProjects(Context*,
+                                                                         const v1::InspectProjectsRequest*) override;
+  grpc::ServerWriteReactor<v1::ListChangesResponse>* ListChanges(Context*, const v1::ListChangesRequest*) override;
+  Unary* ProveConservation(Context*, const v1::ProveConservationRequest*, v1::ProveConservationResponse*) override;
   Unary* ListBackups(Context*, const v1::ListBackupsRequest*, v1::ListBackupsResponse*) override;
   Unary* VerifyBackup(Context*, const v1::VerifyBackupRequest*, v1::VerifyBackupResponse*) override;
+  Unary* ExportBackup(Context*, const v1::ExportBackupRequest*, v1::ExportBackupResponse*) override;
+  Unary* PruneBackups(Context*, const v1::PruneBackupsRequest*, v1::PruneBackupsResponse*) override;
+  Unary* CleanOrphans(Context*, const v1::CleanOrphansRequest*, v1::CleanOrphansResponse*) override;
+  Unary* RepairProject(Context*, const v1::RepairProjectRequest*, v1::RepairProjectResponse*) override;
   Unary* GetSealedCredential(Context*, const v1::GetSealedCredentialRequest*, v1::SealedCredential*) override;
 
  private:
@@ -117,6 +128,12 @@ class MigrationService : public v1::MigrationService::CallbackService {
              absl::StatusOr<core::Command> command,
              std::function<void(const core::Reply&, v1::Migration)> fill);
   absl::Status CheckExists(MigrationId id);
+  // Makes a task on the pool and gives what a worker answers to `response`.
+  template <typename Response>
+  Unary* Ask(Context* context, Response* response, std::function<absl::StatusOr<v1::Task>()> make);
+  // A backup that is there: its record and the plan that it was made by.
+  absl::StatusOr<std::pair<v1::BackupRecord, v1::Task>> FindBackup(const std::string& id);
+  absl::StatusOr<v1::Task> MakeRepair(const v1::RepairProjectRequest& request);
 
   const Backend backend_;
   TaskBroker& broker_;
@@ -228,8 +245,17 @@ MigrationService::Unary* MigrationService::ListProjects(Context* context,
                                                         v1::ListProjectsResponse* response) {
   return Read(context, [this, request, response]() -> absl::Status {
     PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request->migration_id()));
-    PGC_ASSIGN_OR_RETURN(const auto page, ToPage(request->page_size(), request->page_token()));
+    PGC_ASSIGN_OR_RETURN(auto page, ToPage(request->page_size(), request->page_token()));
     PGC_ASSIGN_OR_RETURN(const auto states, ToStates(request->states()));
+    if (request->with_history()) {
+      page.size = std::min(page.size, kMaxHistoryPageSize);
+      PGC_ASSIGN_OR_RETURN(const auto details, backend_.reader->ListProjectDetails(id, states, page));
+      for (const store::ProjectDetail& detail : details.rows) {
+        *response->add_projects() = ToWire(detail);
+      }
+      response->set_next_page_token(details.next_token);
+      return details.rows.empty() ? CheckExists(id) : absl::OkStatus();
+    }
     PGC_ASSIGN_OR_RETURN(const auto found, backend_.reader->ListProjects(id, states, page));
     for (const store::ProjectView& view : found.rows) {
       *response->add_projects() = ToWire(view);
@@ -392,7 +418,7 @@ grpc::ServerWriteReactor<v1::DiscoverProjectsResponse>* MigrationService::Discov
   }
   v1::Task task;
   task.set_plan_json(plan::CanonicalJson(plan));
-  task.mutable_discover();
+  task.mutable_discover()->set_detailed(request->detailed());
   return StartDiscover(broker_, std::move(task));
 }
 
@@ -415,29 +441,37 @@ grpc::ServerWriteReactor<v1::DescribePlanResponse>* MigrationService::DescribePl
   return StartDescribe(broker_, std::move(task));
 }
 
-MigrationService::Unary* MigrationService::VerifyBackup(Context* context,
-                                                        const v1::VerifyBackupRequest* request,
-                                                        v1::VerifyBackupResponse* response) {
+grpc::ServerWriteReactor<v1::InspectProjectsResponse>* MigrationService::InspectProjects(
+    Context*, const v1::InspectProjectsRequest* request) {
+  if (!backend_.runtime.leading()) {
+    return new FailedStream<v1::InspectProjectsResponse>(rpc::ToGrpc(Standby()));
+  }
+  return StartInspect(backend_, broker_,
+                      [this, wanted = *request] { return InspectTasks(*backend_.reader, wanted); });
+}
+
+grpc::ServerWriteReactor<v1::ListChangesResponse>* MigrationService::ListChanges(
+    Context*, const v1::ListChangesRequest* request) {
+  if (!backend_.runtime.leading()) {
+    return new FailedStream<v1::ListChangesResponse>(rpc::ToGrpc(Standby()));
+  }
+  return StartListChanges(backend_, broker_, [this, wanted = *request]() -> absl::StatusOr<std::vector<v1::Task>> {
+    PGC_ASSIGN_OR_RETURN(v1::Task task, ChangesTask(*backend_.reader, wanted));
+    return std::vector<v1::Task>{std::move(task)};
+  });
+}
+
+MigrationService::Unary* MigrationService::ProveConservation(Context* context,
+                                                             const v1::ProveConservationRequest* request,
+                                                             v1::ProveConservationResponse* response) {
   Unary* const reactor = context->DefaultReactor();
-  const auto find = [this, request]() -> absl::StatusOr<v1::Task> {
-    PGC_ASSIGN_OR_RETURN(const auto id, ToBackupId(request->backup_id()));
-    PGC_ASSIGN_OR_RETURN(const auto view, backend_.reader->FindBackup(id.first, id.second));
-    PGC_ASSIGN_OR_RETURN(const auto migration, backend_.reader->GetMigration(view.migration));
-    v1::ListBackupsResponse backup;
-    PGC_RETURN_IF_ERROR(AddBackup(view, backup));
-    v1::Task task;
-    task.set_plan_json(migration.spec.plan_json);
-    task.mutable_verify_backup()->set_backup_id(request->backup_id());
-    task.mutable_verify_backup()->set_manifest_digest(backup.backups(0).backup().manifest_digest());
-    return task;
-  };
-  const auto start = [this, reactor, response, find] {
-    auto task = find();
+  const auto start = [this, reactor, request, response] {
+    auto task = ProofTask(*backend_.reader, request->migration_id());
     if (!task.ok()) {
       reactor->Finish(rpc::ToGrpc(task.status()));
       return;
     }
-    broker_.Start(*std::move(task), MakeLinesSink(reactor, response));
+    broker_.Start(*std::move(task), MakeChecksSink(reactor, response));
   };
   if (!backend_.runtime.leading()) {
     reactor->Finish(rpc::ToGrpc(Standby()));
@@ -445,6 +479,133 @@ MigrationService::Unary* MigrationService::VerifyBackup(Context* context,
     reactor->Finish(rpc::ToGrpc(Overloaded()));
   }
   return reactor;
+}
+
+template <typename Response>
+MigrationService::Unary* MigrationService::Ask(Context* context,
+                                               Response* response,
+                                               std::function<absl::StatusOr<v1::Task>()> make) {
+  Unary* const reactor = context->DefaultReactor();
+  const auto start = [this, reactor, response, make = std::move(make)] {
+    auto task = make();
+    if (!task.ok()) {
+      reactor->Finish(rpc::ToGrpc(task.status()));
+      return;
+    }
+    broker_.Start(*std::move(task), MakeSink(reactor, response));
+  };
+  if (!backend_.runtime.leading()) {
+    reactor->Finish(rpc::ToGrpc(Standby()));
+  } else if (!backend_.pool.Run(start)) {
+    reactor->Finish(rpc::ToGrpc(Overloaded()));
+  }
+  return reactor;
+}
+
+absl::StatusOr<std::pair<v1::BackupRecord, v1::Task>> MigrationService::FindBackup(const std::string& id) {
+  PGC_ASSIGN_OR_RETURN(const auto name, ToBackupId(id));
+  PGC_ASSIGN_OR_RETURN(const auto view, backend_.reader->FindBackup(name.first, name.second));
+  PGC_ASSIGN_OR_RETURN(const auto migration, backend_.reader->GetMigration(view.migration));
+  v1::ListBackupsResponse found;
+  PGC_RETURN_IF_ERROR(AddBackup(view, found));
+  if (found.backups().empty()) {
+    return InputError("PGC-BACKUP-ID", "attempt " + id + " has restored a backup and made none");
+  }
+  if (found.backups(0).backup().has_prune_time()) {
+    return MakeError(Verdict::kPermanent, "PGC-BACKUP-PRUNED", "backup " + id + " was pruned");
+  }
+  v1::Task task;
+  task.set_plan_json(migration.spec.plan_json);
+  return std::pair(found.backups(0), std::move(task));
+}
+
+MigrationService::Unary* MigrationService::VerifyBackup(Context* context,
+                                                        const v1::VerifyBackupRequest* request,
+                                                        v1::VerifyBackupResponse* response) {
+  return Ask(context, response, [this, request]() -> absl::StatusOr<v1::Task> {
+    PGC_ASSIGN_OR_RETURN(auto found, FindBackup(request->backup_id()));
+    v1::VerifyBackupTask& verify = *found.second.mutable_verify_backup();
+    verify.set_backup_id(request->backup_id());
+    verify.set_manifest_digest(found.first.backup().manifest_digest());
+    return std::move(found.second);
+  });
+}
+
+MigrationService::Unary* MigrationService::ExportBackup(Context* context,
+                                                        const v1::ExportBackupRequest* request,
+                                                        v1::ExportBackupResponse* response) {
+  return Ask(context, response, [this, request]() -> absl::StatusOr<v1::Task> {
+    PGC_ASSIGN_OR_RETURN(auto found, FindBackup(request->backup_id()));
+    v1::ExportBackupTask& exported = *found.second.mutable_export_backup();
+    exported.set_backup_id(request->backup_id());
+    exported.set_manifest_digest(found.first.backup().manifest_digest());
+    exported.set_directory(request->directory());
+    return std::move(found.second);
+  });
+}
+
+MigrationService::Unary* MigrationService::PruneBackups(Context* context,
+                                                        const v1::PruneBackupsRequest* request,
+                                                        v1::PruneBackupsResponse* response) {
+  Unary* const reactor = context->DefaultReactor();
+  if (!backend_.runtime.leading()) {
+    reactor->Finish(rpc::ToGrpc(Standby()));
+  } else if (!backend_.pool.Run([this, reactor, request, response] {
+               StartPrune(backend_, broker_, *request, response, reactor);
+             })) {
+    reactor->Finish(rpc::ToGrpc(Overloaded()));
+  }
+  return reactor;
+}
+
+MigrationService::Unary* MigrationService::CleanOrphans(Context* context,
+                                                        const v1::CleanOrphansRequest* request,
+                                                        v1::CleanOrphansResponse* response) {
+  v1::Plan plan;
+  if (const grpc::Status status = ReadPlan(request->plan_json(), plan); !status.ok()) {
+    Unary* const reactor = context->DefaultReactor();
+    reactor->Finish(status);
+    return reactor;
+  }
+  return Ask(context, response, [this, request, plan_json = plan::CanonicalJson(plan)]() -> absl::StatusOr<v1::Task> {
+    PGC_ASSIGN_OR_RETURN(v1::Task task, MakeReconcileTask(*backend_.reader, plan_json));
+    PGC_ASSIGN_OR_RETURN(const auto ids, backend_.reader->ListBackupIds(kMaxReconcileRefs));
+    if (ids.size() > kMaxReconcileRefs) {
+      return MakeError(Verdict::kPermanent, "PGC-RECONCILE-SIZE",
+                       "the store knows too many backups to name them all");
+    }
+    v1::ReconcileTask& reconcile = *task.mutable_reconcile();
+    reconcile.set_list_only(!request->clean());
+    reconcile.set_thorough(true);
+    reconcile.mutable_backup_ids()->Assign(ids.begin(), ids.end());
+    return task;
+  });
+}
+
+absl::StatusOr<v1::Task> MigrationService::MakeRepair(const v1::RepairProjectRequest& request) {
+  PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request.migration_id()));
+  PGC_RETURN_IF_ERROR(CheckRef(request.project_ref(), false));
+  PGC_ASSIGN_OR_RETURN(const auto migration, backend_.reader->GetMigration(id));
+  PGC_ASSIGN_OR_RETURN(const auto detail, backend_.reader->GetProject(id, request.project_ref()));
+  PGC_ASSIGN_OR_RETURN(const store::RefView ref, backend_.reader->GetRef(request.project_ref()));
+  if (ref.open) {
+    return MakeError(Verdict::kPermanent, "PGC-PROJECT-BUSY",
+                     "project " + request.project_ref() + " is in an unfinished migration or needs an operator",
+                     "let that migration end first: only then is it clear what should be there");
+  }
+  v1::Task task;
+  task.set_plan_json(migration.spec.plan_json);
+  v1::RepairTask& repair = *task.mutable_repair();
+  repair.set_migration_id(request.migration_id());
+  repair.set_mend(request.mend());
+  *repair.mutable_project() = ToGrant(detail, ref.fence);
+  return task;
+}
+
+MigrationService::Unary* MigrationService::RepairProject(Context* context,
+                                                         const v1::RepairProjectRequest* request,
+                                                         v1::RepairProjectResponse* response) {
+  return Ask(context, response, [this, request] { return MakeRepair(*request); });
 }
 
 }  // namespace

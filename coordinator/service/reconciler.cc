@@ -33,20 +33,24 @@ class LogSink : public TaskSink {
 
 absl::StatusOr<v1::Task> MakeTask(store::StoreReader& reader, MigrationId migration) {
   PGC_ASSIGN_OR_RETURN(const core::MigrationRow row, reader.GetMigration(migration));
+  return MakeReconcileTask(reader, row.spec.plan_json);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Task> MakeReconcileTask(store::StoreReader& reader, const std::string& plan_json) {
   PGC_ASSIGN_OR_RETURN(const store::LiveRefs live, reader.ListLiveRefs(kMaxReconcileRefs));
   if (live.refs.size() > kMaxReconcileRefs) {
     return MakeError(Verdict::kPermanent, "PGC-RECONCILE-SIZE", "the store knows too many projects to name them all");
   }
   v1::Task task;
-  task.set_plan_json(row.spec.plan_json);
+  task.set_plan_json(plan_json);
   task.mutable_reconcile()->set_next_fence(live.next_fence.value);
   for (const std::string& ref : live.refs) {
     task.mutable_reconcile()->add_live_refs(ref);
   }
   return task;
 }
-
-}  // namespace
 
 void StartReconcile(const Backend& backend, TaskBroker& broker, MigrationId migration) {
   const bool taken = backend.pool.Run([&backend, &broker, migration] {

@@ -88,7 +88,9 @@ void TaskBroker::OnResult(core::StreamId id, const v1::TaskResult& result) {
       EraseLocked(it);
     }
   }
-  if (result.projects_size() + result.descriptions_size() + result.lines_size() > 0) {
+  if (result.projects_size() + result.descriptions_size() + result.lines_size() + result.candidates_size() +
+          result.inspections_size() + result.changes_size() >
+      0) {
     sink->OnItems(result);
   }
   if (ends) {

@@ -1,6 +1,7 @@
 #include "coordinator/store/store_reader.h"
 
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <pqxx/pqxx>
 #include <set>
@@ -112,7 +113,21 @@ BackupView ReadBackup(RowReader& reader) {
   view.ref = reader.Text();
   view.fence.value = reader.Int64();
   view.payload_json = reader.Text();
+  view.project.value = reader.Int64();
+  view.end_time = reader.Int64();
   return view;
+}
+
+core::PruneCandidate ReadCandidate(RowReader& reader) {
+  core::PruneCandidate candidate;
+  candidate.migration.value = reader.Int64();
+  candidate.project.value = reader.Int64();
+  candidate.ref = reader.Text();
+  candidate.fence.value = reader.Int64();
+  candidate.sealed_at = reader.Int64();
+  candidate.pruned = reader.Bool();
+  candidate.removed = reader.Bool();
+  return candidate;
 }
 
 std::vector<std::string> ReadTexts(const pqxx::result& result) {
@@ -136,8 +151,34 @@ std::string StateArray(const std::vector<ProjectState>& states) {
 }
 
 constexpr char kBackups[] =
-    "SELECT p.migration_id, p.ref, r.fence, r.payload FROM pgconvoy.project AS p "
+    "SELECT p.migration_id, p.ref, r.fence, r.payload, p.id, (extract(epoch FROM r.end_time) * 1000)::bigint "
+    "FROM pgconvoy.project AS p "
     "JOIN pgconvoy.phase_result AS r ON r.project_id = p.id AND r.direction = 'FORWARD' AND r.phase = 'BACKUP' ";
+
+// What a restore has adopted is listed where it was made.
+constexpr char kForPrune[] =
+    "SELECT p.migration_id, p.id, p.ref, r.fence, (extract(epoch FROM r.end_time) * 1000)::bigint, "
+    "r.payload->'backup'->'prune_time' IS NOT NULL, coalesce((r.payload->'backup'->>'removed')::boolean, false) "
+    "FROM pgconvoy.project AS p "
+    "JOIN pgconvoy.phase_result AS r ON r.project_id = p.id AND r.direction = 'FORWARD' AND r.phase = 'BACKUP' "
+    "WHERE r.payload->'backup'->>'backup_id' = p.ref || '/' || r.fence AND ($1 = '' OR p.ref = $1) "
+    "ORDER BY p.ref, r.fence";
+constexpr char kOpenRefs[] =
+    "SELECT DISTINCT ref FROM pgconvoy.project "
+    "WHERE state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR') AND ($1 = '' OR ref = $1)";
+constexpr char kFailedRefs[] =
+    "SELECT DISTINCT ref FROM pgconvoy.project WHERE state = 'FAILED' AND ($1 = '' OR ref = $1)";
+constexpr char kMigratedRefs[] =
+    "SELECT DISTINCT p.ref FROM pgconvoy.project AS p JOIN pgconvoy.migration AS m ON m.id = p.migration_id "
+    "WHERE p.state IN ('SUCCEEDED', 'SUCCEEDED_WITH_WARNINGS') AND m.phases && '{COPY,TRANSFORM,CUTOVER}' "
+    "AND ($1 = '' OR p.ref = $1)";
+constexpr char kRef[] =
+    "SELECT coalesce(max(fence), 0), "
+    "coalesce(bool_or(state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR')), false) "
+    "FROM pgconvoy.project WHERE ref = $1";
+constexpr char kBackupIds[] =
+    "SELECT r.payload->'backup'->>'backup_id' FROM pgconvoy.phase_result AS r "
+    "WHERE r.direction = 'FORWARD' AND r.phase = 'BACKUP' LIMIT $1";
 
 constexpr char kNextLinks[] =
     "SELECT first_seq, last_seq, epoch, previous, digest FROM pgconvoy.event_link WHERE first_seq > $1 "
@@ -147,6 +188,67 @@ constexpr char kNextFence[] = "SELECT next_fence FROM pgconvoy.leader";
 constexpr char kLiveRefs[] =
     "SELECT DISTINCT ref FROM pgconvoy.project "
     "WHERE state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR') LIMIT $1";
+
+constexpr char kResultsOf[] =
+    "SELECT project_id, payload FROM pgconvoy.phase_result WHERE project_id = ANY($1::bigint[]) "
+    "ORDER BY project_id, fence, end_time";
+
+struct ProjectsQuery {
+  std::string sql;
+  std::string after;
+};
+
+// $1 migration, $2 ref, $3 limit, $4 states.
+absl::StatusOr<ProjectsQuery> QueryProjects(const std::vector<ProjectState>& states, const PageRequest& page) {
+  ProjectsQuery query;
+  if (!page.token.empty()) {
+    PGC_ASSIGN_OR_RETURN(const auto key, ParseToken(page.token, 1));
+    query.after = key[0];
+  }
+  const std::string columns = std::string(kProjectColumns) + kUpdateTime;
+  const std::string filter = states.empty() ? "$4 = '{}'" : "state = ANY($4::text[])";
+  query.sql = Select(columns.c_str(), "project WHERE migration_id = $1 AND ref > $2 AND ") + filter +
+              " ORDER BY ref LIMIT $3";
+  return query;
+}
+
+std::vector<std::string> RefKey(const ProjectView& view) { return {view.row.ref}; }
+
+// Attempts and results of these projects, in their order.
+std::vector<ProjectDetail> ReadDetails(pqxx::transaction_base& tx, const std::vector<ProjectView>& views) {
+  std::vector<ProjectDetail> details(views.size());
+  std::map<int64_t, ProjectDetail*> by_id;
+  std::vector<int64_t> ids;
+  for (size_t i = 0; i < views.size(); ++i) {
+    details[i].project = views[i];
+    ids.push_back(views[i].row.id.value);
+    by_id[ids.back()] = &details[i];
+  }
+  const std::string array = ToArrayText(ids);
+  const std::string attempts =
+      Select(kAttemptColumns, "attempt WHERE project_id = ANY($1::bigint[]) ORDER BY project_id, fence");
+  for (core::AttemptRow& attempt : ReadRows(tx.exec_params(attempts, array), ReadAttempt)) {
+    by_id.at(attempt.project.value)->attempts.push_back(std::move(attempt));
+  }
+  for (const pqxx::row& row : tx.exec_params(kResultsOf, array)) {
+    by_id.at(row[0].as<int64_t>())->results_json.emplace_back(row[1].c_str());
+  }
+  return details;
+}
+
+// Drops the details behind the one that makes the page too large.
+void CutPage(Page<ProjectDetail>& page) {
+  size_t bytes = 0;
+  for (size_t i = 0; i + 1 < page.rows.size(); ++i) {
+    for (const std::string& json : page.rows[i].results_json) {
+      bytes += json.size();
+    }
+    if (bytes >= StoreReader::kHistoryPageBytes) {
+      page.rows.resize(i + 1);
+      page.next_token = MakeToken(RefKey(page.rows.back().project));
+    }
+  }
+}
 
 struct Link {
   int64_t first_seq = 0;
@@ -371,19 +473,27 @@ absl::StatusOr<Page<core::BatchRow>> StoreReader::ListBatches(MigrationId migrat
 absl::StatusOr<Page<ProjectView>> StoreReader::ListProjects(MigrationId migration,
                                                             const std::vector<ProjectState>& states,
                                                             const PageRequest& page) {
-  std::string after;
-  if (!page.token.empty()) {
-    PGC_ASSIGN_OR_RETURN(const auto key, ParseToken(page.token, 1));
-    after = key[0];
-  }
-  const std::string columns = std::string(kProjectColumns) + kUpdateTime;
-  const std::string filter = states.empty() ? "$4 = '{}'" : "state = ANY($4::text[])";
-  const std::string sql = Select(columns.c_str(), "project WHERE migration_id = $1 AND ref > $2 AND ") + filter +
-                          " ORDER BY ref LIMIT $3";
+  PGC_ASSIGN_OR_RETURN(const ProjectsQuery query, QueryProjects(states, page));
   return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<Page<ProjectView>> {
     return MakePage(
-        ReadRows(tx.exec_params(sql, migration.value, after, page.size + 1, StateArray(states)), ReadView), page.size,
-        [](const auto& view) { return std::vector{view.row.ref}; });
+        ReadRows(tx.exec_params(query.sql, migration.value, query.after, page.size + 1, StateArray(states)),
+                 ReadView),
+        page.size, RefKey);
+  });
+}
+
+absl::StatusOr<Page<ProjectDetail>> StoreReader::ListProjectDetails(MigrationId migration,
+                                                                    const std::vector<ProjectState>& states,
+                                                                    const PageRequest& page) {
+  PGC_ASSIGN_OR_RETURN(const ProjectsQuery query, QueryProjects(states, page));
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<Page<ProjectDetail>> {
+    const Page<ProjectView> views =
+        MakePage(ReadRows(tx.exec_params(query.sql, migration.value, query.after, page.size + 1, StateArray(states)),
+                          ReadView),
+                 page.size, RefKey);
+    Page<ProjectDetail> details{ReadDetails(tx, views.rows), views.next_token};
+    CutPage(details);
+    return details;
   });
 }
 
@@ -465,6 +575,32 @@ absl::StatusOr<BackupView> StoreReader::FindBackup(const std::string& ref, Fence
       return NotFound("backup " + Printable(ref) + "/" + std::to_string(fence.value));
     }
     return std::move(found[0]);
+  });
+}
+
+absl::StatusOr<PruneView> StoreReader::ListForPrune(const std::string& ref) {
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<PruneView> {
+    const auto refs = [&](const char* query) {
+      const std::vector<std::string> texts = ReadTexts(tx.exec_params(query, ref));
+      return std::set<std::string>(texts.begin(), texts.end());
+    };
+    PruneView view;
+    view.backups = ReadRows(tx.exec_params(kForPrune, ref), ReadCandidate);
+    view.refs = {refs(kOpenRefs), refs(kFailedRefs), refs(kMigratedRefs)};
+    return view;
+  });
+}
+
+absl::StatusOr<RefView> StoreReader::GetRef(const std::string& ref) {
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<RefView> {
+    const pqxx::row row = tx.exec_params1(kRef, ref);
+    return RefView{Fence{row[0].as<int64_t>()}, row[1].as<bool>()};
+  });
+}
+
+absl::StatusOr<std::vector<std::string>> StoreReader::ListBackupIds(int limit) {
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<std::vector<std::string>> {
+    return ReadTexts(tx.exec_params(kBackupIds, limit + 1));
   });
 }
 

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/core/core.h"
+#include "coordinator/core/prune.h"
 #include "coordinator/store/store.h"
 
 namespace pgconvoy::store {
@@ -58,6 +59,21 @@ struct BackupView {
   Fence fence;
   // proto PhaseResult with a BackupResult.
   std::string payload_json;
+  ProjectId project;
+  WallMs end_time = 0;
+};
+
+// What prune has to know of the store, without payloads.
+struct PruneView {
+  // By ref and fence; retention_days is not set.
+  std::vector<core::PruneCandidate> backups;
+  core::PruneRefs refs;
+};
+
+// The highest fence that any migration has given to a ref, and whether one of them is unfinished.
+struct RefView {
+  Fence fence;
+  bool open = false;
 };
 
 // What the audit of the event log found.
@@ -92,6 +108,12 @@ class StoreReader {
   absl::StatusOr<Page<ProjectView>> ListProjects(MigrationId migration,
                                                  const std::vector<ProjectState>& states,
                                                  const PageRequest& page);
+  // The same with everything that GetProject gives, but for intents. A page ends early once it holds
+  // kHistoryPageBytes, so that it fits into a message.
+  static constexpr size_t kHistoryPageBytes = 1 << 20;
+  absl::StatusOr<Page<ProjectDetail>> ListProjectDetails(MigrationId migration,
+                                                         const std::vector<ProjectState>& states,
+                                                         const PageRequest& page);
   absl::StatusOr<ProjectDetail> GetProject(MigrationId migration, const std::string& ref);
   absl::StatusOr<std::vector<core::WorkerRow>> ListWorkers();
   // Oldest first. No migration: all; "" for ref: all.
@@ -104,6 +126,11 @@ class StoreReader {
                                                const PageRequest& page);
   // The backup that the attempt with this fence sealed.
   absl::StatusOr<BackupView> FindBackup(const std::string& ref, Fence fence);
+  // Every backup of a project, or of all ("").
+  absl::StatusOr<PruneView> ListForPrune(const std::string& ref);
+  absl::StatusOr<RefView> GetRef(const std::string& ref);
+  // Ids of all backups; at most `limit` and one more.
+  absl::StatusOr<std::vector<std::string>> ListBackupIds(int limit);
   // Refs whose unfinished objects on servers are still wanted: projects that have not ended or need an operator. At
   // most `limit` and one more.
   absl::StatusOr<LiveRefs> ListLiveRefs(int limit);

@@ -50,6 +50,8 @@ class Permissions : public ::testing::Test {
   template <typename Use>
   void ThereAndBack(v1::Credentials::Permissions permissions, const Use& use) {
     fleet_.plan().mutable_credentials()->set_permissions(permissions);
+    // Belongs to a role that stands for whoever owns the database.
+    fleet_.plan().mutable_credentials()->add_schemas("public");
     fleet_.StartWorker("a");
     const std::string ref = fleet_.refs()[0];
     const std::string migration = fleet_.Submit();

@@ -48,7 +48,9 @@ std::string Fleet::SourceHash(const std::string& ref) {
   return source_->QueryValue("platform", HashSql(" WHERE project_ref = '" + ref + "'"));
 }
 
-std::string Fleet::TargetHash(const std::string& ref) { return target_->QueryValue("project_" + ref, HashSql("")); }
+std::string Fleet::TargetHash(const std::string& ref) { return TargetHashOf("project_" + ref); }
+
+std::string Fleet::TargetHashOf(const std::string& database) { return target_->QueryValue(database, HashSql("")); }
 
 std::string Fleet::WhyNotIsolated(const std::string& ref) {
   const std::string name = "project_" + ref;

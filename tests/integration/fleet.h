@@ -30,6 +30,8 @@ class Fleet : public Installation {
   // One hash over all rows of a project in the source or in its target database.
   std::string SourceHash(const std::string& ref);
   std::string TargetHash(const std::string& ref);
+  // The same of any database of the target server.
+  std::string TargetHashOf(const std::string& database);
 
  private:
   void SeedSource(int projects);

@@ -1,15 +1,19 @@
 // Backups: a folder per project and fence with one zstd file per chunk of COPY text, and a manifest that is written
 // last. A folder without a manifest does not exist as a backup.
 //
-// Layout:  <root>/<ref>/<fence>/<table>.<chunk>.copy.zst     "auth.users.00001.copy.zst"
-//          <root>/<ref>/<fence>/manifest.json
+// Layout:  <root>/store-<store id>/<ref>/<fence>/<table>.<chunk>.copy.zst     "auth.users.00001.copy.zst"
+//          <root>/store-<store id>/<ref>/<fence>/schema.sql
+//          <root>/store-<store id>/<ref>/<fence>/manifest.json
+//          <root>/store-<store id>/<ref>/doomed-<fence>    one that is being removed
+// So stores may share a directory.
 // Table names in file names: every byte outside [A-Za-z0-9_.-] is written as %XX; at most 200 bytes, else a hash.
 // Folders are 0700, files 0600. Every file is written, fsynced, then the manifest is written under a temporary name,
 // fsynced, renamed, and the folder fsynced. A write or fsync error ends the backup; it is never retried in place.
 //
 // Manifest: JSON with format version, store id, project ref, fence, migration id, plan hash, source server version,
-// snapshot time, per table (name, columns in order, rows, bytes, digest, chunks: file, rows, raw bytes, stored bytes,
-// SHA-256 of the stored bytes, row digest) and sequences. Its own SHA-256 goes into the store.
+// snapshot time, scope, the file of the definitions, per table (name, columns in order with their types, rows, bytes,
+// digest, chunks: file, rows, raw bytes, stored bytes, SHA-256 of the stored bytes, row digest) and sequences. Its own
+// SHA-256 goes into the store.
 //
 // Thread safety: one thread per writer or reader.
 #pragma once
@@ -41,6 +45,8 @@ struct TableEntry {
   // schema.table
   std::string table;
   std::vector<std::string> columns;
+  // Of each column the type under its domains, as format_type names it: "integer", "jsonb", "text[]".
+  std::vector<std::string> types;
   int64_t rows = 0;
   int64_t bytes = 0;
   std::string digest;
@@ -53,8 +59,20 @@ struct SequenceEntry {
   bool is_called = false;
 };
 
+// The definitions as SQL. No file: the backup has none.
+struct SchemaEntry {
+  std::string file;
+  int64_t bytes = 0;
+  std::string sha256;
+};
+
+// What a backup holds.
+inline constexpr char kScopeFull[] = "FULL";
+inline constexpr char kScopeSchema[] = "SCHEMA";
+inline constexpr char kScopeData[] = "DATA";
+
 struct Manifest {
-  int format = 1;
+  int format = 2;
   std::string store_id;
   std::string project_ref;
   int64_t fence = 0;
@@ -62,8 +80,10 @@ struct Manifest {
   std::string plan_hash;
   std::string source;
   int server_version = 0;
-  // RFC 3339 UTC.
+  // RFC 3339 UTC, with milliseconds.
   std::string snapshot_time;
+  std::string scope = kScopeFull;
+  SchemaEntry schema;
   std::vector<TableEntry> tables;
   std::vector<SequenceEntry> sequences;
 
@@ -79,6 +99,12 @@ absl::StatusOr<Manifest> FromJson(std::string_view json);
 
 // "<ref>/<fence>"
 std::string BackupId(std::string_view ref, int64_t fence);
+struct BackupName {
+  std::string ref;
+  int64_t fence = 0;
+};
+// The parts of a BackupId; PGC-BACKUP-ID for anything else.
+absl::StatusOr<BackupName> ParseBackupId(std::string_view id);
 
 struct WriterOptions {
   std::string root;
@@ -95,7 +121,12 @@ class BackupWriter {
   static absl::StatusOr<std::unique_ptr<BackupWriter>> Create(const WriterOptions& options, Manifest header);
   ~BackupWriter();
 
-  absl::Status BeginTable(const std::string& table, const std::vector<std::string>& columns);
+  // schema.sql; at most once.
+  absl::Status WriteSchema(std::string_view sql);
+  // As many types as columns.
+  absl::Status BeginTable(const std::string& table,
+                          const std::vector<std::string>& columns,
+                          const std::vector<std::string>& types);
   // One COPY text row with its newline. Closes a chunk whenever it is full. PGC-BACKUP-USE for anything else.
   absl::Status AddRow(std::string_view row);
   absl::Status EndTable();
@@ -127,7 +158,10 @@ class BackupReader {
   // count and row digest before it returns a byte: PGC-BACKUP-CORRUPT names the file.
   absl::StatusOr<std::string> ReadChunk(const TableEntry& table, const ChunkEntry& chunk) const;
 
-  // Reads every chunk; the first damaged one is the error.
+  // schema.sql, checked in the same way; "" when the backup has none.
+  absl::StatusOr<std::string> ReadSchema() const;
+
+  // Reads every file; the first damaged one is the error.
   absl::Status VerifyAll() const;
 
  private:
@@ -137,6 +171,25 @@ class BackupReader {
 };
 
 // Removes what an unsealed backup left (a folder without manifest). A sealed backup is kept and OK is returned.
-absl::Status RemoveUnsealed(const std::string& root, const std::string& ref, int64_t fence);
+absl::Status RemoveUnsealed(const std::string& root,
+                            const std::string& store_id,
+                            const std::string& ref,
+                            int64_t fence);
+
+// Removes a sealed backup: gives its folder a name that marks it as doomed, makes that durable, then deletes. Finishes
+// what a removal before it left. OK when there is nothing.
+absl::Status RemoveSealed(const std::string& root,
+                          const std::string& store_id,
+                          const std::string& ref,
+                          int64_t fence);
+
+struct FoundFolder {
+  std::string ref;
+  int64_t fence = 0;
+  bool has_manifest = false;
+  bool doomed = false;
+};
+// What the store has below `root`, sorted. What has no name of ours is passed over.
+absl::StatusOr<std::vector<FoundFolder>> ListFolders(const std::string& root, const std::string& store_id);
 
 }  // namespace pgconvoy::backup

@@ -13,7 +13,6 @@
 namespace pgconvoy::backup {
 namespace {
 
-// Closes on destruction; Close() for callers to whom its error matters.
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
@@ -25,14 +24,9 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const { return fd_; }
-  bool Close() {
-    const int fd = fd_;
-    fd_ = -1;
-    return close(fd) == 0;
-  }
 
  private:
-  int fd_;
+  const int fd_;
 };
 
 absl::Status WriteAll(int fd, const std::string& path, std::string_view contents) {
@@ -75,16 +69,31 @@ absl::Status FileError(std::string_view what, const std::string& path, int error
   }
 }
 
+NewFile::~NewFile() {
+  if (fd_ >= 0) {
+    close(fd_);
+  }
+}
+
+absl::Status NewFile::Open() {
+  fd_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  return fd_ < 0 ? FileError("create", path_, errno) : absl::OkStatus();
+}
+
+absl::Status NewFile::Append(std::string_view contents) { return WriteAll(fd_, path_, contents); }
+
+absl::Status NewFile::Finish() {
+  if (fsync(fd_) != 0) {
+    return FileError("fsync", path_, errno);
+  }
+  return close(std::exchange(fd_, -1)) == 0 ? absl::OkStatus() : FileError("close", path_, errno);
+}
+
 absl::Status WriteNewFile(const std::string& path, std::string_view contents) {
-  Descriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (file.get() < 0) {
-    return FileError("create", path, errno);
-  }
-  PGC_RETURN_IF_ERROR(WriteAll(file.get(), path, contents));
-  if (fsync(file.get()) != 0) {
-    return FileError("fsync", path, errno);
-  }
-  return file.Close() ? absl::OkStatus() : FileError("close", path, errno);
+  NewFile file(path);
+  PGC_RETURN_IF_ERROR(file.Open());
+  PGC_RETURN_IF_ERROR(file.Append(contents));
+  return file.Finish();
 }
 
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path, int64_t max_bytes) {

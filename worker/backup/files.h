@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -16,7 +17,25 @@ namespace pgconvoy::backup {
 // `what` says what was tried: "write", "fsync", …
 absl::Status FileError(std::string_view what, const std::string& path, int error);
 
-// A new file, mode 0600, with its contents on disk; its folder is not synced. An existing file is an error.
+// A new file, mode 0600, that is written bit by bit. An existing file is an error. Its folder is not synced.
+class NewFile {
+ public:
+  explicit NewFile(std::string path) : path_(std::move(path)) {}
+  ~NewFile();
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+
+  absl::Status Open();
+  absl::Status Append(std::string_view contents);
+  // On disk when this returns OK.
+  absl::Status Finish();
+
+ private:
+  const std::string path_;
+  int fd_ = -1;
+};
+
+// A NewFile with these contents, on disk.
 absl::Status WriteNewFile(const std::string& path, std::string_view contents);
 
 // The whole of a regular file. NotFound when there is none; PGC-BACKUP-CORRUPT when it is no regular file (a link, say)

@@ -21,32 +21,47 @@ bool IsPlain(char c) {
          c == '-';
 }
 
-std::string Encode(std::string_view name) {
+}  // namespace
+
+std::string EncodeName(std::string_view name) {
   std::string encoded;
   for (const char c : name) {
     encoded += IsPlain(c) ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
-  return encoded;
+  // '~' occurs in no encoded name, so a hashed one is never taken for another's.
+  return encoded.size() <= kMaxEncodedBytes
+             ? encoded
+             : encoded.substr(0, kReadablePrefixBytes) + "~" + ShortHash(name, kHashDigits);
 }
 
-}  // namespace
-
 std::string ChunkFileName(std::string_view table, size_t number) {
-  std::string name = Encode(table);
-  if (name.size() > kMaxEncodedBytes) {
-    // '~' occurs in no encoded name, so a hashed one is never taken for another table's.
-    name = name.substr(0, kReadablePrefixBytes) + "~" + ShortHash(table, kHashDigits);
-  }
-  return fmt::format("{}.{:05}.copy.zst", name, number);
+  return fmt::format("{}.{:05}.copy.zst", EncodeName(table), number);
 }
 
 std::string BackupId(std::string_view ref, int64_t fence) { return std::string(ref) + "/" + std::to_string(fence); }
 
-absl::StatusOr<std::string> BackupFolder(const std::string& root, std::string_view ref, int64_t fence) {
+absl::StatusOr<BackupName> ParseBackupId(std::string_view id) {
+  const size_t slash = id.rfind('/');
+  const auto fence = slash == std::string_view::npos ? std::nullopt : ParseDecimal(id.substr(slash + 1));
+  BackupName name{std::string(id.substr(0, slash)), fence.value_or(0)};
+  if (!IsValidRef(name.ref) || name.fence <= 0) {
+    return InputError("PGC-BACKUP-ID", "\"" + Printable(id) + "\" is no backup id", "see `pgconvoy backup list`");
+  }
+  return name;
+}
+
+std::string StoreFolder(const std::string& root, std::string_view store_id) {
+  return root + "/store-" + EncodeName(store_id);
+}
+
+absl::StatusOr<std::string> BackupFolder(const std::string& root,
+                                         std::string_view store_id,
+                                         std::string_view ref,
+                                         int64_t fence) {
   if (!IsValidRef(ref) || fence <= 0) {
     return InputError("PGC-BACKUP-ID", "'" + Printable(BackupId(ref, fence)) + "' names no backup");
   }
-  return root + "/" + BackupId(ref, fence);
+  return StoreFolder(root, store_id) + "/" + BackupId(ref, fence);
 }
 
 }  // namespace pgconvoy::backup

@@ -10,7 +10,8 @@ namespace pgconvoy::backup {
 
 // Each name is the member's and the key in the JSON text.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ChunkEntry, file, rows, raw_bytes, stored_bytes, sha256, digest)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TableEntry, table, columns, rows, bytes, digest, chunks)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TableEntry, table, columns, types, rows, bytes, digest, chunks)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SchemaEntry, file, bytes, sha256)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SequenceEntry, sequence, last_value, is_called)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Manifest,
                                    format,
@@ -22,12 +23,14 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Manifest,
                                    source,
                                    server_version,
                                    snapshot_time,
+                                   scope,
+                                   schema,
                                    tables,
                                    sequences)
 
 namespace {
 
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;
 constexpr size_t kSha256Digits = 64;
 
 absl::Status Malformed(const std::string& why) {
@@ -57,6 +60,9 @@ absl::Status CheckTable(const TableEntry& table) {
     sum.Add(*digest);
   }
   const std::set<std::string> columns(table.columns.begin(), table.columns.end());
+  if (table.types.size() != table.columns.size()) {
+    return Malformed("the columns of " + Printable(table.table) + " have no types");
+  }
   if (columns.size() != table.columns.size()) {
     return Malformed("a column of " + Printable(table.table) + " occurs twice");
   }
@@ -66,13 +72,21 @@ absl::Status CheckTable(const TableEntry& table) {
   return absl::OkStatus();
 }
 
+absl::Status CheckScope(const Manifest& manifest) {
+  const SchemaEntry& schema = manifest.schema;
+  const bool known = manifest.scope == kScopeFull || manifest.scope == kScopeSchema || manifest.scope == kScopeData;
+  const bool whole = schema.file == kSchemaFile && schema.bytes > 0 && IsHex(schema.sha256, kSha256Digits);
+  const bool none = schema.file.empty() && schema.bytes == 0 && schema.sha256.empty();
+  const bool sane = known && (manifest.scope == kScopeData ? none : whole) &&
+                    (manifest.scope != kScopeSchema || (manifest.tables.empty() && manifest.sequences.empty()));
+  return sane ? absl::OkStatus() : Malformed("it does not hold what its scope says");
+}
+
 absl::Status CheckManifest(const Manifest& manifest) {
-  if (manifest.format != kFormat) {
-    return Malformed("format " + std::to_string(manifest.format) + " is not known to this version");
-  }
-  if (auto folder = BackupFolder("", manifest.project_ref, manifest.fence); !folder.ok()) {
+  if (auto folder = BackupFolder("", "", manifest.project_ref, manifest.fence); !folder.ok()) {
     return Malformed(MessageOf(folder.status()));
   }
+  PGC_RETURN_IF_ERROR(CheckScope(manifest));
   std::set<std::string> names;
   for (const TableEntry& table : manifest.tables) {
     PGC_RETURN_IF_ERROR(CheckTable(table));
@@ -100,7 +114,7 @@ int64_t Manifest::rows() const {
 }
 
 int64_t Manifest::stored_bytes() const {
-  int64_t sum = 0;
+  int64_t sum = schema.bytes;
   for (const TableEntry& table : tables) {
     for (const ChunkEntry& chunk : table.chunks) {
       sum += chunk.stored_bytes;
@@ -116,7 +130,12 @@ std::string ToJson(const Manifest& manifest) {
 absl::StatusOr<Manifest> FromJson(std::string_view json) {
   Manifest manifest;
   try {
-    manifest = nlohmann::json::parse(json).get<Manifest>();
+    const auto parsed = nlohmann::json::parse(json);
+    // Before its members are asked for: another format may have others.
+    if (const int format = parsed.at("format").get<int>(); format != kFormat) {
+      return Malformed("format " + std::to_string(format) + " is not known to this version");
+    }
+    manifest = parsed.get<Manifest>();
   } catch (const nlohmann::json::exception& error) {
     return Malformed(Printable(error.what()));
   }

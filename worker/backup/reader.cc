@@ -68,7 +68,7 @@ absl::StatusOr<std::unique_ptr<BackupReader>> BackupReader::Open(const std::stri
                                                                  const std::string& ref,
                                                                  int64_t fence,
                                                                  const std::string& manifest_digest) {
-  PGC_ASSIGN_OR_RETURN(std::string folder, BackupFolder(root, ref, fence));
+  PGC_ASSIGN_OR_RETURN(std::string folder, BackupFolder(root, store_id, ref, fence));
   const std::string path = folder + "/" + kManifestFile;
   const absl::StatusOr<std::string> json = ReadWholeFile(path, kMaxManifestBytes);
   if (absl::IsNotFound(json.status())) {
@@ -100,7 +100,25 @@ absl::StatusOr<std::string> BackupReader::ReadChunk(const TableEntry& table, con
   return raw;
 }
 
+absl::StatusOr<std::string> BackupReader::ReadSchema() const {
+  const SchemaEntry& schema = manifest_.schema;
+  if (schema.file.empty()) {
+    return "";
+  }
+  const std::string path = folder_ + "/" + schema.file;
+  absl::StatusOr<std::string> stored = ReadWholeFile(path, schema.bytes);
+  if (absl::IsNotFound(stored.status())) {
+    return Corrupt(path, "the definitions are missing");
+  }
+  PGC_RETURN_IF_ERROR(stored.status());
+  if (Sha256Hex(*stored) != schema.sha256) {
+    return Corrupt(path, "has another SHA-256 than the manifest says");
+  }
+  return stored;
+}
+
 absl::Status BackupReader::VerifyAll() const {
+  PGC_RETURN_IF_ERROR(ReadSchema().status());
   for (const TableEntry& table : manifest_.tables) {
     for (const ChunkEntry& chunk : table.chunks) {
       PGC_RETURN_IF_ERROR(ReadChunk(table, chunk).status());

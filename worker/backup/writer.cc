@@ -111,16 +111,19 @@ struct BackupWriter::State {
   // Makes the folder durable up to the root, empty.
   absl::Status PrepareFolder() {
     PGC_RETURN_IF_ERROR(RequireWritableFolder(options.root));
-    PGC_ASSIGN_OR_RETURN(folder, BackupFolder(options.root, manifest.project_ref, manifest.fence));
+    PGC_ASSIGN_OR_RETURN(folder, BackupFolder(options.root, manifest.store_id, manifest.project_ref, manifest.fence));
     PGC_ASSIGN_OR_RETURN(const bool exists_sealed, Exists(folder + "/" + kManifestFile));
     if (exists_sealed) {
       return MakeError(Verdict::kPermanent, "PGC-BACKUP-EXISTS", folder + " is sealed already");
     }
-    const std::string project_folder = options.root + "/" + manifest.project_ref;
+    const std::string store_folder = StoreFolder(options.root, manifest.store_id);
+    const std::string project_folder = store_folder + "/" + manifest.project_ref;
     PGC_RETURN_IF_ERROR(RemoveFolder(folder));
+    PGC_RETURN_IF_ERROR(MakeFolder(store_folder));
     PGC_RETURN_IF_ERROR(MakeFolder(project_folder));
     PGC_RETURN_IF_ERROR(MakeFolder(folder));
     PGC_RETURN_IF_ERROR(SyncFolder(project_folder));
+    PGC_RETURN_IF_ERROR(SyncFolder(store_folder));
     return SyncFolder(options.root);
   }
 };
@@ -134,6 +137,7 @@ absl::StatusOr<std::unique_ptr<BackupWriter>> BackupWriter::Create(const WriterO
   state->options = options;
   state->manifest = std::move(header);
   state->manifest.tables.clear();
+  state->manifest.schema = {};
   state->context.reset(ZSTD_createCCtx());
   if (state->context == nullptr) {
     return MakeError(Verdict::kTransient, "PGC-BACKUP-ZSTD", "no memory for compression");
@@ -144,14 +148,29 @@ absl::StatusOr<std::unique_ptr<BackupWriter>> BackupWriter::Create(const WriterO
   return std::unique_ptr<BackupWriter>(new BackupWriter(std::move(state)));
 }
 
-absl::Status BackupWriter::BeginTable(const std::string& table, const std::vector<std::string>& columns) {
+absl::Status BackupWriter::WriteSchema(std::string_view sql) {
   PGC_RETURN_IF_ERROR(state_->Usable());
-  if (state_->table_open || table.empty() || !AllUtf8(table, columns)) {
+  SchemaEntry& schema = state_->manifest.schema;
+  if (!schema.file.empty() || sql.empty()) {
+    return Misuse("there is one schema and it is not empty");
+  }
+  PGC_RETURN_IF_ERROR(state_->Remember(WriteNewFile(state_->folder + "/" + kSchemaFile, sql)));
+  schema = {kSchemaFile, static_cast<int64_t>(sql.size()), Sha256Hex(sql)};
+  return absl::OkStatus();
+}
+
+absl::Status BackupWriter::BeginTable(const std::string& table,
+                                      const std::vector<std::string>& columns,
+                                      const std::vector<std::string>& types) {
+  PGC_RETURN_IF_ERROR(state_->Usable());
+  if (state_->table_open || table.empty() || types.size() != columns.size() || !AllUtf8(table, columns) ||
+      !AllUtf8(table, types)) {
     return Misuse("table " + Printable(table) + " cannot begin");
   }
   TableEntry entry;
   entry.table = table;
   entry.columns = columns;
+  entry.types = types;
   state_->manifest.tables.push_back(std::move(entry));
   state_->table_digest = RowDigest();
   state_->table_open = true;
@@ -194,11 +213,5 @@ absl::StatusOr<std::string> BackupWriter::Seal() {
 }
 
 const Manifest& BackupWriter::manifest() const { return state_->manifest; }
-
-absl::Status RemoveUnsealed(const std::string& root, const std::string& ref, int64_t fence) {
-  PGC_ASSIGN_OR_RETURN(const std::string folder, BackupFolder(root, ref, fence));
-  PGC_ASSIGN_OR_RETURN(const bool sealed, Exists(folder + "/" + kManifestFile));
-  return sealed ? absl::OkStatus() : RemoveFolder(folder);
-}
 
 }  // namespace pgconvoy::backup

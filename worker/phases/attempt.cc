@@ -29,7 +29,7 @@ Attempt::Attempt(
       reporter_(reporter) {}
 
 absl::Status Attempt::CheckSections() const {
-  if (plan_.has_credentials() && !plan_.has_target() && plan_.credentials().schemas().empty()) {
+  if (plan_.has_credentials() && !backup_only() && !plan_.has_target() && plan_.credentials().schemas().empty()) {
     return MakeError(Verdict::kPermanent, "PGC-PLAN-TARGET", "the plan does not say what its logins are for",
                      "give the plan a target, or list credentials.schemas");
   }
@@ -76,6 +76,10 @@ absl::StatusOr<PooledSession> Attempt::Reader() {
 }
 
 absl::StatusOr<PooledSession> Attempt::Provisioner() {
+  if (grant_.inspects && grant_.fence == 0) {
+    // The control database may not exist yet, and whoever only looks does not make it.
+    return Limited(pool_.Acquire(login_server(), LoginKind::kProvisioner, "postgres", names_.application_name));
+  }
   return Limited(AcquireControl(pool_, login_server(), names_.application_name));
 }
 
@@ -106,6 +110,11 @@ absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin(const std::
 }
 
 absl::StatusOr<pg::Connection*> Attempt::Target() {
+  if (grant_.inspects && grant_.fence == 0) {
+    return MakeError(Verdict::kPermanent, "PGC-INSPECT-TARGET",
+                     "project " + grant_.ref + " has no target database that could be looked at",
+                     "name the migration that made it instead of the plan");
+  }
   if (target_ == nullptr || target_->broken()) {
     PGC_ASSIGN_OR_RETURN(target_, OpenAsLogin(project_.database));
     PGC_RETURN_IF_ERROR(target_->ExecScript("SET ROLE " + Ident(project_.user)));

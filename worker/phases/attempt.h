@@ -50,6 +50,9 @@ struct AttemptGrant {
   int64_t fence = 0;
   Direction direction = Direction::kForward;
   bool discard_writes = false;
+  // Only looks, on behalf of an operator. Without a fence it makes nothing at all; with that of a project's last
+  // attempt, which is over, at most the login of that attempt once more (target_view.h).
+  bool inspects = false;
   // Results of earlier attempts and of this one.
   std::vector<v1::PhaseResult> done;
   std::vector<v1::Intent> intents;
@@ -83,12 +86,22 @@ class Attempt {
   Reporter& reporter() { return reporter_; }
   SchemaCache& schemas() { return schemas_; }
 
-  bool has_target() const { return plan_.has_target(); }
-  bool has_transform() const {
-    return plan_.has_transform() && plan_.execution().mode() != v1::Execution::BACKUP_ONLY;
+  bool inspects() const { return grant_.inspects; }
+  // Only reads the source and writes a backup.
+  bool backup_only() const { return plan_.execution().mode() == v1::Execution::BACKUP_ONLY; }
+  // Takes no backup but loads an older one; does not read the source.
+  bool restores() const { return plan_.execution().has_restore() && !plan_.has_transform(); }
+  // Puts rows back in place to what an older backup holds.
+  bool restores_in_place() const { return plan_.execution().has_restore() && plan_.has_transform(); }
+  // Whether this attempt works on one.
+  bool has_target() const { return plan_.has_target() && !backup_only(); }
+  bool has_transform() const { return plan_.has_transform() && !backup_only(); }
+  bool has_cutover() const { return plan_.has_cutover() && !backup_only(); }
+  bool has_registry() const {
+    return plan_.has_registry() && !restores() && (!backup_only() || !plan_.freeze().apply().empty());
   }
-  bool has_registry() const { return plan_.has_registry(); }
-  bool has_credentials() const { return plan_.has_credentials(); }
+  bool has_credentials() const { return plan_.has_credentials() && !backup_only(); }
+  bool has_fallback() const { return has_credentials() && plan_.credentials().has_fallback(); }
   // Whether the plan names tables of the source.
   bool has_tables() const { return !plan_.tables().empty(); }
   const v1::Server& source_server() const { return plan_.servers().at(project_.source_server); }

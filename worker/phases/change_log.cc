@@ -7,6 +7,7 @@
 #include "common/pg/pg_error.h"
 #include "worker/core/sql.h"
 #include "worker/phases/columns.h"
+#include "worker/phases/transform_store.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -345,6 +346,8 @@ absl::Status ChangeLog::Restore(bool discard_writes) {
 
 namespace {
 
+constexpr char kHasLog[] = "SELECT pg_catalog.to_regclass('pgconvoy_transform.change') IS NOT NULL";
+
 constexpr char kChanges[] = R"sql(
 SELECT relation, row_key, before, after FROM pgconvoy_transform.change l
 WHERE l.store_id = $1 AND l.project = $2 AND l.fence = $3::pg_catalog.int8 AND l.relation = $4
@@ -374,8 +377,6 @@ void AddColumn(const v1::Table& spec, const pg::Result& rows, int row, v1::RowCh
   }
 }
 
-}  // namespace
-
 absl::StatusOr<std::vector<v1::RowChange>> ReadChanges(pg::Connection& connection,
                                                        const Attempt& attempt,
                                                        int64_t fence) {
@@ -398,6 +399,27 @@ absl::StatusOr<std::vector<v1::RowChange>> ReadChanges(pg::Connection& connectio
     }
   }
   return changes;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<v1::RowChange>> ChangesOf(Attempt& attempt) {
+  if (!attempt.has_transform()) {
+    return InputError("PGC-TRANSFORM-NONE", "the plan changes no database in place");
+  }
+  PGC_ASSIGN_OR_RETURN(PooledSession transformer, attempt.Transformer());
+  PGC_ASSIGN_OR_RETURN(const pg::Result present, transformer->Exec(kHasLog));
+  if (!present.Bool(0, 0)) {
+    return InputError("PGC-TRANSFORM-NONE", "nothing of project " + attempt.grant().ref + " was changed in place");
+  }
+  PGC_ASSIGN_OR_RETURN(auto record, FindTransform(*transformer, attempt));
+  if (!record.has_value()) {
+    PGC_ASSIGN_OR_RETURN(record, FindUndoneTransform(*transformer, attempt));
+  }
+  if (!record.has_value()) {
+    return InputError("PGC-TRANSFORM-NONE", "nothing of project " + attempt.grant().ref + " was changed in place");
+  }
+  return ReadChanges(*transformer, attempt, record->fence);
 }
 
 }  // namespace pgconvoy::worker

@@ -84,9 +84,8 @@ class ChangeLog {
   const std::vector<InPlaceTable> tables_;
 };
 
-// The logged rows of a project, as `pgconvoy changes` shows them: values only of columns that the plan changes by name.
-absl::StatusOr<std::vector<v1::RowChange>> ReadChanges(pg::Connection& connection,
-                                                       const Attempt& attempt,
-                                                       int64_t fence);
+// The rows that the project's transformation has changed, undone or not, as `pgconvoy changes` shows them: values only
+// of columns that the plan changes by name. PGC-TRANSFORM-NONE when there was none.
+absl::StatusOr<std::vector<v1::RowChange>> ChangesOf(Attempt& attempt);
 
 }  // namespace pgconvoy::worker

@@ -36,13 +36,17 @@ absl::StatusOr<Place> Open(Attempt& attempt, v1::Check::Place place) {
   return opened;
 }
 
-Outcome RunSql(Attempt& attempt, const v1::Check& check) {
+Outcome RunSqlIn(pg::Connection& connection, const Attempt& attempt, const v1::Check& check) {
   PGC_ASSIGN_OR_RETURN(const std::string sql, plan::RenderSql(check.sql(), attempt.values()));
-  PGC_ASSIGN_OR_RETURN(const Place place, Open(attempt, check.place()));
-  PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(*place.connection, "READ ONLY"));
-  PGC_ASSIGN_OR_RETURN(const pg::Result row, place.connection->Exec(sql));
+  PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(connection, "READ ONLY"));
+  PGC_ASSIGN_OR_RETURN(const pg::Result row, connection.Exec(sql));
   const bool passed = row.rows() == 1 && row.columns() == 1 && row.Bool(0, 0);
   return passed ? std::string() : std::string("the check's statement did not return true");
+}
+
+Outcome RunSql(Attempt& attempt, const v1::Check& check) {
+  PGC_ASSIGN_OR_RETURN(const Place place, Open(attempt, check.place()));
+  return RunSqlIn(*place.connection, attempt, check);
 }
 
 // One digest a row: memory does not depend on how wide the rows are.
@@ -100,15 +104,25 @@ Outcome RunConnection(Attempt& attempt, const v1::Check& check) {
   if (!wanted.password().empty()) {
     PGC_ASSIGN_OR_RETURN(password, plan::ResolveSecret(wanted.password(), /*allow_literal=*/false));
   }
-  const auto session = SessionPool::Open(ServerAt(attempt, check.place()), user, password,
-                                         DatabaseAt(attempt, check.place()), attempt.names().application_name, {});
+  auto session = SessionPool::Open(ServerAt(attempt, check.place()), user, password,
+                                   DatabaseAt(attempt, check.place()), attempt.names().application_name, {});
   if (wanted.refused()) {
     if (session.ok()) {
       return "login \"" + user + "\" is not refused";
     }
     return IsRefusal(session.status()) ? Outcome(std::string()) : Outcome(session.status());
   }
-  return session.ok() ? Outcome(std::string()) : Outcome(session.status());
+  if (!session.ok() || check.sql().empty()) {
+    return session.ok() ? Outcome(std::string()) : Outcome(session.status());
+  }
+  // Policies are what is to be seen.
+  PGC_RETURN_IF_ERROR((*session)->ExecScript("SET row_security = on"));
+  google::protobuf::Map<std::string, std::string> settings;
+  for (const auto& [name, value] : wanted.settings()) {
+    PGC_ASSIGN_OR_RETURN(settings[name], plan::RenderText(value, attempt.values()));
+  }
+  PGC_RETURN_IF_ERROR(SessionPool::ApplySettings(**session, settings));
+  return RunSqlIn(**session, attempt, check);
 }
 
 // A header may be a secret, a text, or be left out.
@@ -197,14 +211,26 @@ void CheckList::Add(const std::string& name, bool passed, const std::string& mes
   Add({.name = name, .passed = passed, .message = message, .warning_only = warning_only});
 }
 
+absl::Status CheckList::Group(const std::string& name, const absl::Status& status) {
+  if (status.ok() || !attempt_.inspects()) {
+    return status;
+  }
+  Add({.name = name, .message = CodeOf(status) + ": " + MessageOf(status), .remedy = RemedyOf(status)});
+  return absl::OkStatus();
+}
+
 absl::Status CheckList::RunPlanChecks(v1::Check::Stage stage) {
   for (const v1::Check& check : attempt_.plan().checks()) {
-    if (check.stage() != stage) {
+    // Before a migration there is no target that a check could look at.
+    const bool too_early = attempt_.inspects() && attempt_.grant().fence == 0 && check.place() == v1::Check::TARGET &&
+                           attempt_.has_target();
+    if (check.stage() != stage || too_early) {
       continue;
     }
     const bool warning_only = check.severity() == v1::Check::WARNING;
     const Outcome outcome = RunCheck(attempt_, check);
-    if (!outcome.ok() && VerdictOf(outcome.status()) != pgconvoy::Verdict::kPermanent && !warning_only) {
+    const bool may_pass = !outcome.ok() && VerdictOf(outcome.status()) != pgconvoy::Verdict::kPermanent;
+    if (may_pass && !warning_only && !attempt_.inspects()) {
       return outcome.status();
     }
     Add({.name = check.name(),

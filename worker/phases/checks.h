@@ -33,6 +33,9 @@ class CheckList {
   // Records one outcome. A failed check of severity error makes Verdict() an error.
   void Add(const Finding& finding);
   void Add(const std::string& name, bool passed, const std::string& message, bool warning_only = false);
+  // What a group of checks came to. An attempt stops at its error; who inspects has it as one failed check, named
+  // after the group, and goes on with the next group.
+  absl::Status Group(const std::string& name, const absl::Status& status);
   // Runs the plan's own checks of this stage. An error of a server that may pass is returned; everything else that
   // keeps a check from being run is its failure.
   absl::Status RunPlanChecks(v1::Check::Stage stage);

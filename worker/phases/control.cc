@@ -87,10 +87,6 @@ absl::Status RunSetup(pg::Connection& connection, const std::string& ddl) {
   return transaction->Commit();
 }
 
-std::string ControlDatabase(const v1::Server& server) {
-  return server.control_database().empty() ? "pgconvoy" : server.control_database();
-}
-
 // Two workers may get here at once; the loser finds the database made (42P04, or 23505 from the catalog's index).
 absl::Status CreateControlDatabase(SessionPool& pool, const v1::Server& server, const std::string& application_name) {
   PGC_ASSIGN_OR_RETURN(PooledSession session,
@@ -116,6 +112,10 @@ absl::Status StaleFence(const Attempt& attempt) {
 
 std::vector<pg::Param> FenceParams(const Attempt& attempt) {
   return {attempt.grant().store_id, attempt.grant().ref, std::to_string(attempt.grant().fence)};
+}
+
+std::string ControlDatabase(const v1::Server& server) {
+  return server.control_database().empty() ? "pgconvoy" : server.control_database();
 }
 
 absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,

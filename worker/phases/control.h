@@ -16,6 +16,9 @@ namespace pgconvoy::worker {
 
 class Attempt;
 
+// The name of the server's control database.
+std::string ControlDatabase(const v1::Server& server);
+
 // A provisioner session in the server's control database; makes the database and its tables when they do not exist.
 absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
                                              const v1::Server& server,

@@ -77,7 +77,7 @@ class Describer {
     } else if (attempt_.has_credentials()) {
       Step(Provisioner(), "privileges; the role's name is free; it acts for every owner in " + Database());
     }
-    if (plan_.credentials().has_fallback()) {
+    if (attempt_.has_fallback()) {
       Step("", "log in as " + attempt_.project().fallback + " to " + attempt_.login_database());
     }
     Checks(v1::Check::PRE);
@@ -140,7 +140,7 @@ class Describer {
   }
 
   void Credentials() {
-    if (!plan_.has_credentials()) {
+    if (!attempt_.has_credentials()) {
       return;
     }
     Begin(v1::CREDENTIALS);
@@ -229,7 +229,7 @@ class Describer {
   }
 
   absl::Status Cutover() {
-    if (!plan_.has_cutover()) {
+    if (!attempt_.has_cutover()) {
       return absl::OkStatus();
     }
     Begin(v1::CUTOVER);
@@ -259,7 +259,7 @@ class Describer {
     if (attempt_.has_credentials()) {
       Step("", "log in as " + attempt_.project().user + " to " + attempt_.login_database());
     }
-    if (plan_.credentials().has_fallback()) {
+    if (attempt_.has_fallback()) {
       Step(Provisioner(), "nobody is logged in as " + attempt_.project().fallback);
     }
     if (attempt_.has_target()) {

@@ -1,3 +1,6 @@
+#include <google/protobuf/util/time_util.h>
+
+#include <cstdio>
 #include <ctime>
 
 #include "common/base/clock.h"
@@ -8,6 +11,7 @@
 #include "worker/phases/backup_access.h"
 #include "worker/phases/columns.h"
 #include "worker/phases/phases.h"
+#include "worker/phases/schema_script.h"
 #include "worker/phases/tables.h"
 
 namespace pgconvoy::worker {
@@ -18,8 +22,21 @@ std::string Rfc3339(WallMs wall_ms) {
   std::tm utc{};
   ::gmtime_r(&seconds, &utc);
   char text[32];
-  const size_t length = std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return {text, length};
+  const size_t length = std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+  char milliseconds[8];
+  std::snprintf(milliseconds, sizeof(milliseconds), ".%03dZ", static_cast<int>(wall_ms % 1000));
+  return std::string(text, length) + milliseconds;
+}
+
+const char* ScopeOf(const Attempt& attempt) {
+  if (!attempt.backup_only()) {
+    return backup::kScopeFull;
+  }
+  switch (attempt.plan().backup().scope()) {
+    case v1::Backup::SCHEMA: return backup::kScopeSchema;
+    case v1::Backup::DATA: return backup::kScopeData;
+    default: return backup::kScopeFull;
+  }
 }
 
 backup::Manifest Header(const Attempt& attempt, const pg::Connection& reader) {
@@ -32,6 +49,7 @@ backup::Manifest Header(const Attempt& attempt, const pg::Connection& reader) {
   header.source = attempt.project().source_server + "/" + attempt.project().source_database;
   header.server_version = reader.server_version();
   header.snapshot_time = Rfc3339(Clock::System().NowWall());
+  header.scope = ScopeOf(attempt);
   return header;
 }
 
@@ -45,7 +63,7 @@ absl::Status BackUpTable(Attempt& attempt,
     PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(info.entry, attempt.values()));
     PGC_RETURN_IF_ERROR(CheckMapped(reader, info.entry, condition));
   }
-  PGC_RETURN_IF_ERROR(writer.BeginTable(info.name, info.columns));
+  PGC_RETURN_IF_ERROR(writer.BeginTable(info.name, info.columns, info.types));
   const auto digest =
       ReadDigest(attempt, reader, sql, [&writer](std::string_view row) { return writer.AddRow(row); });
   if (!digest.ok()) {
@@ -55,10 +73,25 @@ absl::Status BackUpTable(Attempt& attempt,
   return writer.EndTable();
 }
 
+// VERIFY of a migration compares the definitions with the source's; here nobody would.
+absl::Status CheckDefinitionsUnchanged(Attempt& attempt, pg::Connection& reader, const SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(const auto objects, ListObjects(reader, attempt.plan(), schema.schemas));
+  if (objects == schema.objects) {
+    return absl::OkStatus();
+  }
+  attempt.schemas().Forget(attempt);
+  return MakeError(Verdict::kTransient, "PGC-SRC-DDL", "definitions of the source have changed since they were read",
+                   "stop DDL on the source for the time of the backup");
+}
+
 void Describe(const backup::Manifest& manifest, const std::string& manifest_digest, v1::BackupResult& result) {
   result.set_backup_id(backup::BackupId(manifest.project_ref, manifest.fence));
   result.set_manifest_digest(manifest_digest);
   result.set_stored_bytes(manifest.stored_bytes());
+  result.set_scope(manifest.scope);
+  result.set_schema_bytes(manifest.schema.bytes);
+  result.set_source(manifest.source);
+  google::protobuf::util::TimeUtil::FromString(manifest.snapshot_time, result.mutable_snapshot_time());
   int chunks = 0;
   for (const backup::TableEntry& table : manifest.tables) {
     v1::TableDigest* const digest = result.add_tables();
@@ -81,7 +114,17 @@ absl::Status ReadEverything(Attempt& attempt,
                             pg::Connection& reader,
                             const SourceSchema& schema,
                             backup::BackupWriter& writer) {
+  const std::string& scope = writer.manifest().scope;
   PGC_ASSIGN_OR_RETURN(const auto snapshot, BeginSourceSnapshot(attempt, reader, schema));
+  if (attempt.backup_only()) {
+    PGC_RETURN_IF_ERROR(CheckDefinitionsUnchanged(attempt, reader, schema));
+  }
+  if (scope != backup::kScopeData) {
+    PGC_RETURN_IF_ERROR(writer.WriteSchema(ToScript(schema)));
+  }
+  if (scope == backup::kScopeSchema) {
+    return absl::OkStatus();
+  }
   for (const TableInfo& table : schema.tables) {
     PGC_RETURN_IF_ERROR(BackUpTable(attempt, reader, table, writer));
   }
@@ -94,24 +137,7 @@ absl::Status ReadEverything(Attempt& attempt,
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<std::string> BackupRoot(const v1::Plan& plan) {
-  PGC_ASSIGN_OR_RETURN(const Secret root, plan::ResolveSecret(plan.backup().directory(), /*allow_literal=*/true));
-  return root.Reveal();
-}
-
-absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenBackup(const Attempt& attempt) {
-  const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
-  if (sealed == nullptr) {
-    return MakeError(Verdict::kPermanent, "PGC-BACKUP-MISSING", "the attempt has no sealed backup to load from");
-  }
-  PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(attempt.plan()));
-  return backup::BackupReader::Open(root, attempt.grant().store_id, attempt.grant().ref, sealed->fence(),
-                                    sealed->backup().manifest_digest());
-}
-
-absl::StatusOr<v1::PhaseResult> RunBackup(Attempt& attempt) {
+absl::StatusOr<v1::PhaseResult> TakeBackup(Attempt& attempt) {
   v1::PhaseResult result;
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   backup::WriterOptions options;
@@ -133,6 +159,65 @@ absl::StatusOr<v1::PhaseResult> RunBackup(Attempt& attempt) {
   return result;
 }
 
+// Every chunk of it is checked when COPY reads it.
+absl::StatusOr<v1::PhaseResult> AdoptBackup(Attempt& attempt) {
+  v1::PhaseResult result;
+  PGC_ASSIGN_OR_RETURN(const auto reader, OpenRestored(attempt));
+  Describe(reader->manifest(), attempt.plan().execution().restore().manifest_digest(), *result.mutable_backup());
+  return result;
+}
+
+// Of this attempt's project, whatever the id says.
+absl::StatusOr<std::unique_ptr<backup::BackupReader>> Open(const Attempt& attempt,
+                                                           const std::string& id,
+                                                           const std::string& manifest_digest) {
+  PGC_ASSIGN_OR_RETURN(const backup::BackupName name, backup::ParseBackupId(id));
+  if (name.ref != attempt.grant().ref) {
+    return InputError("PGC-BACKUP-ID", "backup " + id + " belongs to another project");
+  }
+  PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(attempt.plan()));
+  return backup::BackupReader::Open(root, attempt.grant().store_id, name.ref, name.fence, manifest_digest);
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> BackupRoot(const v1::Plan& plan) {
+  PGC_ASSIGN_OR_RETURN(const Secret root, plan::ResolveSecret(plan.backup().directory(), /*allow_literal=*/true));
+  return root.Reveal();
+}
+
+absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenBackup(const Attempt& attempt) {
+  const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
+  if (sealed == nullptr) {
+    return MakeError(Verdict::kPermanent, "PGC-BACKUP-MISSING", "the attempt has no sealed backup to load from");
+  }
+  if (sealed->backup().has_prune_time()) {
+    return MakeError(Verdict::kOperator, "PGC-BACKUP-PRUNED",
+                     "backup " + sealed->backup().backup_id() + ", which is needed here, was pruned",
+                     "it cannot come back; look for another one with `pgconvoy backup list`");
+  }
+  return Open(attempt, sealed->backup().backup_id(), sealed->backup().manifest_digest());
+}
+
+absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenRestored(const Attempt& attempt) {
+  const v1::Execution::Restore& restore = attempt.plan().execution().restore();
+  PGC_ASSIGN_OR_RETURN(auto reader, Open(attempt, restore.backup_id(), restore.manifest_digest()));
+  // In place the definitions stay as they are.
+  const bool enough = attempt.restores_in_place() ? reader->manifest().scope != backup::kScopeSchema
+                                                  : reader->manifest().scope == backup::kScopeFull;
+  if (!enough) {
+    return InputError("PGC-RESTORE-SCOPE",
+                      "backup " + restore.backup_id() + " holds " + reader->manifest().scope +
+                          " only; definitions and rows are needed",
+                      "restore a backup of scope FULL");
+  }
+  return reader;
+}
+
+absl::StatusOr<v1::PhaseResult> RunBackup(Attempt& attempt) {
+  return attempt.restores() ? AdoptBackup(attempt) : TakeBackup(attempt);
+}
+
 absl::StatusOr<v1::PhaseResult> UndoBackup(Attempt& attempt) {
   v1::PhaseResult result;
   v1::UndoResult* const undo = result.mutable_undo();
@@ -141,7 +226,8 @@ absl::StatusOr<v1::PhaseResult> UndoBackup(Attempt& attempt) {
   for (const v1::Intent& intent : attempt.intents()) {
     const bool kept = sealed != nullptr && sealed->fence() == intent.fence();
     if (intent.kind() == v1::Intent::BACKUP && !kept) {
-      PGC_RETURN_IF_ERROR(backup::RemoveUnsealed(root, attempt.grant().ref, intent.fence()));
+      PGC_RETURN_IF_ERROR(
+          backup::RemoveUnsealed(root, attempt.grant().store_id, attempt.grant().ref, intent.fence()));
       undo->add_undone("removed what was left of backup " + intent.name());
     }
   }

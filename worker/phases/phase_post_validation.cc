@@ -1,4 +1,7 @@
+#include <functional>
+
 #include "common/base/error.h"
+#include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
 #include "worker/phases/checks.h"
 #include "worker/phases/fallback.h"
@@ -85,44 +88,115 @@ absl::Status CheckOnlyOwnRows(Attempt& attempt,
   return absl::OkStatus();
 }
 
-absl::Status CheckLinks(Attempt& attempt, pg::Connection& target, CheckList& checks) {
+// How many values of a link refer to nothing, with the rows of either side as queries.
+std::string OrphansSql(const Column& from,
+                       const std::string& from_rows,
+                       const Column& to,
+                       const std::string& to_rows) {
+  const std::string a = "a." + Ident(from.column);
+  return "SELECT pg_catalog.count(*) FROM (" + from_rows + ") a WHERE " + a +
+         " IS NOT NULL AND NOT EXISTS (SELECT 1 FROM (" + to_rows + ") b WHERE b." + Ident(to.column) +
+         "::pg_catalog.text = " + a + "::pg_catalog.text)";
+}
+
+using RowsOf = std::function<absl::StatusOr<std::string>(const TableName&)>;
+
+absl::Status CheckLinks(Attempt& attempt, pg::Connection& connection, const RowsOf& rows_of, CheckList& checks) {
   for (const v1::Link& link : attempt.plan().links()) {
     const Column from = SplitColumn(link.from());
     const Column to = SplitColumn(link.to());
-    const std::string a = "a." + Ident(from.column);
-    PGC_ASSIGN_OR_RETURN(
-        const pg::Result orphans,
-        target.Exec("SELECT pg_catalog.count(*) FROM " + from.table.Quoted() + " a WHERE " + a +
-                    " IS NOT NULL AND NOT EXISTS (SELECT 1 FROM " + to.table.Quoted() + " b WHERE b." +
-                    Ident(to.column) + "::pg_catalog.text = " + a + "::pg_catalog.text)"));
-    checks.Add("link:" + link.from() + "->" + link.to(), orphans.Int(0, 0) == 0,
-               orphans.Text(0, 0) + " value(s) refer to nothing");
+    PGC_ASSIGN_OR_RETURN(const std::string from_rows, rows_of(from.table));
+    PGC_ASSIGN_OR_RETURN(const std::string to_rows, rows_of(to.table));
+    PGC_ASSIGN_OR_RETURN(const pg::Result orphans, connection.Exec(OrphansSql(from, from_rows, to, to_rows)));
+    checks.Add({.name = "link:" + link.from() + "->" + link.to(),
+                .passed = orphans.Int(0, 0) == 0,
+                .message = orphans.Text(0, 0) + " value(s) refer to nothing",
+                .measured = orphans.Text(0, 0),
+                .needed = "0"});
   }
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> WholeTable(const TableName& table) { return "SELECT * FROM " + table.Quoted(); }
+
+absl::Status CheckLinksOfTarget(Attempt& attempt, pg::Connection& target, CheckList& checks) {
+  return CheckLinks(attempt, target, WholeTable, checks);
+}
+
+absl::Status CheckLinksOfSource(Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  const auto rows_of = [&attempt](const TableName& name) -> absl::StatusOr<std::string> {
+    for (const v1::Table& table : attempt.plan().tables()) {
+      if (plan::TakesTable(table, name.schema, name.table) && !table.where().empty()) {
+        PGC_ASSIGN_OR_RETURN(const std::string where, plan::RenderSql(table.where(), attempt.values()));
+        return "SELECT * FROM " + name.Quoted() + " WHERE (" + where + ")";
+      }
+    }
+    return WholeTable(name);
+  };
+  return CheckLinks(attempt, *reader, rows_of, checks);
+}
+
+absl::Status CheckLinksNow(Attempt& attempt, CheckList& checks) {
+  if (!attempt.has_target() || attempt.grant().fence == 0) {
+    return CheckLinksOfSource(attempt, checks);
+  }
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  return WithoutForce(attempt, *schema,
+                      [&](pg::Connection& target) { return CheckLinksOfTarget(attempt, target, checks); });
+}
+
+absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
+  PGC_RETURN_IF_ERROR(CheckNobodyElse(attempt, checks));
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  return WithoutForce(attempt, *schema, [&](pg::Connection& target) -> absl::Status {
+    PGC_RETURN_IF_ERROR(CheckOnlyOwnRows(attempt, *schema, target, checks));
+    return CheckLinksOfTarget(attempt, target, checks);
+  });
+}
+
+absl::Status CheckCredentials(Attempt& attempt, CheckList& checks) {
+  PGC_RETURN_IF_ERROR(CheckRole(attempt, checks));
+  return CheckLogin(attempt, checks);
+}
+
+bool Skipped(const Attempt& attempt) { return attempt.plan().execution().skip_post_validation(); }
+
 }  // namespace
+
+absl::StatusOr<v1::ChecksResult> PostChecks(Attempt& attempt) {
+  v1::ChecksResult outcome;
+  CheckList checks(attempt, outcome, Skipped(attempt));
+  if (attempt.has_credentials()) {
+    PGC_RETURN_IF_ERROR(checks.Group("credentials", CheckCredentials(attempt, checks)));
+  }
+  if (attempt.has_fallback()) {
+    PGC_RETURN_IF_ERROR(checks.Group("fallback", CheckFallbackUnused(attempt, checks)));
+  }
+  if (attempt.has_target()) {
+    PGC_RETURN_IF_ERROR(checks.Group("target", CheckTarget(attempt, checks)));
+  }
+  PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::POST));
+  return outcome;
+}
+
+absl::StatusOr<v1::ChecksResult> IntegrityChecks(Attempt& attempt) {
+  v1::ChecksResult outcome;
+  CheckList checks(attempt, outcome, Skipped(attempt));
+  if (attempt.has_tables()) {
+    PGC_RETURN_IF_ERROR(checks.Group("links", CheckLinksNow(attempt, checks)));
+  }
+  PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::INTEGRITY));
+  return outcome;
+}
 
 absl::StatusOr<v1::PhaseResult> RunPostValidation(Attempt& attempt) {
   v1::PhaseResult result;
-  CheckList checks(attempt, *result.mutable_checks(), attempt.plan().execution().skip_post_validation());
-  if (attempt.has_credentials()) {
-    PGC_RETURN_IF_ERROR(CheckRole(attempt, checks));
-    PGC_RETURN_IF_ERROR(CheckLogin(attempt, checks));
+  PGC_ASSIGN_OR_RETURN(*result.mutable_checks(), PostChecks(attempt));
+  CheckList checks(attempt, *result.mutable_checks(), Skipped(attempt));
+  if (attempt.has_transform()) {
+    PGC_RETURN_IF_ERROR(CheckLinksOfSource(attempt, checks));
   }
-  if (attempt.plan().credentials().has_fallback()) {
-    PGC_RETURN_IF_ERROR(CheckFallbackUnused(attempt, checks));
-  }
-  if (attempt.has_target()) {
-    PGC_RETURN_IF_ERROR(CheckNobodyElse(attempt, checks));
-    PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
-    const absl::Status done = WithoutForce(attempt, *schema, [&](pg::Connection& target) -> absl::Status {
-      PGC_RETURN_IF_ERROR(CheckOnlyOwnRows(attempt, *schema, target, checks));
-      return CheckLinks(attempt, target, checks);
-    });
-    PGC_RETURN_IF_ERROR(done);
-  }
-  PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::POST));
   PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::INTEGRITY));
   PGC_RETURN_IF_ERROR(checks.Verdict());
   return result;

@@ -37,6 +37,10 @@ constexpr int64_t kRoomFactor = 2;
 
 constexpr char kMayRead[] = "SELECT pg_catalog.has_table_privilege($1, 'SELECT')";
 constexpr char kMayReadSequence[] = "SELECT pg_catalog.has_sequence_privilege($1, 'SELECT')";
+constexpr char kMayKeepRecords[] = R"sql(
+SELECT pg_catalog.to_regclass('pgconvoy.cutover') IS NOT NULL
+    OR pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
+)sql";
 constexpr char kMayUpdate[] = "SELECT pg_catalog.has_column_privilege($1, $2, 'UPDATE')";
 
 // $1: a table of the plan. Referenced tables that do not move leave the reference dangling.
@@ -48,40 +52,89 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE k.contype = 'f' AND k.conrelid = $1::regclass
 )sql";
 
-absl::Status CheckReader(Attempt& attempt, const SourceSchema& schema, CheckList& checks) {
+constexpr char kMayReadTable[] = R"sql(
+SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2
+)sql";
+
+// Adds nothing when everything may be read. What may not would only show as a failing pg_dump later.
+absl::StatusOr<bool> CheckPrivileges(Attempt& attempt, pg::Connection& reader, CheckList& checks) {
+  const std::string user = Ident(attempt.source_server().reader().user());
+  bool all = true;
+  PGC_ASSIGN_OR_RETURN(const auto schemas, MovedSchemas(reader, attempt.plan()));
+  PGC_ASSIGN_OR_RETURN(const auto tables, ResolveTables(reader, attempt.plan(), schemas));
+  for (const v1::Table& table : tables) {
+    const TableName name = SplitTable(table.table());
+    PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayReadTable, {name.schema, name.table}));
+    if (may.rows() == 0) {
+      continue;
+    }
+    if (!may.Bool(0, 0)) {
+      checks.Add({.name = "reader-may-use:" + name.schema,
+                  .message = "the reader may not use schema " + name.schema,
+                  .remedy = "GRANT USAGE ON SCHEMA " + Ident(name.schema) + " TO " + user});
+    }
+    if (!may.Bool(0, 1)) {
+      checks.Add({.name = "reader-may-select:" + table.table(),
+                  .message = "the reader may not read " + table.table(),
+                  .remedy = "GRANT SELECT ON " + name.Quoted() + " TO " + user});
+    }
+    all = all && may.Bool(0, 0) && may.Bool(0, 1);
+  }
+  return all;
+}
+
+absl::Status CheckTableOfSource(Attempt& attempt,
+                                pg::Connection& reader,
+                                const TableInfo& table,
+                                const std::set<std::string>& moved,
+                                CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result self, reader.Exec(kSelf));
+  const std::string quoted = SplitTable(table.name).Quoted();
+  const std::string user = Ident(attempt.source_server().reader().user());
+  PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayRead, {quoted}));
+  checks.Add({.name = "reader-may-select:" + table.name,
+              .passed = may.Bool(0, 0),
+              .message = "the reader may not read " + table.name,
+              .remedy = "GRANT SELECT ON " + quoted + " TO " + user});
+  checks.Add({.name = "reader-sees-all-rows:" + table.name,
+              .passed = !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
+              .message = "row-level security is on, and hides rows from the reader",
+              .remedy = "ALTER ROLE " + user + " BYPASSRLS"});
+  PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader.Exec(kReferenced, {quoted}));
+  for (int row = 0; attempt.has_target() && row < referenced.rows(); ++row) {
+    const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
+    checks.Add({.name = "references-move:" + table.name,
+                .passed = moved.contains(other),
+                .message = "it references " + other + ", which the plan does not move",
+                .remedy = "add that table to the plan"});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckReader(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   PGC_ASSIGN_OR_RETURN(const pg::Result self, reader->Exec(kSelf));
   const std::string user = attempt.source_server().reader().user();
   checks.Add("reader-not-superuser", !self.Bool(0, 0), "the reader is a superuser; use a login of its own", true);
+  PGC_ASSIGN_OR_RETURN(const bool readable, CheckPrivileges(attempt, *reader, checks));
+  if (!readable) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   std::set<std::string> moved;
-  for (const TableInfo& table : schema.tables) {
+  for (const TableInfo& table : schema->tables) {
     moved.insert(SplitTable(table.name).Quoted());
   }
-  for (const TableInfo& table : schema.tables) {
-    const std::string quoted = SplitTable(table.name).Quoted();
-    PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayRead, {quoted}));
-    checks.Add({.name = "reader-may-select:" + table.name,
-                .passed = may.Bool(0, 0),
-                .message = "the reader may not read the table",
-                .remedy = "GRANT SELECT ON " + quoted + " TO " + Ident(user)});
-    checks.Add({.name = "reader-sees-all-rows:" + table.name,
-                .passed = !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
-                .message = "row-level security is on, and hides rows from the reader",
-                .remedy = "ALTER ROLE " + Ident(user) + " BYPASSRLS"});
-    PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader->Exec(kReferenced, {quoted}));
-    for (int row = 0; attempt.has_target() && row < referenced.rows(); ++row) {
-      const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
-      checks.Add({.name = "references-move:" + table.name,
-                  .passed = moved.contains(other),
-                  .message = "it references " + other + ", which the plan does not move",
-                  .remedy = "add that table to the plan"});
-    }
+  for (const TableInfo& table : schema->tables) {
+    PGC_RETURN_IF_ERROR(CheckTableOfSource(attempt, *reader, table, moved, checks));
   }
-  for (const std::string& sequence : schema.sequences) {
+  for (const std::string& sequence : schema->sequences) {
     PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayReadSequence, {sequence}));
     checks.Add({.name = "reader-may-select:" + sequence,
                 .passed = may.Bool(0, 0),
-                .message = "the reader may not read the sequence",
+                .message = "the reader may not read sequence " + sequence,
                 .remedy = "GRANT SELECT ON SEQUENCE " + sequence + " TO " + Ident(user)});
   }
   return absl::OkStatus();
@@ -102,8 +155,20 @@ absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
   return absl::OkStatus();
 }
 
+// FENCE, which comes first, makes a schema of ours there.
+absl::Status CheckMayKeepRecords(Attempt& attempt, pg::Connection& registrar, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result may, registrar.Exec(kMayKeepRecords));
+  checks.Add({.name = "registrar-may-create",
+              .passed = may.Bool(0, 0),
+              .message = "the registrar may not make schema pgconvoy in the registry's database",
+              .remedy = "GRANT CREATE ON DATABASE " + Ident(attempt.plan().registry().database()) + " TO " +
+                        Ident(attempt.registry_server().registrar().user())});
+  return absl::OkStatus();
+}
+
 absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult& result) {
   PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
+  PGC_RETURN_IF_ERROR(CheckMayKeepRecords(attempt, *registrar, checks));
   PGC_ASSIGN_OR_RETURN(const RegistryValues before, ReadRegistryRow(*registrar, attempt, /*lock=*/false));
   const std::string table = attempt.plan().registry().table();
   for (const auto& [column, value] : before) {
@@ -238,9 +303,27 @@ absl::Status CheckForeignKeys(Attempt& attempt, const SourceSchema& schema, Chec
   return absl::OkStatus();
 }
 
+// Not one of the checks that can be skipped: what it names would be lost.
+absl::Status CheckCarried(Attempt& attempt) {
+  const bool whole = attempt.has_target() && plan::IsWholeDatabase(attempt.plan());
+  return whole ? RefuseUncarried(attempt) : absl::OkStatus();
+}
+
+absl::Status CheckRoom(Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const int64_t room, RoomNeeded(attempt));
+  PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, room, checks));
+  if (attempt.has_target()) {
+    SayTargetRoom(room, checks);
+  }
+  return absl::OkStatus();
+}
+
 // What concerns the moving rows and the place that they go to.
 absl::Status CheckMove(Attempt& attempt, CheckList& checks) {
   PGC_RETURN_IF_ERROR(CheckTarget(attempt, checks));
+  if (attempt.restores()) {
+    return absl::OkStatus();
+  }
   PGC_RETURN_IF_ERROR(CheckVersions(attempt, checks));
   if (!checks.Verdict().ok()) {
     // Unreadable tables have been named already; counting in them would only fail.
@@ -252,42 +335,45 @@ absl::Status CheckMove(Attempt& attempt, CheckList& checks) {
 
 }  // namespace
 
-absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
-  v1::PhaseResult result;
-  v1::ChecksResult* const outcome = result.mutable_checks();
-  CheckList checks(attempt, *outcome, attempt.plan().execution().skip_pre_validation());
-  if (plan::IsWholeDatabase(attempt.plan())) {
-    // Not one of the checks that can be skipped: what is named here would be lost.
-    PGC_RETURN_IF_ERROR(RefuseUncarried(attempt));
-  }
+absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt) {
+  v1::ChecksResult outcome;
+  CheckList checks(attempt, outcome, attempt.plan().execution().skip_pre_validation());
   if (attempt.has_tables()) {
-    PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
-    PGC_RETURN_IF_ERROR(CheckReader(attempt, *schema, checks));
+    if (!attempt.restores()) {
+      PGC_RETURN_IF_ERROR(checks.Group("carried", CheckCarried(attempt)));
+      PGC_RETURN_IF_ERROR(checks.Group("source", CheckReader(attempt, checks)));
+    }
   }
   if (attempt.has_credentials()) {
-    PGC_RETURN_IF_ERROR(CheckProvisioner(attempt, checks));
+    PGC_RETURN_IF_ERROR(checks.Group("provisioner", CheckProvisioner(attempt, checks)));
   }
   if (attempt.has_target()) {
-    PGC_RETURN_IF_ERROR(CheckMove(attempt, checks));
+    PGC_RETURN_IF_ERROR(checks.Group("target", CheckMove(attempt, checks)));
   } else if (attempt.has_credentials()) {
-    PGC_RETURN_IF_ERROR(CheckAccess(attempt, checks));
+    PGC_RETURN_IF_ERROR(checks.Group("access", CheckAccess(attempt, checks)));
   }
-  if (attempt.plan().credentials().has_fallback()) {
-    PGC_RETURN_IF_ERROR(CheckFallbackWorks(attempt, checks));
+  if (attempt.has_fallback()) {
+    PGC_RETURN_IF_ERROR(checks.Group("fallback", CheckFallbackWorks(attempt, checks)));
   }
   if (attempt.has_transform()) {
-    PGC_RETURN_IF_ERROR(CheckTransform(attempt, checks));
+    PGC_RETURN_IF_ERROR(checks.Group("transform", CheckTransform(attempt, checks)));
   }
-  if (attempt.has_registry()) {
-    PGC_RETURN_IF_ERROR(CheckRegistry(attempt, checks, *outcome));
+  if (attempt.has_registry() && !attempt.backup_only()) {
+    PGC_RETURN_IF_ERROR(checks.Group("registry", CheckRegistry(attempt, checks, outcome)));
   }
-  if (attempt.plan().has_backup()) {
-    PGC_ASSIGN_OR_RETURN(const int64_t room, RoomNeeded(attempt));
-    PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, room, checks));
-    SayTargetRoom(room, checks);
+  if (attempt.plan().has_backup() && !attempt.restores()) {
+    PGC_RETURN_IF_ERROR(checks.Group("backup", CheckRoom(attempt, checks)));
   }
-  PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::PRE));
-  PGC_RETURN_IF_ERROR(checks.Verdict());
+  if (!attempt.backup_only()) {
+    PGC_RETURN_IF_ERROR(checks.RunPlanChecks(v1::Check::PRE));
+  }
+  return outcome;
+}
+
+absl::StatusOr<v1::PhaseResult> RunPreValidation(Attempt& attempt) {
+  v1::PhaseResult result;
+  PGC_ASSIGN_OR_RETURN(*result.mutable_checks(), PreChecks(attempt));
+  PGC_RETURN_IF_ERROR(CheckList(attempt, *result.mutable_checks()).Verdict());
   return result;
 }
 

@@ -4,10 +4,12 @@
 #include "common/base/failpoint.h"
 #include "common/pg/pg_error.h"
 #include "worker/core/sql.h"
+#include "worker/phases/backup_access.h"
 #include "worker/phases/change_log.h"
 #include "worker/phases/columns.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/policies.h"
+#include "worker/phases/table_restore.h"
 #include "worker/phases/tables.h"
 #include "worker/phases/transform.h"
 #include "worker/phases/transform_store.h"
@@ -149,6 +151,10 @@ class Transformation {
     PGC_RETURN_IF_ERROR(log.LookBefore());
     PGC_RETURN_IF_ERROR(UpdateColumns(connection_, attempt_));
     PGC_RETURN_IF_ERROR(RunChanges(connection_, attempt_));
+    if (attempt_.restores_in_place()) {
+      PGC_ASSIGN_OR_RETURN(const auto reader, OpenRestored(attempt_));
+      PGC_RETURN_IF_ERROR(RestoreRows(connection_, attempt_, tables, *reader));
+    }
     // What a deferred constraint or trigger still has to say belongs before the second look.
     PGC_RETURN_IF_ERROR(connection_.ExecScript("SET CONSTRAINTS ALL IMMEDIATE"));
     PGC_ASSIGN_OR_RETURN(const auto changes, log.Record());

@@ -180,13 +180,21 @@ absl::Status CompareSequences(Attempt& attempt, const SourceSchema& schema, v1::
   return absl::OkStatus();
 }
 
-// With the source as it is now: what this worker remembers may be older than the source's last DDL.
-absl::Status CompareWithSource(Attempt& attempt,
-                               const SourceSchema& schema,
-                               pg::Connection& target,
-                               v1::VerifyResult& verify) {
+// The source as it is now, as what this worker remembers may be older than the source's last DDL; what is restored is
+// compared with what the backup says.
+absl::StatusOr<std::vector<std::string>> ExpectedObjects(Attempt& attempt, const SourceSchema& schema) {
+  if (attempt.restores()) {
+    return schema.objects;
+  }
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
-  PGC_ASSIGN_OR_RETURN(const auto expected, ListObjects(*reader, attempt.plan(), schema.schemas));
+  return ListObjects(*reader, attempt.plan(), schema.schemas);
+}
+
+absl::Status CompareDefinitions(Attempt& attempt,
+                                const SourceSchema& schema,
+                                pg::Connection& target,
+                                v1::VerifyResult& verify) {
+  PGC_ASSIGN_OR_RETURN(const auto expected, ExpectedObjects(attempt, schema));
   PGC_ASSIGN_OR_RETURN(const auto found, ListObjects(target, attempt.plan(), schema.schemas));
   verify.set_objects_compared(static_cast<int>(found.size()));
   const absl::Status same = CompareObjects(expected, found);
@@ -242,7 +250,7 @@ absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   PGC_RETURN_IF_ERROR(Finish(attempt, *target, *schema));
   PGC_FAILPOINT("worker.verify.before_settings");
   PGC_RETURN_IF_ERROR(SetDatabaseSettings(attempt, *schema));
-  PGC_RETURN_IF_ERROR(CompareWithSource(attempt, *schema, *target, *verify));
+  PGC_RETURN_IF_ERROR(CompareDefinitions(attempt, *schema, *target, *verify));
   return result;
 }
 
@@ -270,13 +278,13 @@ absl::StatusOr<v1::PhaseResult> VerifyRollback(Attempt& attempt) {
     }
     undo->add_undone("the role is gone");
   }
-  if (attempt.plan().credentials().has_fallback()) {
+  if (attempt.has_fallback()) {
     PGC_RETURN_IF_ERROR(VerifyFallbackWorks(attempt, *undo));
   }
   if (attempt.has_transform()) {
     PGC_RETURN_IF_ERROR(VerifyTransformUndone(attempt, *undo));
   }
-  if (attempt.plan().has_cutover()) {
+  if (attempt.has_cutover()) {
     // The row itself may have changed since by other hands, and rightly.
     PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
     PGC_ASSIGN_OR_RETURN(const auto in_force, FindCutover(*registrar, attempt));

@@ -27,6 +27,12 @@ absl::StatusOr<v1::PhaseResult> RunCutover(Attempt& attempt);
 absl::StatusOr<v1::PhaseResult> RunPostValidation(Attempt& attempt);
 absl::StatusOr<v1::PhaseResult> RunCleanup(Attempt& attempt);
 
+// What PRE_VALIDATION and POST_VALIDATION find, failed checks included. They write nothing.
+absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt);
+absl::StatusOr<v1::ChecksResult> PostChecks(Attempt& attempt);
+// The plan's INTEGRITY checks and links: in the target of a project that was migrated, else in the source.
+absl::StatusOr<v1::ChecksResult> IntegrityChecks(Attempt& attempt);
+
 // ---- rollback ------------------------------------------------------------------------------------------------
 // Puts the old registry values back, if this project was cut over; OPERATOR PGC-ROLLBACK-WRITES when the tenant has
 // written to the target since and --discard-writes was not said.

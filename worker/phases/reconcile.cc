@@ -2,9 +2,12 @@
 
 #include <map>
 #include <optional>
+#include <set>
 
 #include "common/base/error.h"
 #include "common/base/failpoint.h"
+#include "common/pg/pg_error.h"
+#include "common/plan/server_choice.h"
 #include "worker/core/names.h"
 #include "worker/core/sql.h"
 #include "worker/phases/control.h"
@@ -13,7 +16,9 @@ namespace pgconvoy::worker {
 namespace {
 
 constexpr char kApplicationName[] = "pgc:reconcile";
+constexpr char kNoSuchDatabase[] = "3D000";
 
+constexpr char kHasFences[] = "SELECT pg_catalog.to_regclass('pgconvoy.fence') IS NOT NULL";
 constexpr char kProjects[] = "SELECT project FROM pgconvoy.fence WHERE store_id = $1";
 constexpr char kLockFence[] = "SELECT fence FROM pgconvoy.fence WHERE store_id = $1 AND project = $2 FOR UPDATE";
 constexpr char kLogins[] = "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.starts_with(rolname, 'pgc_a_')";
@@ -68,14 +73,22 @@ std::optional<ParsedName> Parse(const std::string& name) {
 
 class Reconciler {
  public:
-  Reconciler(pg::Connection& control,
-             const std::string& store_id,
-             const std::set<std::string>& live_refs,
-             int64_t next_fence)
-      : control_(control), store_id_(store_id), live_refs_(live_refs), next_fence_(next_fence) {}
+  Reconciler(pg::Connection& control, const std::string& store_id, const v1::ReconcileTask& task)
+      : control_(control),
+        store_id_(store_id),
+        live_refs_(task.live_refs().begin(), task.live_refs().end()),
+        next_fence_(task.next_fence()),
+        list_only_(task.list_only()) {}
 
   absl::StatusOr<std::vector<std::string>> Run() {
-    PGC_RETURN_IF_ERROR(EnsureControlTables(control_));
+    if (list_only_) {
+      PGC_ASSIGN_OR_RETURN(const pg::Result used, control_.Exec(kHasFences));
+      if (!used.Bool(0, 0)) {
+        return removed_;
+      }
+    } else {
+      PGC_RETURN_IF_ERROR(EnsureControlTables(control_));
+    }
     PGC_RETURN_IF_ERROR(ReadProjects());
     PGC_RETURN_IF_ERROR(RemoveLogins());
     PGC_RETURN_IF_ERROR(RemoveDatabases());
@@ -119,12 +132,15 @@ class Reconciler {
     for (int row = 0; row < logins.rows(); ++row) {
       const std::string name = logins.Text(row, 0);
       PGC_ASSIGN_OR_RETURN(const auto claimed, ClaimStale(name));
-      if (claimed != nullptr) {
+      if (claimed == nullptr) {
+        continue;
+      }
+      removed_.push_back("login " + name);
+      if (!list_only_) {
         PGC_RETURN_IF_ERROR(control_.ExecScript("ALTER ROLE " + Ident(name) + " NOLOGIN"));
         PGC_RETURN_IF_ERROR(control_.Exec(kEndSessionsOf, {name}).status());
         PGC_RETURN_IF_ERROR(control_.ExecScript("DROP ROLE " + Ident(name)));
         PGC_RETURN_IF_ERROR(claimed->Commit());
-        removed_.push_back("login " + name);
       }
     }
     return absl::OkStatus();
@@ -139,13 +155,16 @@ class Reconciler {
       if (claimed == nullptr) {
         continue;
       }
+      removed_.push_back("database " + name);
+      if (list_only_) {
+        continue;
+      }
       if (!databases.Bool(row, 1)) {
         PGC_RETURN_IF_ERROR(control_.ExecScript("ALTER DATABASE " + Ident(name) + " ALLOW_CONNECTIONS false"));
       }
       PGC_RETURN_IF_ERROR(claimed->Commit());
       PGC_RETURN_IF_ERROR(control_.Exec(kEndSessionsOf, {name}).status());
       PGC_RETURN_IF_ERROR(control_.ExecScript("DROP DATABASE IF EXISTS " + Ident(name)));
-      removed_.push_back("database " + name);
     }
     return absl::OkStatus();
   }
@@ -174,18 +193,23 @@ class Reconciler {
         if (!ProjectOfComment(databases.Text(row, 2), store_id_).has_value()) {
           return absl::OkStatus();
         }
-        PGC_RETURN_IF_ERROR(Retire(database));
-        database += kRetired;
+        if (!list_only_) {
+          PGC_RETURN_IF_ERROR(Retire(database));
+          database += kRetired;
+        }
+      }
+      removed_.push_back("template " + database);
+      if (list_only_) {
+        continue;
       }
       PGC_FAILPOINT("worker.template.before_drop");
       PGC_RETURN_IF_ERROR(control_.Exec(kEndSessionsOf, {database}).status());
       PGC_RETURN_IF_ERROR(control_.ExecScript("DROP DATABASE IF EXISTS " + Ident(database)));
-      removed_.push_back("template " + database);
     }
     PGC_ASSIGN_OR_RETURN(const pg::Result comment, control_.Exec(kOwnerComment, {owner}));
     if (comment.rows() == 1 && ProjectOfComment(comment.Text(0, 0), store_id_).has_value()) {
-      PGC_RETURN_IF_ERROR(control_.ExecScript("DROP ROLE " + Ident(owner)));
       removed_.push_back("template's owner " + owner);
+      return list_only_ ? absl::OkStatus() : control_.ExecScript("DROP ROLE " + Ident(owner));
     }
     return absl::OkStatus();
   }
@@ -202,8 +226,9 @@ class Reconciler {
 
   pg::Connection& control_;
   const std::string& store_id_;
-  const std::set<std::string>& live_refs_;
+  const std::set<std::string> live_refs_;
   const int64_t next_fence_;
+  const bool list_only_;
   // Hash -> project.
   std::map<std::string, std::string> projects_;
   std::vector<std::string> removed_;
@@ -214,10 +239,41 @@ class Reconciler {
 absl::StatusOr<std::vector<std::string>> Reconcile(SessionPool& pool,
                                                    const v1::Server& server,
                                                    const std::string& store_id,
-                                                   const std::set<std::string>& live_refs,
-                                                   int64_t next_fence) {
-  PGC_ASSIGN_OR_RETURN(PooledSession control, AcquireControl(pool, server, kApplicationName));
-  return Reconciler(*control, store_id, live_refs, next_fence).Run();
+                                                   const v1::ReconcileTask& task) {
+  // Listing makes nothing, so it does not make the control database either.
+  auto control = task.list_only()
+                     ? pool.Acquire(server, LoginKind::kProvisioner, ControlDatabase(server), kApplicationName)
+                     : AcquireControl(pool, server, kApplicationName);
+  if (task.list_only() && pg::SqlStateOf(control.status()) == kNoSuchDatabase) {
+    return std::vector<std::string>();
+  }
+  PGC_RETURN_IF_ERROR(control.status());
+  return Reconciler(**control, store_id, task).Run();
+}
+
+absl::StatusOr<std::vector<std::string>> ReconcileTarget(SessionPool& pool,
+                                                         const v1::Plan& plan,
+                                                         const std::string& store_id,
+                                                         const v1::ReconcileTask& task) {
+  if (!plan.has_target() || plan.execution().mode() == v1::Execution::BACKUP_ONLY) {
+    return std::vector<std::string>();
+  }
+  std::vector<std::string> lines;
+  absl::Status first_failure;
+  for (const std::string& name : plan::PossibleServers(plan, plan.target().server())) {
+    const v1::Server& server = plan.servers().at(name);
+    if (!server.has_provisioner()) {
+      continue;
+    }
+    // One server that is down keeps nobody from tidying the others.
+    const auto found = Reconcile(pool, server, store_id, task);
+    first_failure.Update(found.status());
+    if (found.ok()) {
+      lines.insert(lines.end(), found->begin(), found->end());
+    }
+  }
+  PGC_RETURN_IF_ERROR(first_failure);
+  return lines;
 }
 
 }  // namespace pgconvoy::worker

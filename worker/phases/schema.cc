@@ -8,8 +8,10 @@
 #include "common/pg/pg_error.h"
 #include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
+#include "worker/phases/backup_access.h"
 #include "worker/phases/control.h"
 #include "worker/phases/dump.h"
+#include "worker/phases/schema_script.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -37,6 +39,23 @@ SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attgenerate
        a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+)sql";
+
+// $1: a table. Of each column the type under its domains; under an array, the type of its elements with "[]". A type
+// that looks like an array and is none (int2vector) has another subscript function.
+constexpr char kTypes[] = R"sql(
+WITH RECURSIVE step AS (
+  SELECT a.attnum, a.attname, a.atttypid AS oid, '' AS brackets, 0 AS depth
+  FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+  SELECT s.attnum, s.attname, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END,
+         CASE WHEN t.typtype = 'd' THEN s.brackets ELSE '[]' END, s.depth + 1
+  FROM step s JOIN pg_catalog.pg_type t ON t.oid = s.oid
+  WHERE t.typtype = 'd'
+     OR (s.brackets = '' AND t.typsubscript = 'pg_catalog.array_subscript_handler'::pg_catalog.regproc)
+)
+SELECT DISTINCT ON (attnum) attname, pg_catalog.format_type(oid, NULL) || brackets FROM step
+ORDER BY attnum, depth DESC
 )sql";
 
 // $1: the schemas. What an extension brought ('e') comes with it.
@@ -271,8 +290,11 @@ absl::Status CheckTakenOnce(pg::Connection& connection, const std::vector<v1::Ta
   const auto twice = connection.Exec(kPartitionTwice, {TextArray({names.begin(), names.end()})});
   if (!twice.ok() || twice->rows() == 0) {
     // A table that does not exist is reported where it is described, with the nearest name.
-    return pg::SqlStateOf(twice.status()) == "42P01" || pg::SqlStateOf(twice.status()) == "3F000" ? absl::OkStatus()
-                                                                                                  : twice.status();
+    // One that may not be looked at is reported with the privileges.
+    return pg::SqlStateOf(twice.status()) == "42501" || pg::SqlStateOf(twice.status()) == "42P01" ||
+                   pg::SqlStateOf(twice.status()) == "3F000"
+               ? absl::OkStatus()
+               : twice.status();
   }
   return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE",
                    twice->Text(0, 0) + " is a partition of " + twice->Text(0, 1) + ", which moves as a whole",
@@ -327,6 +349,18 @@ absl::Status ReadColumns(pg::Connection& connection,
   }
   PGC_RETURN_IF_ERROR(CheckNamed(table, table.exclude_columns(), all, "exclude_columns"));
   return CheckNamed(table, table.only_columns(), all, "only_columns");
+}
+
+absl::Status ReadTypes(pg::Connection& connection, const std::string& oid, TableInfo& info) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result types, connection.Exec(kTypes, {oid}));
+  std::map<std::string, std::string> by_column;
+  for (int row = 0; row < types.rows(); ++row) {
+    by_column[types.Text(row, 0)] = types.Text(row, 1);
+  }
+  for (const std::string& column : info.columns) {
+    info.types.push_back(by_column[column]);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::set<int64_t>> SkippedTriggers(pg::Connection& connection,
@@ -417,6 +451,40 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt)
     return std::shared_ptr<const SourceSchema>(std::move(schema));
   }
   PGC_RETURN_IF_ERROR(ReadScripts(attempt, *reader, *schema));
+  schema->hash = HashOf(*schema, attempt.grant().store_id);
+  return std::shared_ptr<const SourceSchema>(std::move(schema));
+}
+
+// The plan's entry for a table that a backup holds.
+v1::Table EntryOf(const v1::Plan& plan, const std::string& name) {
+  v1::Table found;
+  for (const v1::Table& entry : plan.tables()) {
+    const TableName table = SplitTable(name);
+    if (entry.table() == name || plan::TakesTable(entry, table.schema, table.table)) {
+      found = entry;
+    }
+  }
+  found.set_table(name);
+  found.clear_except();
+  return found;
+}
+
+absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaOfBackup(const Attempt& attempt) {
+  PGC_ASSIGN_OR_RETURN(const auto reader, OpenRestored(attempt));
+  PGC_ASSIGN_OR_RETURN(const std::string script, reader->ReadSchema());
+  PGC_ASSIGN_OR_RETURN(SourceSchema parsed, FromScript(script));
+  auto schema = std::make_shared<SourceSchema>(std::move(parsed));
+  for (const backup::TableEntry& entry : reader->manifest().tables) {
+    TableInfo& table = schema->tables.emplace_back();
+    table.name = entry.table;
+    table.columns = entry.columns;
+    table.types = entry.types;
+    table.relkind = "r";
+    table.entry = EntryOf(attempt.plan(), entry.table);
+  }
+  for (const backup::SequenceEntry& sequence : reader->manifest().sequences) {
+    schema->sequences.push_back(sequence.sequence);
+  }
   schema->hash = HashOf(*schema, attempt.grant().store_id);
   return std::shared_ptr<const SourceSchema>(std::move(schema));
 }
@@ -588,6 +656,7 @@ absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Ta
   }
   PGC_RETURN_IF_ERROR(ReadColumns(connection, found.Text(0, 0), table, info));
   info.entry = table;
+  PGC_RETURN_IF_ERROR(ReadTypes(connection, found.Text(0, 0), info));
   if (info.columns.empty()) {
     return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE", table.table() + " has no column that could be copied",
                      "leave the table out of the plan");
@@ -672,7 +741,7 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaCache::Get(Attempt& at
   if (const auto it = schemas_.find(key); it != schemas_.end()) {
     return it->second;
   }
-  PGC_ASSIGN_OR_RETURN(auto schema, ReadSchema(attempt));
+  PGC_ASSIGN_OR_RETURN(auto schema, attempt.restores() ? SchemaOfBackup(attempt) : ReadSchema(attempt));
   schemas_[key] = schema;
   return schema;
 }

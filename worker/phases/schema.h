@@ -27,6 +27,8 @@ struct TableInfo {
   std::string name;
   // Columns that are copied, in order: not generated, not excluded by the plan.
   std::vector<std::string> columns;
+  // Of each of them the type under its domains, as format_type names it.
+  std::vector<std::string> types;
   // Names, types and flags of all columns as one string; changes when the table's definition does.
   std::string fingerprint;
   // Columns that the server computes; empty where what they are computed from does not arrive as it is.
@@ -89,7 +91,8 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> DatabaseSetting
 // Thread safety: any thread; one at a time reads a given source or lays a given template.
 class SchemaCache {
  public:
-  // The schema of the attempt's source; read on first use per source database and plan.
+  // The schema of the attempt's source, or of the backup that it restores; read on first use per source database and
+  // plan.
   absl::StatusOr<std::shared_ptr<const SourceSchema>> Get(Attempt& attempt);
   // Makes the next Get read again: the source's definition has changed.
   void Forget(const Attempt& attempt);

@@ -43,6 +43,11 @@ absl::Status CheckAllUnchanged(pg::Connection& reader, const v1::Plan& plan, con
 
 }  // namespace
 
+absl::StatusOr<std::string> SourceRowsSql(const Attempt& attempt, const TableInfo& info) {
+  PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(info.entry, attempt.values()));
+  return "SELECT * FROM " + SplitTable(info.name).Quoted() + condition;
+}
+
 absl::StatusOr<std::string> SourceCopySql(const Attempt& attempt, const v1::Table& table, const TableInfo& info) {
   PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(table, attempt.values()));
   std::string columns;

@@ -13,6 +13,8 @@
 
 namespace pgconvoy::worker {
 
+// SELECT * FROM table WHERE the plan's condition: the project's rows of a table, whole.
+absl::StatusOr<std::string> SourceRowsSql(const Attempt& attempt, const TableInfo& info);
 // COPY (SELECT columns FROM table WHERE the plan's condition) TO STDOUT.
 absl::StatusOr<std::string> SourceCopySql(const Attempt& attempt, const v1::Table& table, const TableInfo& info);
 // COPY (SELECT columns FROM table) TO STDOUT, for the target.

@@ -5,28 +5,23 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/plan/plan.h"
-#include "common/plan/server_choice.h"
-#include "worker/backup/backup.h"
-#include "worker/core/sql.h"
-#include "worker/phases/backup_access.h"
+#include "worker/phases/backup_tasks.h"
+#include "worker/phases/change_log.h"
 #include "worker/phases/describe.h"
+#include "worker/phases/discover.h"
+#include "worker/phases/inspect.h"
+#include "worker/phases/orphans.h"
+#include "worker/phases/prove.h"
 #include "worker/phases/reconcile.h"
+#include "worker/phases/repair.h"
 
 namespace pgconvoy::worker {
 namespace {
 
 // Projects in one message of a task's result; keeps messages far below the limit.
 constexpr int kProjectsPerMessage = 500;
-
-// A task reports to nobody and holds nothing.
-class NoReporter : public Reporter {
- public:
-  absl::Status Intent(const v1::Intent&) override {
-    return MakeError(Verdict::kPermanent, "PGC-TASK-WRITES", "a task may not make anything");
-  }
-  void Progress(int64_t, int64_t) override {}
-  absl::Status Checkpoint() override { return absl::OkStatus(); }
-};
+// Judging takes a while, and whoever waits should see that it goes on.
+constexpr int kCandidatesPerMessage = 20;
 
 class TaskRunner {
  public:
@@ -41,10 +36,7 @@ class TaskRunner {
     const absl::Status outcome = Dispatch();
     v1::TaskResult last;
     if (!outcome.ok()) {
-      last.mutable_error()->set_verdict(VerdictOf(outcome) == Verdict::kTransient ? v1::TRANSIENT : v1::PERMANENT);
-      last.mutable_error()->set_code(CodeOf(outcome));
-      last.mutable_error()->set_message(MessageOf(outcome));
-      last.mutable_error()->set_remedy(RemedyOf(outcome));
+      *last.mutable_error() = ErrorOf(outcome);
     }
     last.set_done(true);
     Send(std::move(last));
@@ -61,21 +53,16 @@ class TaskRunner {
     switch (task_.body_case()) {
       case v1::Task::kDiscover: return Discover();
       case v1::Task::kDescribe: return DescribeAll();
-      case v1::Task::kVerifyBackup: return VerifyBackup();
+      case v1::Task::kVerifyBackup: return SendLines(VerifyBackup(plan_, store_id_, task_.verify_backup()));
+      case v1::Task::kExportBackup: return SendLines(ExportBackup(plan_, store_id_, task_.export_backup()));
+      case v1::Task::kPruneBackups: return SendLines(PruneBackups(plan_, store_id_, task_.prune_backups()));
+      case v1::Task::kRepair: return RunRepair();
       case v1::Task::kReconcile: return RunReconcile();
+      case v1::Task::kInspect: return Inspect();
+      case v1::Task::kProve: return Prove();
+      case v1::Task::kListChanges: return ListChanges();
       default: return MakeError(Verdict::kPermanent, "PGC-TASK-UNKNOWN", "this worker does not know the task");
     }
-  }
-
-  std::string DiscoverSql() const {
-    const v1::Registry& registry = plan_.registry();
-    std::string columns = Ident(registry.ref_column()) + "::pg_catalog.text, ";
-    columns += registry.estimated_bytes().empty() ? "0" : "(" + registry.estimated_bytes() + ")::pg_catalog.int8";
-    for (const std::string& attribute : registry.attribute_columns()) {
-      columns += ", " + Ident(attribute) + "::pg_catalog.text";
-    }
-    return "SELECT " + columns + " FROM " + SplitTable(registry.table()).Quoted() +
-           (registry.where().empty() ? "" : " WHERE " + registry.where()) + " ORDER BY 1";
   }
 
   absl::Status Discover() {
@@ -85,14 +72,18 @@ class TaskRunner {
     const v1::Server& server = plan_.servers().at(plan_.registry().server());
     PGC_ASSIGN_OR_RETURN(PooledSession registrar,
                          pool_.Acquire(server, LoginKind::kRegistrar, plan_.registry().database(), "pgc:discover"));
-    const auto rows = registrar->Exec(DiscoverSql());
+    const auto rows = registrar->Exec(DiscoverSql(plan_));
     if (!rows.ok()) {
       return Annotate(rows.status(), "reading the registry");
     }
+    CandidateJudge judge(inspector_);
     v1::TaskResult page;
     for (int row = 0; row < rows->rows(); ++row) {
-      PGC_RETURN_IF_ERROR(AddProject(*rows, row, page));
-      if (page.projects_size() == kProjectsPerMessage) {
+      PGC_ASSIGN_OR_RETURN(*page.add_projects(), DiscoveredProject(plan_, *rows, row));
+      if (task_.discover().detailed()) {
+        *page.add_candidates() = judge.Judge(page.projects(page.projects_size() - 1));
+      }
+      if (page.projects_size() == kProjectsPerMessage || page.candidates_size() == kCandidatesPerMessage) {
         Send(std::exchange(page, {}));
       }
     }
@@ -100,31 +91,52 @@ class TaskRunner {
     return absl::OkStatus();
   }
 
-  absl::Status AddProject(const pg::Result& rows, int row, v1::TaskResult& page) const {
-    v1::ProjectSpec* const project = page.add_projects();
-    project->set_ref(rows.Text(row, 0));
-    if (!IsValidRef(project->ref())) {
-      return InputError("PGC-PROJECT-REF", "the registry holds the illegal ref \"" + Printable(project->ref()) + "\"",
-                        "allowed: [a-z0-9][a-z0-9_-]{0,39}; exclude it with registry.where");
+  absl::Status Inspect() {
+    const v1::InspectTask& wanted = task_.inspect();
+    std::vector<v1::Inspection> kinds;
+    for (const int kind : wanted.kinds()) {
+      kinds.push_back(static_cast<v1::Inspection>(kind));
     }
-    project->set_estimated_bytes(std::max<int64_t>(0, rows.Int(row, 1)));
-    for (int i = 0; i < plan_.registry().attribute_columns_size(); ++i) {
-      if (const auto value = rows.Get(row, i + 2)) {
-        (*project->mutable_attributes())[plan_.registry().attribute_columns(i)] = std::string(*value);
-      }
+    for (const v1::ProjectGrant& project : wanted.projects()) {
+      v1::TaskResult result;
+      *result.add_inspections() = InspectProject(inspector_, project, wanted.migration_id(), kinds);
+      Send(std::move(result));
     }
     return absl::OkStatus();
   }
 
+  absl::Status Prove() {
+    const auto& projects = task_.prove().projects();
+    PGC_ASSIGN_OR_RETURN(const auto checks, ProveConservation(inspector_, {projects.begin(), projects.end()}));
+    v1::TaskResult result;
+    result.add_inspections()->mutable_checks()->Assign(checks.begin(), checks.end());
+    Send(std::move(result));
+    return absl::OkStatus();
+  }
+
+  absl::Status ListChanges() {
+    const v1::ListChangesTask& wanted = task_.list_changes();
+    PGC_ASSIGN_OR_RETURN(const auto attempt, inspector_.Look(wanted.project(), wanted.migration_id()));
+    PGC_ASSIGN_OR_RETURN(const auto changes, ChangesOf(*attempt));
+    v1::TaskResult page;
+    for (const v1::RowChange& change : changes) {
+      *page.add_changes() = change;
+      if (page.changes_size() == kProjectsPerMessage) {
+        Send(std::exchange(page, {}));
+      }
+    }
+    Send(std::move(page));
+    return absl::OkStatus();
+  }
+
   absl::Status DescribeAll() {
-    NoReporter reporter;
     for (const v1::ProjectSpec& project : task_.describe().projects()) {
       AttemptGrant grant;
       grant.store_id = store_id_;
       grant.plan_hash = plan::PlanHash(plan_);
       grant.ref = project.ref();
       grant.attributes = {project.attributes().begin(), project.attributes().end()};
-      PGC_ASSIGN_OR_RETURN(const auto attempt, Attempt::Create(plan_, std::move(grant), pool_, schemas_, reporter));
+      PGC_ASSIGN_OR_RETURN(const auto attempt, Attempt::Create(plan_, std::move(grant), pool_, schemas_, reporter_));
       PGC_ASSIGN_OR_RETURN(const auto phases, DescribeProject(*attempt));
       v1::TaskResult result;
       result.mutable_descriptions()->Assign(phases.begin(), phases.end());
@@ -133,48 +145,26 @@ class TaskRunner {
     return absl::OkStatus();
   }
 
-  absl::Status VerifyBackup() {
-    const std::string& id = task_.verify_backup().backup_id();
-    const size_t slash = id.rfind('/');
-    const auto fence = ParseDecimal(id.substr(slash + 1));
-    if (slash == std::string::npos || !fence.has_value() || !IsValidRef(id.substr(0, slash))) {
-      return InputError("PGC-BACKUP-ID", "\"" + Printable(id) + "\" is no backup id", "see `pgconvoy backup list`");
-    }
-    PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(plan_));
-    PGC_ASSIGN_OR_RETURN(const auto reader, backup::BackupReader::Open(root, store_id_, id.substr(0, slash), *fence,
-                                                                       task_.verify_backup().manifest_digest()));
-    PGC_RETURN_IF_ERROR(reader->VerifyAll());
+  absl::Status SendLines(const absl::StatusOr<std::vector<std::string>>& lines) {
+    PGC_RETURN_IF_ERROR(lines.status());
     v1::TaskResult result;
-    for (const backup::TableEntry& table : reader->manifest().tables) {
-      result.add_lines(table.table + ": " + std::to_string(table.rows) + " rows in " +
-                       std::to_string(table.chunks.size()) + " chunk(s), intact");
-    }
+    result.mutable_lines()->Assign(lines->begin(), lines->end());
     Send(std::move(result));
     return absl::OkStatus();
   }
 
   absl::Status RunReconcile() {
-    if (!plan_.has_target()) {
-      return absl::OkStatus();
-    }
-    const auto& live = task_.reconcile().live_refs();
-    absl::Status first_failure;
-    for (const std::string& name : plan::PossibleServers(plan_, plan_.target().server())) {
-      const v1::Server& server = plan_.servers().at(name);
-      if (!server.has_provisioner()) {
-        continue;
-      }
-      const auto removed =
-          Reconcile(pool_, server, store_id_, {live.begin(), live.end()}, task_.reconcile().next_fence());
-      // One server that is down keeps nobody from tidying the others.
-      first_failure.Update(removed.status());
-      if (removed.ok()) {
-        v1::TaskResult result;
-        result.mutable_lines()->Assign(removed->begin(), removed->end());
-        Send(std::move(result));
-      }
-    }
-    return first_failure;
+    const v1::ReconcileTask& task = task_.reconcile();
+    return SendLines(task.thorough() ? FindOrphans(pool_, plan_, store_id_, task)
+                                     : ReconcileTarget(pool_, plan_, store_id_, task));
+  }
+
+  absl::Status RunRepair() {
+    PGC_ASSIGN_OR_RETURN(auto inspection, Repair(plan_, store_id_, task_.repair(), pool_, schemas_, reporter_));
+    v1::TaskResult result;
+    *result.add_inspections() = std::move(inspection);
+    Send(std::move(result));
+    return absl::OkStatus();
   }
 
   const v1::Task& task_;
@@ -183,6 +173,8 @@ class TaskRunner {
   SchemaCache& schemas_;
   const std::function<void(const v1::TaskResult&)>& send_;
   v1::Plan plan_;
+  NoReporter reporter_;
+  const Inspector inspector_{plan_, store_id_, pool_, schemas_, reporter_};
 };
 
 }  // namespace

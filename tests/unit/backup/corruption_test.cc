@@ -33,7 +33,7 @@ std::vector<std::string> FilesIn(const std::string& folder) {
 
 class CorruptionTest : public ::testing::Test {
  protected:
-  CorruptionTest() : digest_(WriteSample(root_.path(), "acme", 3)), folder_(root_.path() + "/acme/3") {}
+  CorruptionTest() : digest_(WriteSample(root_.path(), "acme", 3)), folder_(root_.path() + "/store-store-1/acme/3") {}
 
   absl::Status Verify() const { return OpenAndVerify(root_.path(), "acme", 3, digest_); }
 
@@ -111,7 +111,7 @@ TEST_F(CorruptionTest, RefusesALinkOrAPipeInPlaceOfAChunk) {
 
 TEST_F(CorruptionTest, RefusesAnotherProjectsBackup) {
   const std::string other_digest = WriteSample(root_.path(), "umbrella", 3);
-  const std::string other = root_.path() + "/umbrella/3";
+  const std::string other = root_.path() + "/store-store-1/umbrella/3";
   fs::rename(folder_, root_.path() + "/tmp");
   fs::rename(other, folder_);
   fs::rename(root_.path() + "/tmp", other);
@@ -123,15 +123,15 @@ TEST_F(CorruptionTest, RefusesAnotherProjectsBackup) {
 
 TEST_F(CorruptionTest, RefusesAnotherProjectsManifest) {
   const std::string other_digest = WriteSample(root_.path(), "umbrella", 3);
-  WriteFile(folder_ + "/manifest.json", ReadFile(root_.path() + "/umbrella/3/manifest.json"));
+  WriteFile(folder_ + "/manifest.json", ReadFile(root_.path() + "/store-store-1/umbrella/3/manifest.json"));
   EXPECT_EQ(CodeOf(Verify()), "PGC-BACKUP-CORRUPT");
   EXPECT_EQ(CodeOf(OpenAndVerify(root_.path(), "acme", 3, other_digest)), "PGC-BACKUP-CORRUPT");
 }
 
 TEST_F(CorruptionTest, RefusesAnOlderBackupOfTheSameProject) {
   const std::string newer_digest = WriteSample(root_.path(), "acme", 4);
-  fs::remove_all(root_.path() + "/acme/4");
-  fs::rename(folder_, root_.path() + "/acme/4");
+  fs::remove_all(root_.path() + "/store-store-1/acme/4");
+  fs::rename(folder_, root_.path() + "/store-store-1/acme/4");
   EXPECT_EQ(CodeOf(OpenAndVerify(root_.path(), "acme", 4, newer_digest)), "PGC-BACKUP-CORRUPT");
   EXPECT_EQ(CodeOf(OpenAndVerify(root_.path(), "acme", 4, digest_)), "PGC-BACKUP-CORRUPT");
 }
@@ -139,6 +139,8 @@ TEST_F(CorruptionTest, RefusesAnOlderBackupOfTheSameProject) {
 TEST_F(CorruptionTest, RefusesAnotherDigestOrStore) {
   EXPECT_EQ(CodeOf(OpenAndVerify(root_.path(), "acme", 3, "")), "PGC-BACKUP-CORRUPT");
   EXPECT_EQ(CodeOf(OpenAndVerify(root_.path(), "acme", 3, Sha256Hex("x"))), "PGC-BACKUP-CORRUPT");
+  EXPECT_EQ(CodeOf(BackupReader::Open(root_.path(), "store-2", "acme", 3, digest_).status()), "PGC-BACKUP-MISSING");
+  fs::rename(root_.path() + "/store-store-1", root_.path() + "/store-store-2");
   EXPECT_EQ(CodeOf(BackupReader::Open(root_.path(), "store-2", "acme", 3, digest_).status()), "PGC-BACKUP-CORRUPT");
 }
 

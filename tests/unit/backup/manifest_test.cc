@@ -57,7 +57,14 @@ TEST(Manifest, RefusesFiguresThatDoNotAddUp) {
       [](Manifest& m) { m.sequences.push_back(m.sequences[0]); },
       [](Manifest& m) { m.project_ref = "../x"; },
       [](Manifest& m) { m.fence = 0; },
-      [](Manifest& m) { m.format = 2; },
+      [](Manifest& m) { m.format = 1; },
+      [](Manifest& m) { m.tables[0].types.pop_back(); },
+      [](Manifest& m) { m.scope = "SOME"; },
+      [](Manifest& m) { m.scope = "SCHEMA"; },
+      [](Manifest& m) { m.scope = "DATA"; },
+      [](Manifest& m) { m.schema.file = "../x"; },
+      [](Manifest& m) { m.schema.bytes = 0; },
+      [](Manifest& m) { m.schema.sha256 = "x"; },
   };
   for (size_t i = 0; i < damages.size(); ++i) {
     Manifest manifest = Sample();

@@ -20,7 +20,7 @@ inline Manifest HeaderFor(const std::string& ref, int64_t fence) {
   header.plan_hash = "abc";
   header.source = "host=db1 dbname=app";
   header.server_version = 150020;
-  header.snapshot_time = "2026-01-02T03:04:05Z";
+  header.snapshot_time = "2026-01-02T03:04:05.678Z";
   return header;
 }
 
@@ -35,11 +35,14 @@ inline std::unique_ptr<BackupWriter> MustCreate(const std::string& root,
                                                 int64_t chunk_bytes = 1000) {
   auto writer = BackupWriter::Create({root, 1, chunk_bytes}, HeaderFor(ref, fence));
   EXPECT_TRUE(writer.ok()) << Describe(writer.status());
+  if (writer.ok()) {
+    EXPECT_EQ((*writer)->WriteSchema("CREATE SCHEMA auth; -- of " + ref + "\n"), absl::OkStatus());
+  }
   return writer.ok() ? *std::move(writer) : nullptr;
 }
 
 inline void AddTable(BackupWriter& writer, const std::string& ref, const std::string& table, int rows) {
-  EXPECT_EQ(writer.BeginTable(table, {"id", "ref", "v"}), absl::OkStatus());
+  EXPECT_EQ(writer.BeginTable(table, {"id", "ref", "v"}, {"integer", "text", "text"}), absl::OkStatus());
   for (int i = 0; i < rows; ++i) {
     EXPECT_EQ(writer.AddRow(RowOf(ref, i)), absl::OkStatus());
   }

@@ -348,5 +348,32 @@ TEST_F(CommandTest, NotesTheOperatorAndTheReason) {
   EXPECT_EQ(event.detail_json, R"({"from":"RUNNING","operator_reason":"because"})");
 }
 
+// What was read from the store when it was decided may be old by the time it is written.
+TEST_F(CommandTest, ABackupOfAProjectThatIsUnderWayIsNotPruned) {
+  const MigrationId ended = Succeeded(2);
+  Command prune;
+  prune.kind = K::kPruneBackups;
+  prune.actor = "anna";
+  for (const char* const ref : {"p0", "p1"}) {
+    BackupMark mark;
+    mark.ref = ref;
+    mark.result.migration = ended;
+    mark.result.phase = Phase::kBackup;
+    prune.backups.push_back(mark);
+  }
+  Output done = Do(prune);
+  EXPECT_TRUE(done.replies.at(0).status.ok());
+  EXPECT_EQ(done.writes.results.size(), 2U);
+  EXPECT_EQ(done.writes.events.at(0).kind, "BACKUP_PRUNED");
+
+  Submit(1, Spec("r2"));
+  done = Do(prune);
+  EXPECT_EQ(CodeOf(done.replies.at(0).status), "PGC-PROJECT-BUSY");
+  EXPECT_TRUE(done.writes.results.empty()) << "all or nothing";
+
+  prune.kind = K::kBackupsRemoved;
+  EXPECT_TRUE(Do(prune).replies.at(0).status.ok()) << "their files are gone, whoever has come since";
+}
+
 }  // namespace
 }  // namespace pgconvoy::core

@@ -21,6 +21,7 @@ TEST(ApplyDefaults, FillsEveryDocumentedDefault) {
   EXPECT_EQ(plan.servers().at("a").control_database(), "pgconvoy");
   EXPECT_EQ(plan.backup().compression_level(), 1);
   EXPECT_EQ(plan.backup().chunk_bytes(), 8'388'608);
+  EXPECT_EQ(plan.backup().retention_days(), 30);
   EXPECT_EQ(plan.checks(0).severity(), v1::Check::ERROR);
   EXPECT_EQ(plan.execution().batch_size(), 20);
   EXPECT_EQ(plan.execution().batch_bytes(), 1'073'741'824);

@@ -177,15 +177,18 @@ grpc::Status FakeService::RollbackProjects(grpc::ServerContext*,
 }
 
 grpc::Status FakeService::DiscoverProjects(grpc::ServerContext*,
-                                           const v1::DiscoverProjectsRequest*,
+                                           const v1::DiscoverProjectsRequest* request,
                                            grpc::ServerWriter<v1::DiscoverProjectsResponse>* writer) {
   const std::lock_guard lock(mutex);
   if (!refusal.ok()) {
     return rpc::ToGrpc(refusal);
   }
-  for (const v1::ProjectSpec& spec : discovered) {
+  for (size_t i = 0; i < discovered.size(); ++i) {
     v1::DiscoverProjectsResponse part;
-    *part.add_projects() = spec;
+    *part.add_projects() = discovered[i];
+    if (request->detailed()) {
+      *part.add_candidates() = candidates.at(i);
+    }
     writer->Write(part);
   }
   return grpc::Status::OK;
@@ -204,6 +207,35 @@ grpc::Status FakeService::DescribePlan(grpc::ServerContext*,
     writer->Write(part);
     ++described;
   }
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::InspectProjects(grpc::ServerContext*,
+                                          const v1::InspectProjectsRequest* request,
+                                          grpc::ServerWriter<v1::InspectProjectsResponse>* writer) {
+  const std::lock_guard lock(mutex);
+  inspected.push_back(*request);
+  if (!refusal.ok()) {
+    return rpc::ToGrpc(refusal);
+  }
+  v1::InspectProjectsRequest wanted = *request;
+  if (wanted.projects().empty()) {
+    wanted.add_projects()->set_ref("acme-1");
+  }
+  for (const v1::ProjectSpec& spec : wanted.projects()) {
+    v1::InspectProjectsResponse part;
+    *part.add_inspections() = inspection;
+    part.mutable_inspections(0)->set_ref(spec.ref());
+    writer->Write(part);
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::ProveConservation(grpc::ServerContext*,
+                                            const v1::ProveConservationRequest*,
+                                            v1::ProveConservationResponse* response) {
+  const std::lock_guard lock(mutex);
+  response->mutable_checks()->Assign(proof.begin(), proof.end());
   return grpc::Status::OK;
 }
 

@@ -24,6 +24,11 @@ class FakeService : public v1::MigrationService::Service {
   std::vector<v1::Worker> workers;
   std::vector<v1::Event> events;
   std::vector<v1::ProjectSpec> discovered;
+  // Sent with a detailed discovery, one for each of `discovered`.
+  std::vector<v1::Candidate> candidates;
+  // Answered for every project that is inspected, with its ref.
+  v1::ProjectInspection inspection;
+  std::vector<v1::CheckResult> proof;
   v1::SealedCredential credential;
   // Answered to every call but Get and List when not OK.
   absl::Status refusal;
@@ -39,6 +44,7 @@ class FakeService : public v1::MigrationService::Service {
   std::vector<std::string> actions;
   v1::ListProjectsRequest last_list_projects;
   int described = 0;
+  std::vector<v1::InspectProjectsRequest> inspected;
 
   grpc::Status SubmitMigration(grpc::ServerContext*,
                                grpc::ServerReader<v1::SubmitMigrationRequest>* reader,
@@ -70,6 +76,12 @@ class FakeService : public v1::MigrationService::Service {
   grpc::Status DescribePlan(grpc::ServerContext*,
                             const v1::DescribePlanRequest*,
                             grpc::ServerWriter<v1::DescribePlanResponse>*) override;
+  grpc::Status InspectProjects(grpc::ServerContext*,
+                               const v1::InspectProjectsRequest*,
+                               grpc::ServerWriter<v1::InspectProjectsResponse>*) override;
+  grpc::Status ProveConservation(grpc::ServerContext*,
+                                 const v1::ProveConservationRequest*,
+                                 v1::ProveConservationResponse*) override;
   grpc::Status ListBackups(grpc::ServerContext*, const v1::ListBackupsRequest*, v1::ListBackupsResponse*) override;
   grpc::Status VerifyBackup(grpc::ServerContext*, const v1::VerifyBackupRequest*, v1::VerifyBackupResponse*) override;
   grpc::Status GetSealedCredential(grpc::ServerContext*,

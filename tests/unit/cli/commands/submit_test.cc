@@ -189,6 +189,50 @@ TEST_F(Submitting, WaitEndsWithTheOutcome) {
   EXPECT_NE(result.err.find("--state SUCCEEDED_WITH_WARNINGS"), std::string::npos) << result.err;
 }
 
+// ---- options that change the plan ------------------------------------------------------------------------------
+
+TEST_F(Submitting, OptionsAreMergedIntoThePlanThatIsSent) {
+  const Result result = Submit({"--projects", csv_, "--no-rollback", "--retry-attempts", "3", "--batch-size", "5",
+                                "--skip-pre-validation", "--skip-post-validation", "--yes"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  const json execution = json::parse(server_.service.headers.at(0).plan_json())["execution"];
+  EXPECT_EQ(execution["on_failure"], "KEEP");
+  EXPECT_EQ(execution["max_attempts"], 3);
+  EXPECT_EQ(execution["batch_size"], 5);
+  EXPECT_EQ(execution["skip_pre_validation"], true);
+  EXPECT_EQ(execution["skip_post_validation"], true);
+  EXPECT_NE(result.err.find("warning: failed checks before the migration do not stop a project"), std::string::npos);
+}
+
+TEST_F(Submitting, WhatTakesSafetyAwayWantsAConfirmation) {
+  const Result refused = Submit({"--projects", csv_, "--skip-post-validation", "--retry-attempts", "2"});
+  EXPECT_EQ(refused.code, 4);
+  EXPECT_NE(refused.err.find("next: pgconvoy submit " + plan_ + " --projects " + csv_ +
+                             " --skip-post-validation --retry-attempts 2 --yes"),
+            std::string::npos)
+      << refused.err;
+  EXPECT_TRUE(server_.service.headers.empty());
+  EXPECT_EQ(Submit({"--projects", csv_, "--skip-post-validation", "--force"}).code, 0);
+  EXPECT_EQ(Submit({"--projects", csv_, "--skip-post-validation", "--dry-run"}).code, 0);
+}
+
+TEST_F(Submitting, APersonIsAskedBeforeAMigrationStarts) {
+  const std::vector<std::string> args = {"--address", server_.address(), "submit", plan_, "--projects", csv_};
+  const Result no = RunOnTerminal(args, "n\n");
+  EXPECT_EQ(no.code, 4) << no.out;
+  EXPECT_NE(no.out.find("a migration of 2 projects under plan mini"), std::string::npos) << no.out;
+  EXPECT_TRUE(server_.service.headers.empty());
+  EXPECT_EQ(RunOnTerminal(args, "y\n").code, 0);
+  EXPECT_EQ(server_.service.headers.size(), 1U);
+}
+
+TEST_F(Submitting, ACopyNeverGoesWithoutItsBackup) {
+  const Result refused = Submit({"--projects", csv_, "--skip-backup", "--yes"});
+  EXPECT_EQ(refused.code, 64);
+  EXPECT_NE(refused.err.find("--skip-backup is for plans that change a database in place"), std::string::npos);
+  EXPECT_EQ(Submit({"--projects", csv_, "--retry-attempts", "0"}).code, 64);
+}
+
 TEST_F(Submitting, ValidatingAPlanNeedsNoCoordinator) {
   const Result good = Pgconvoy({"plan", "validate", plan_});
   EXPECT_EQ(good.code, 0) << good.err;
