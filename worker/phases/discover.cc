@@ -104,8 +104,8 @@ absl::StatusOr<v1::ProjectSpec> DiscoveredProject(const v1::Plan& plan, const pg
 absl::StatusOr<CandidateJudge::Surroundings> CandidateJudge::Look(Attempt& attempt) {
   Surroundings found;
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
-  const auto& listed = attempt.plan().target().schemas();
-  const std::string schemas = TextArray({listed.begin(), listed.end()});
+  PGC_ASSIGN_OR_RETURN(const auto listed, MovedSchemas(*reader, attempt.plan()));
+  const std::string schemas = TextArray(listed);
   PGC_ASSIGN_OR_RETURN(const pg::Result oldest, reader->Exec(kOldestTransaction));
   if (oldest.Int(0, 0) > kLongTransactionS) {
     found.high.push_back("a transaction has been open for " + oldest.Text(0, 0) + " s in the source database");
@@ -136,7 +136,7 @@ absl::StatusOr<CandidateJudge::Surroundings> CandidateJudge::Look(Attempt& attem
 absl::Status CandidateJudge::Judge(Attempt& attempt, v1::Candidate& candidate) {
   PGC_ASSIGN_OR_RETURN(const v1::ChecksResult checks, PreChecks(attempt));
   JudgeChecks(checks, candidate);
-  const std::string source = attempt.plan().source().server() + "\n" + attempt.project().source_database;
+  const std::string source = attempt.project().source_server + "\n" + attempt.project().source_database;
   if (!seen_.contains(source)) {
     PGC_ASSIGN_OR_RETURN(seen_[source], Look(attempt));
   }

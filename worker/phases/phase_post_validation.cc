@@ -1,6 +1,7 @@
 #include <functional>
 
 #include "common/base/error.h"
+#include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
 #include "worker/phases/checks.h"
 #include "worker/phases/fallback.h"
@@ -126,7 +127,7 @@ absl::Status CheckLinksOfSource(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   const auto rows_of = [&attempt](const TableName& name) -> absl::StatusOr<std::string> {
     for (const v1::Table& table : attempt.plan().tables()) {
-      if (SplitTable(table.table()).Quoted() == name.Quoted() && !table.where().empty()) {
+      if (plan::TakesTable(table, name.schema, name.table) && !table.where().empty()) {
         PGC_ASSIGN_OR_RETURN(const std::string where, plan::RenderSql(table.where(), attempt.values()));
         return "SELECT * FROM " + name.Quoted() + " WHERE (" + where + ")";
       }

@@ -62,7 +62,9 @@ WHERE n.nspname = $1 AND c.relname = $2
 absl::StatusOr<bool> CheckPrivileges(Attempt& attempt, pg::Connection& reader, CheckList& checks) {
   const std::string user = Ident(attempt.source_server().reader().user());
   bool all = true;
-  for (const v1::Table& table : attempt.plan().tables()) {
+  PGC_ASSIGN_OR_RETURN(const auto schemas, MovedSchemas(reader, attempt.plan()));
+  PGC_ASSIGN_OR_RETURN(const auto tables, ResolveTables(reader, attempt.plan(), schemas));
+  for (const v1::Table& table : tables) {
     const TableName name = SplitTable(table.table());
     PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayReadTable, {name.schema, name.table}));
     if (may.rows() == 0) {
@@ -228,15 +230,6 @@ void SayTargetRoom(int64_t room, CheckList& checks) {
   }
 }
 
-absl::Status CheckRoom(Attempt& attempt, CheckList& checks) {
-  PGC_ASSIGN_OR_RETURN(const int64_t room, RoomNeeded(attempt));
-  PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, room, checks));
-  if (attempt.has_target()) {
-    SayTargetRoom(room, checks);
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckVersions(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
@@ -310,6 +303,21 @@ absl::Status CheckForeignKeys(Attempt& attempt, const SourceSchema& schema, Chec
   return absl::OkStatus();
 }
 
+// Not one of the checks that can be skipped: what it names would be lost.
+absl::Status CheckCarried(Attempt& attempt) {
+  const bool whole = attempt.has_target() && plan::IsWholeDatabase(attempt.plan());
+  return whole ? RefuseUncarried(attempt) : absl::OkStatus();
+}
+
+absl::Status CheckRoom(Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const int64_t room, RoomNeeded(attempt));
+  PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, room, checks));
+  if (attempt.has_target()) {
+    SayTargetRoom(room, checks);
+  }
+  return absl::OkStatus();
+}
+
 // What concerns the moving rows and the place that they go to.
 absl::Status CheckMove(Attempt& attempt, CheckList& checks) {
   PGC_RETURN_IF_ERROR(CheckTarget(attempt, checks));
@@ -330,12 +338,9 @@ absl::Status CheckMove(Attempt& attempt, CheckList& checks) {
 absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt) {
   v1::ChecksResult outcome;
   CheckList checks(attempt, outcome, attempt.plan().execution().skip_pre_validation());
-  if (plan::IsWholeDatabase(attempt.plan()) && !attempt.restores()) {
-    // Not one of the checks that can be skipped: what is named here would be lost.
-    PGC_RETURN_IF_ERROR(checks.Group("carried", RefuseUncarried(attempt)));
-  }
   if (attempt.has_tables()) {
     if (!attempt.restores()) {
+      PGC_RETURN_IF_ERROR(checks.Group("carried", CheckCarried(attempt)));
       PGC_RETURN_IF_ERROR(checks.Group("source", CheckReader(attempt, checks)));
     }
   }

@@ -60,13 +60,11 @@ SharedTable Describe(const v1::Table& planned, const TableInfo& info) {
   return table;
 }
 
-std::vector<SharedTable> SharedTables(const v1::Plan& plan, const SourceSchema& schema) {
+std::vector<SharedTable> SharedTables(const SourceSchema& schema) {
   std::vector<SharedTable> tables;
   for (const TableInfo& info : schema.tables) {
-    for (const v1::Table& planned : plan.tables()) {
-      if (planned.table() == info.name && !planned.where().empty()) {
-        tables.push_back(Describe(planned, info));
-      }
+    if (!info.entry.where().empty()) {
+      tables.push_back(Describe(info.entry, info));
     }
   }
   return tables;
@@ -106,7 +104,7 @@ class Proof {
       }
     }
     PGC_ASSIGN_OR_RETURN(const auto schema, inspector_.schemas.Get(*attempts_[0]));
-    tables_ = SharedTables(inspector_.plan, *schema);
+    tables_ = SharedTables(*schema);
     if (tables_.empty()) {
       return InputError("PGC-PROVE-PLAN", "the plan names no shared table",
                         "a shared table is one with a condition that chooses a project's rows");

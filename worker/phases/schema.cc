@@ -290,8 +290,11 @@ absl::Status CheckTakenOnce(pg::Connection& connection, const std::vector<v1::Ta
   const auto twice = connection.Exec(kPartitionTwice, {TextArray({names.begin(), names.end()})});
   if (!twice.ok() || twice->rows() == 0) {
     // A table that does not exist is reported where it is described, with the nearest name.
-    return pg::SqlStateOf(twice.status()) == "42P01" || pg::SqlStateOf(twice.status()) == "3F000" ? absl::OkStatus()
-                                                                                                  : twice.status();
+    // One that may not be looked at is reported with the privileges.
+    return pg::SqlStateOf(twice.status()) == "42501" || pg::SqlStateOf(twice.status()) == "42P01" ||
+                   pg::SqlStateOf(twice.status()) == "3F000"
+               ? absl::OkStatus()
+               : twice.status();
   }
   return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE",
                    twice->Text(0, 0) + " is a partition of " + twice->Text(0, 1) + ", which moves as a whole",
@@ -452,6 +455,20 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt)
   return std::shared_ptr<const SourceSchema>(std::move(schema));
 }
 
+// The plan's entry for a table that a backup holds.
+v1::Table EntryOf(const v1::Plan& plan, const std::string& name) {
+  v1::Table found;
+  for (const v1::Table& entry : plan.tables()) {
+    const TableName table = SplitTable(name);
+    if (entry.table() == name || plan::TakesTable(entry, table.schema, table.table)) {
+      found = entry;
+    }
+  }
+  found.set_table(name);
+  found.clear_except();
+  return found;
+}
+
 absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaOfBackup(const Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const auto reader, OpenRestored(attempt));
   PGC_ASSIGN_OR_RETURN(const std::string script, reader->ReadSchema());
@@ -463,7 +480,7 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaOfBackup(const Attempt
     table.columns = entry.columns;
     table.types = entry.types;
     table.relkind = "r";
-    table.entry.set_table(entry.table);
+    table.entry = EntryOf(attempt.plan(), entry.table);
   }
   for (const backup::SequenceEntry& sequence : reader->manifest().sequences) {
     schema->sequences.push_back(sequence.sequence);
@@ -638,8 +655,8 @@ absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Ta
                      "tables with inheritance cannot be moved; use partitions, or leave the table out");
   }
   PGC_RETURN_IF_ERROR(ReadColumns(connection, found.Text(0, 0), table, info));
-  PGC_RETURN_IF_ERROR(ReadTypes(connection, found.Text(0, 0), info));
   info.entry = table;
+  PGC_RETURN_IF_ERROR(ReadTypes(connection, found.Text(0, 0), info));
   if (info.columns.empty()) {
     return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE", table.table() + " has no column that could be copied",
                      "leave the table out of the plan");
