@@ -106,14 +106,6 @@ void SayProblems(const std::vector<plan::Problem>& problems) {
   }
 }
 
-absl::Status CheckProjects(const v1::Plan& plan, const std::vector<v1::ProjectSpec>& projects) {
-  plan::ProjectCheck check(plan);
-  for (const v1::ProjectSpec& project : projects) {
-    PGC_RETURN_IF_ERROR(check.Add(project.ref(), {project.attributes().begin(), project.attributes().end()}));
-  }
-  return absl::OkStatus();
-}
-
 int LoadPlanFile(const std::string& file, v1::Plan& plan) {
   const plan::ParsedPlan parsed = plan::LoadPlan(file);
   SayProblems(parsed.problems);

@@ -15,9 +15,6 @@ void SayProblems(const std::vector<plan::Problem>& problems);
 // kOk with `plan` filled, else the exit code.
 int LoadPlanFile(const std::string& file, v1::Plan& plan);
 
-// What the coordinator would refuse, said before anything is sent.
-absl::Status CheckProjects(const v1::Plan& plan, const std::vector<v1::ProjectSpec>& projects);
-
 // kOk with `projects` filled, else the exit code. `list` is a CSV file; "" stands for all that the registry names.
 // With `refs` it may also be refs separated by commas.
 int LoadProjectList(Session& session,
