@@ -2,7 +2,6 @@
 
 #include "cli/commands/commands.h"
 #include "cli/commands/inputs.h"
-#include "cli/commands/inputs.h"
 #include "cli/commands/json.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
