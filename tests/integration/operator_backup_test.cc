@@ -177,7 +177,8 @@ TEST_F(Backups, ACancelledAndARolledBackRunLeaveNothingButSealedBackups) {
     left.insert(ref + "/" + entry.path().filename().string());
   }
   std::set<std::string> listed;
-  for (const json& backup : Json({"backup", "list", "--project", ref}).at("backups")) {
+  const json list = Json({"backup", "list", "--project", ref});
+  for (const json& backup : list.at("backups")) {
     listed.insert(backup.at("backup").at("backup_id").get<std::string>());
   }
   EXPECT_EQ(left, listed);

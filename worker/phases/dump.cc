@@ -187,7 +187,7 @@ std::string ConninfoValue(const std::string& value) {
   return out + "'";
 }
 
-absl::Status RunDump(Attempt& attempt, const ScratchFolder& scratch) {
+absl::Status RunDump(Attempt& attempt, const ScratchFolder& scratch, const std::vector<std::string>& schemas) {
   const v1::Server& server = attempt.source_server();
   PGC_ASSIGN_OR_RETURN(const std::string conninfo, ResolveConninfo(server));
   std::vector<std::string> env = {"PGOPTIONS=-c row_security=off -c lock_timeout=10000",
@@ -214,7 +214,7 @@ absl::Status RunDump(Attempt& attempt, const ScratchFolder& scratch) {
   if (plan::IsWholeDatabase(attempt.plan())) {
     args.push_back("--exclude-schema=pgconvoy");
   } else {
-    for (const std::string& schema : attempt.plan().target().schemas()) {
+    for (const std::string& schema : schemas) {
       args.push_back("--schema=" + Ident(schema));
     }
   }
@@ -260,9 +260,11 @@ absl::Status CheckDumpable(int server_version) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<SchemaScripts> DumpSchema(Attempt& attempt, const std::set<int64_t>& skipped_triggers) {
+absl::StatusOr<SchemaScripts> DumpSchema(Attempt& attempt,
+                                         const std::set<int64_t>& skipped_triggers,
+                                         const std::vector<std::string>& schemas) {
   PGC_ASSIGN_OR_RETURN(const ScratchFolder scratch, ScratchFolder::Create());
-  PGC_RETURN_IF_ERROR(RunDump(attempt, scratch));
+  PGC_RETURN_IF_ERROR(RunDump(attempt, scratch, schemas));
   PGC_ASSIGN_OR_RETURN(const std::string pg_restore, pg::PostgresBinary("pg_restore"));
   PGC_RETURN_IF_ERROR(
       Run({pg_restore, "--list", scratch.File("schema.dump")}, {}, scratch.File("toc"), scratch.File("toc.err"), 0));

@@ -17,8 +17,11 @@ struct SchemaScripts {
 // PGC-SRC-VERSION when the source's version (150020 for 15.20) is newer than pg_dump here, which would refuse it.
 absl::Status CheckDumpable(int server_version);
 
-// Dumps the definition of target.schemas as the reader. The password travels in a 0600 file that lives as long as the
-// child (PGPASSFILE), not in arguments or environment. PGC-SCHEMA-DUMP with the tool's first line of complaint.
-absl::StatusOr<SchemaScripts> DumpSchema(Attempt& attempt, const std::set<int64_t>& skipped_triggers);
+// Dumps the definition of these schemas, or of the whole database where the plan moves it, as the reader. The password
+// travels in a 0600 file that lives as long as the child (PGPASSFILE), not in arguments or environment.
+// PGC-SCHEMA-DUMP with the tool's first line of complaint.
+absl::StatusOr<SchemaScripts> DumpSchema(Attempt& attempt,
+                                         const std::set<int64_t>& skipped_triggers,
+                                         const std::vector<std::string>& schemas);
 
 }  // namespace pgconvoy::worker

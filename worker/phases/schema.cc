@@ -414,7 +414,7 @@ absl::Status ReadScripts(Attempt& attempt, pg::Connection& reader, SourceSchema&
   PGC_ASSIGN_OR_RETURN(const auto filled_views, ReadNames(reader, kFilledViews, schema.schemas));
   PGC_ASSIGN_OR_RETURN(const std::set<int64_t> skipped, SkippedTriggers(reader, schema.schemas));
   PGC_RETURN_IF_ERROR(CheckDumpable(reader.server_version()));
-  PGC_ASSIGN_OR_RETURN(SchemaScripts scripts, DumpSchema(attempt, skipped));
+  PGC_ASSIGN_OR_RETURN(SchemaScripts scripts, DumpSchema(attempt, skipped, schema.schemas));
   schema.template_sql = std::move(scripts.laid_first);
   schema.finish_sql = std::move(scripts.added_last);
   for (const std::string& view : filled_views) {
@@ -447,7 +447,7 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt)
   if (plan::IsWholeDatabase(plan)) {
     PGC_ASSIGN_OR_RETURN(schema->settings, DatabaseSettings(*reader));
   }
-  if (!attempt.has_target()) {
+  if (!plan.has_target() && !attempt.backup_only()) {
     return std::shared_ptr<const SourceSchema>(std::move(schema));
   }
   PGC_RETURN_IF_ERROR(ReadScripts(attempt, *reader, *schema));
