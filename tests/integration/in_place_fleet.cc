@@ -65,8 +65,16 @@ void InPlaceFleet::MakeApp(const std::string& plan, int number) {
   RunPsql(*server_, name, "deploy/demo/" + plan + "/20_app.sql", {"role=app_owner"});
   RunPsql(*server_, name, "deploy/demo/" + plan + "/30_seed.sql",
           {"role=app_owner", "app=" + std::to_string(number)});
-  server_->Exec("platform", "INSERT INTO public.apps (ref, database_name) VALUES ('" + name + "', '" + name + "')");
-  AddProject(name, {{"database_name", name}});
+  const bool probes = plan == "consolidate-roles";
+  server_->Exec("platform", "INSERT INTO public.apps (ref, database_name" +
+                                std::string(probes ? ", probe_admin" : "") + ") VALUES ('" + name + "', '" + name +
+                                "'" + (probes ? ", md5('onesuper_admin" + std::to_string(number) + "')::uuid" : "") +
+                                ")");
+  std::map<std::string, std::string> attributes = {{"database_name", name}};
+  if (probes) {
+    attributes["probe_admin"] = RegistryValue(name, "probe_admin");
+  }
+  AddProject(name, attributes);
 }
 
 std::string InPlaceFleet::Everything(const std::string& ref) {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "tests/integration/fleet.h"
 #include "tests/support/wait.h"
@@ -170,7 +171,17 @@ TEST_F(Backups, ACancelledAndARolledBackRunLeaveNothingButSealedBackups) {
   fleet_.WaitPhase("2", ref, v1::BACKUP);
   fleet_.Cancel("2");
   EXPECT_EQ(fleet_.WaitEnded("2").state(), v1::MIGRATION_CANCELLED);
-  EXPECT_EQ(std::distance(fs::directory_iterator(StoreFolder() + "/" + ref), {}), 1);
+  // The phase may have come to its end before the worker heard of it; then the backup is sealed and kept.
+  std::set<std::string> left;
+  for (const auto& entry : fs::directory_iterator(StoreFolder() + "/" + ref)) {
+    left.insert(ref + "/" + entry.path().filename().string());
+  }
+  std::set<std::string> listed;
+  for (const json& backup : Json({"backup", "list", "--project", ref}).at("backups")) {
+    listed.insert(backup.at("backup").at("backup_id").get<std::string>());
+  }
+  EXPECT_EQ(left, listed);
+  EXPECT_TRUE(left.contains(id));
 }
 
 TEST_F(Backups, VerifyRefusesDefinitionsThatWereChanged) {
@@ -374,7 +385,7 @@ TEST_F(Backups, ARollbackShowsItsProofAndCleansUp) {
 
   const Finished done = Cli({"rollback", migration, "--project", ref, "--wait", "--cleanup", "--yes"});
   EXPECT_EQ(done.exit_code, 0) << done.err;
-  EXPECT_THAT(done.out, HasSubstr("role and database are gone"));
+  EXPECT_THAT(done.out, HasSubstr("the role is gone"));
   EXPECT_THAT(done.out, HasSubstr("removed " + ref + "/"));
   EXPECT_EQ(fleet_.WhyNotUntouched(ref), "");
   EXPECT_EQ(fleet_.WhyNotIsolated(fleet_.refs()[1]), "");

@@ -117,12 +117,12 @@ TEST_F(Operator, CheckNamesWhatIsMissingWithItsFixAndWritesNothing) {
   const std::string before = Everything();
   const Finished bad = Cli({"check", plan_});
   EXPECT_EQ(bad.exit_code, 1) << bad.out << bad.err;
-  EXPECT_THAT(bad.out, HasSubstr("run: GRANT SELECT ON \"auth\".\"users\" TO \"pgconvoy_reader\""));
+  EXPECT_THAT(bad.out, HasSubstr("GRANT SELECT ON \"auth\".\"users\" TO \"pgconvoy_reader\""));
   EXPECT_THAT(bad.out, Not(HasSubstr("GRANT SELECT ON \"storage\"")));
-  EXPECT_THAT(bad.out, HasSubstr("run: GRANT UPDATE (\"database_name\") ON \"public\".\"projects\" TO "
+  EXPECT_THAT(bad.out, HasSubstr("GRANT UPDATE (\"database_name\") ON \"public\".\"projects\" TO "
                                  "\"pgconvoy_registrar\""));
-  EXPECT_THAT(bad.out, HasSubstr("run: GRANT CREATE ON DATABASE \"platform\" TO \"pgconvoy_registrar\""));
-  EXPECT_THAT(bad.out, HasSubstr("run: ALTER ROLE \"pgconvoy_provisioner\" CREATEDB"));
+  EXPECT_THAT(bad.out, HasSubstr("GRANT CREATE ON DATABASE \"platform\" TO \"pgconvoy_registrar\""));
+  EXPECT_THAT(bad.out, HasSubstr("ALTER ROLE \"pgconvoy_provisioner\" CREATEDB"));
   EXPECT_THAT(bad.out, HasSubstr("cannot write to " + fleet_.backup_dir()));
   EXPECT_EQ(Everything(), before);
 }

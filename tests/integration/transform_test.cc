@@ -2,7 +2,10 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "tests/integration/in_place_fleet.h"
 #include "tests/support/wait.h"
@@ -20,6 +23,18 @@ const char* const kPlaces[] = {
     "worker.phase.TRANSFORM.done", "worker.phase.VERIFY.done",       "worker.cutover.before_commit",
     "worker.cutover.after_commit", "worker.phase.CUTOVER.done",      "worker.phase.POST_VALIDATION.done",
     "worker.phase.CLEANUP.done"};
+
+// The only file below `folder` whose name begins so.
+std::string Only(const std::string& folder, const std::string& prefix) {
+  std::string found;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().filename().string().starts_with(prefix)) {
+      EXPECT_EQ(found, "");
+      found = entry.path();
+    }
+  }
+  return found;
+}
 
 TEST(UnifyAuth, MovesUsersAndSessionsAndPreservesTheLegacyTables) {
   InPlaceFleet fleet("unify-auth", 3, "30s");
@@ -236,6 +251,81 @@ TEST_F(Refused, AChangeOfATableThatMustNotChange) {
   EXPECT_EQ(fleet.Run(migration).projects_rolled_back(), 1);
   EXPECT_EQ(fleet.GetProject(migration, ref).error().code(), "PGC-TRANSFORM-UNCHANGED");
   EXPECT_EQ(fleet.Everything(ref), before);
+}
+
+class InPlaceRestore : public ::testing::Test {
+ protected:
+  InPlaceRestore() : fleet_("consolidate-roles", 1, "30s"), ref_(fleet_.refs()[0]), before_(fleet_.Everything(ref_)) {
+    fleet_.StartCoordinator();
+    migration_ = fleet_.Submit();
+    EXPECT_EQ(fleet_.Run(migration_).state(), v1::MIGRATION_SUCCEEDED) << fleet_.WorkerLog("w");
+    for (const v1::PhaseResult& result : fleet_.GetProject(migration_, ref_).results()) {
+      backup_ = result.has_backup() ? result.backup().backup_id() : backup_;
+    }
+  }
+
+  Finished Cli(const std::vector<std::string>& arguments) {
+    std::vector<std::string> argv = {BinaryPath("pgconvoy"), "--address", fleet_.address()};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    return RunToEnd({.argv = argv, .env = fleet_.env()});
+  }
+
+  // Rows of every table of the plan, written to after the migration.
+  void Write() {
+    fleet_.server().Exec(ref_,
+                         "UPDATE user_profiles SET full_name = 'renamed' WHERE email LIKE 'user1%'; "
+                         "DELETE FROM user_sessions WHERE token < '3'; "
+                         "INSERT INTO user_profiles (id, email, role, created_at, updated_at) "
+                         "VALUES (gen_random_uuid(), 'late@x.example', 'viewer', now(), now())");
+  }
+
+  InPlaceFleet fleet_;
+  const std::string ref_;
+  const std::string before_;
+  std::string migration_;
+  std::string backup_;
+};
+
+TEST_F(InPlaceRestore, ARollbackToABackupMakesTheTablesHoldWhatItHolds) {
+  Write();
+  const Finished done = Cli({"rollback", migration_, "--to-backup", backup_, "--yes"});
+  EXPECT_EQ(done.exit_code, 0) << done.out << done.err << fleet_.WorkerLog("w");
+  EXPECT_EQ(fleet_.Everything(ref_), before_);
+
+  // It is a migration like any other.
+  const Finished undone = Cli({"rollback", "latest", "--wait", "--yes"});
+  EXPECT_EQ(undone.exit_code, 0) << undone.out << undone.err << fleet_.WorkerLog("w");
+  EXPECT_EQ(fleet_.server().QueryValue(ref_, "SELECT count(*) FROM user_profiles WHERE email = 'late@x.example'"),
+            "1");
+}
+
+TEST_F(InPlaceRestore, AnEmergencyRollbackAsksNothingAndLosesNoRow) {
+  fleet_.server().Exec(ref_, "UPDATE user_profiles SET full_name = 'renamed' WHERE email LIKE 'user1%'");
+  const Finished done = Cli({"rollback", migration_, "--emergency"});
+  EXPECT_EQ(done.exit_code, 0) << done.out << done.err << fleet_.WorkerLog("w");
+  EXPECT_EQ(fleet_.server().QueryValue(ref_, "SELECT count(*) FROM user_profiles WHERE role = 'admin'"), "0");
+  EXPECT_EQ(fleet_.server().QueryValue(ref_, "SELECT count(*) > 0 FROM pgconvoy_transform.discarded"), "t");
+}
+
+TEST_F(InPlaceRestore, ABackupThatWasTouchedChangesNothing) {
+  Write();
+  const std::string written = fleet_.Everything(ref_);
+  const std::string chunk = Only(fleet_.backup_dir(), "public.user_profiles.");
+  std::string content = ReadFile(chunk);
+  content[content.size() / 2] = static_cast<char>(content[content.size() / 2] ^ 1);
+  std::ofstream(chunk, std::ios::binary) << content;
+  const Finished done =
+      Cli({"backup", "restore", backup_, "--plan", SourceFile("plans/consolidate-roles.yaml"), "--yes"});
+  EXPECT_EQ(done.exit_code, 1) << done.out << done.err;
+  EXPECT_NE((done.out + done.err + fleet_.WorkerLog("w")).find("PGC-BACKUP-CORRUPT"), std::string::npos) << done.err;
+  EXPECT_EQ(fleet_.Everything(ref_), written);
+}
+
+TEST_F(InPlaceRestore, ChangesShowsOldAndNewRolesAndNothingElseOfAUser) {
+  const Finished shown = Cli({"changes", migration_, "--project", ref_});
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  EXPECT_NE(shown.out.find("role department_head -> manager"), std::string::npos) << shown.out;
+  EXPECT_EQ(shown.out.find("@app1.example"), std::string::npos) << shown.out;
 }
 
 class Zombie : public ::testing::TestWithParam<bool> {};

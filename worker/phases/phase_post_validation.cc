@@ -170,7 +170,8 @@ absl::StatusOr<v1::ChecksResult> PostChecks(Attempt& attempt) {
   if (attempt.has_credentials()) {
     PGC_RETURN_IF_ERROR(checks.Group("credentials", CheckCredentials(attempt, checks)));
   }
-  if (attempt.has_fallback()) {
+  // Whoever only looks may not end the sessions that this finds.
+  if (attempt.has_fallback() && !attempt.inspects()) {
     PGC_RETURN_IF_ERROR(checks.Group("fallback", CheckFallbackUnused(attempt, checks)));
   }
   if (attempt.has_target()) {

@@ -20,7 +20,7 @@ absl::StatusOr<std::vector<std::string>> Reconcile(SessionPool& pool,
                                                    const std::string& store_id,
                                                    const v1::ReconcileTask& task);
 
-// The same on the plan's target server; nothing for a plan that has none or has not touched it.
+// The same on every server that may be a target of the plan; nothing for a plan that has none or has not touched it.
 absl::StatusOr<std::vector<std::string>> ReconcileTarget(SessionPool& pool,
                                                          const v1::Plan& plan,
                                                          const std::string& store_id,

@@ -83,15 +83,19 @@ class TransformChecks {
     PGC_ASSIGN_OR_RETURN(const pg::Result self, connection_.Exec(kSelf));
     checks_.Add("transformer-not-superuser", !self.Bool(0, 0),
                 "the transformer is a superuser; use the login that owns the tables", true);
-    checks_.Add("transformer-may-keep-a-log", self.Bool(0, 1),
-                "run: GRANT CREATE ON DATABASE " + Ident(self.Text(0, 2)) + " TO " + Ident(User()));
+    checks_.Add({.name = "transformer-may-keep-a-log",
+                 .passed = self.Bool(0, 1),
+                 .message = "the transformer may not make schema pgconvoy_transform",
+                 .remedy = "GRANT CREATE ON DATABASE " + Ident(self.Text(0, 2)) + " TO " + Ident(User())});
     return absl::OkStatus();
   }
 
   absl::Status Table(const v1::Table& table, const std::string& quoted) {
     PGC_ASSIGN_OR_RETURN(const pg::Result owns, connection_.Exec(kOwns, {quoted}));
-    checks_.Add("transformer-owns:" + table.table(), owns.Bool(0, 0),
-                "run: GRANT " + Ident(owns.Text(0, 1)) + " TO " + Ident(User()));
+    checks_.Add({.name = "transformer-owns:" + table.table(),
+                 .passed = owns.Bool(0, 0),
+                 .message = "the table belongs to " + owns.Text(0, 1),
+                 .remedy = "GRANT " + Ident(owns.Text(0, 1)) + " TO " + Ident(User())});
     PGC_ASSIGN_OR_RETURN(const pg::Result reached, connection_.Exec(kReached, {quoted, TextArray(quoted_)}));
     std::string names;
     for (int row = 0; row < reached.rows(); ++row) {

@@ -25,8 +25,8 @@ seed() {
     sql apps postgres -c "CREATE DATABASE \"$ref\" OWNER app_owner"
     as_login app_owner "$PGCONVOY_APPS_OWNER_PASSWORD" "$ref" -f "$fixture/20_app.sql" -v "app=$app" \
       -f "$fixture/30_seed.sql"
-    sql apps platform -c "INSERT INTO public.apps (ref, database_name, estimated_bytes)
-      VALUES ('$ref', '$ref', pg_database_size('$ref'))"
+    sql apps platform -c "INSERT INTO public.apps (ref, database_name, probe_admin, estimated_bytes)
+      VALUES ('$ref', '$ref', md5('onesuper_admin$app')::uuid, pg_database_size('$ref'))"
   done
   each_app expected_roles >"$work/roles.expected"
   each_app rest >"$work/rest.before"

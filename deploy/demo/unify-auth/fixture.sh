@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # work, here, projects and the ports are set and read by `demo`
 # unify-auth: applications whose users and sessions stand in legacy tables, each in a database of its own. The proof
-# asks with psql: what was expected is computed from the legacy tables, as they were before, by another statement than the
-# plan's.
+# asks with psql: what was expected is computed from the legacy tables, as they were before, in another way than the
+# plan does it.
 
 servers=(apps)
 secrets=(APPS_READER APPS_REGISTRAR APPS_OWNER APPS_SERVICE)

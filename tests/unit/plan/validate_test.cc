@@ -182,6 +182,7 @@ TEST(ValidatePlan, ChecksChecks) {
 TEST(ValidatePlan, ChecksRanges) {
   const Case table[] = {
       {"compression_level: 3", "compression_level: 20", "PGC-PLAN-RANGE", "20", "backup.compression_level"},
+      {"compression_level: 3", "retention_days: 36501", "PGC-PLAN-RANGE", "36501", "backup.retention_days"},
       {"compression_level: 3", "chunk_bytes: 65535", "PGC-PLAN-RANGE", "65535", "backup.chunk_bytes"},
       {"compression_level: 3", "chunk_bytes: 268435457", "PGC-PLAN-RANGE", "268435457", "backup.chunk_bytes"},
       {"batch_size: 10", "batch_size: 10001", "PGC-PLAN-RANGE", "10001", "execution.batch_size"},
