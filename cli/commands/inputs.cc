@@ -14,6 +14,15 @@
 #include "common/plan/project_check.h"
 
 namespace pgconvoy::cli {
+
+absl::Status CheckProjects(const v1::Plan& plan, const std::vector<v1::ProjectSpec>& projects) {
+  plan::ProjectCheck check(plan);
+  for (const v1::ProjectSpec& project : projects) {
+    PGC_RETURN_IF_ERROR(check.Add(project.ref(), {project.attributes().begin(), project.attributes().end()}));
+  }
+  return absl::OkStatus();
+}
+
 namespace {
 
 std::vector<v1::ProjectSpec> SpecsOf(const std::vector<plan::ProjectEntry>& entries) {
@@ -26,15 +35,6 @@ std::vector<v1::ProjectSpec> SpecsOf(const std::vector<plan::ProjectEntry>& entr
     spec.mutable_attributes()->insert(entry.attributes.begin(), entry.attributes.end());
   }
   return specs;
-}
-
-// What the coordinator would refuse, said before anything is sent.
-absl::Status CheckProjects(const v1::Plan& plan, const std::vector<v1::ProjectSpec>& projects) {
-  plan::ProjectCheck check(plan);
-  for (const v1::ProjectSpec& project : projects) {
-    PGC_RETURN_IF_ERROR(check.Add(project.ref(), {project.attributes().begin(), project.attributes().end()}));
-  }
-  return absl::OkStatus();
 }
 
 int Discover(Session& session, const v1::Plan& plan, std::vector<v1::ProjectSpec>& projects) {

@@ -23,6 +23,9 @@ int LoadProjectList(Session& session,
                     const v1::Plan& plan,
                     std::vector<v1::ProjectSpec>& projects);
 
+// What the coordinator would refuse, said before anything is sent.
+absl::Status CheckProjects(const v1::Plan& plan, const std::vector<v1::ProjectSpec>& projects);
+
 // "a,b" -> {"a", "b"}.
 std::vector<std::string> SplitList(const std::string& text);
 

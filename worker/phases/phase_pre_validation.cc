@@ -230,15 +230,6 @@ void SayTargetRoom(int64_t room, CheckList& checks) {
   }
 }
 
-absl::Status CheckRoom(Attempt& attempt, CheckList& checks) {
-  PGC_ASSIGN_OR_RETURN(const int64_t room, RoomNeeded(attempt));
-  PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, room, checks));
-  if (attempt.has_target()) {
-    SayTargetRoom(room, checks);
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckVersions(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());

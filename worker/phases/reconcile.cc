@@ -255,21 +255,21 @@ absl::StatusOr<std::vector<std::string>> ReconcileTarget(SessionPool& pool,
                                                          const v1::Plan& plan,
                                                          const std::string& store_id,
                                                          const v1::ReconcileTask& task) {
-  std::vector<std::string> lines;
   if (!plan.has_target() || plan.execution().mode() == v1::Execution::BACKUP_ONLY) {
-    return lines;
+    return std::vector<std::string>();
   }
+  std::vector<std::string> lines;
   absl::Status first_failure;
   for (const std::string& name : plan::PossibleServers(plan, plan.target().server())) {
     const v1::Server& server = plan.servers().at(name);
     if (!server.has_provisioner()) {
       continue;
     }
-    const auto removed = Reconcile(pool, server, store_id, task);
     // One server that is down keeps nobody from tidying the others.
-    first_failure.Update(removed.status());
-    if (removed.ok()) {
-      lines.insert(lines.end(), removed->begin(), removed->end());
+    const auto found = Reconcile(pool, server, store_id, task);
+    first_failure.Update(found.status());
+    if (found.ok()) {
+      lines.insert(lines.end(), found->begin(), found->end());
     }
   }
   PGC_RETURN_IF_ERROR(first_failure);

@@ -655,8 +655,8 @@ absl::StatusOr<TableInfo> DescribeTable(pg::Connection& connection, const v1::Ta
                      "tables with inheritance cannot be moved; use partitions, or leave the table out");
   }
   PGC_RETURN_IF_ERROR(ReadColumns(connection, found.Text(0, 0), table, info));
-  PGC_RETURN_IF_ERROR(ReadTypes(connection, found.Text(0, 0), info));
   info.entry = table;
+  PGC_RETURN_IF_ERROR(ReadTypes(connection, found.Text(0, 0), info));
   if (info.columns.empty()) {
     return MakeError(Verdict::kPermanent, "PGC-SRC-TABLE", table.table() + " has no column that could be copied",
                      "leave the table out of the plan");

@@ -27,7 +27,7 @@ nlohmann::json ToJson(const ForeignKey& key) {
           {"applies", key.applies},       {"matches", key.matches}};
 }
 
-ForeignKey ForeignKeyOf(const nlohmann::json& json) {
+ForeignKey ToForeignKey(const nlohmann::json& json) {
   ForeignKey key;
   json.at("table").get_to(key.table);
   json.at("referenced").get_to(key.referenced);
@@ -40,7 +40,6 @@ ForeignKey ForeignKeyOf(const nlohmann::json& json) {
   return key;
 }
 
-// For whoever loads the file by hand; from the first line they are known as values.
 std::string ForeignKeysSql(const SourceSchema& schema) {
   std::string sql;
   for (const ForeignKey& key : schema.foreign_keys) {
@@ -60,7 +59,7 @@ absl::Status ReadHead(const nlohmann::json& head, SourceSchema& schema, size_t& 
     head.at("schemas").get_to(schema.schemas);
     head.at("settings").get_to(schema.settings);
     for (const nlohmann::json& key : head.at("foreign_keys")) {
-      schema.foreign_keys.push_back(ForeignKeyOf(key));
+      schema.foreign_keys.push_back(ToForeignKey(key));
     }
   } catch (const nlohmann::json::exception&) {
     return Malformed();
@@ -75,11 +74,11 @@ std::string ToScript(const SourceSchema& schema) {
   for (const ForeignKey& key : schema.foreign_keys) {
     keys.push_back(ToJson(key));
   }
-  const nlohmann::json head = {{"encoding", schema.encoding},    {"collate", schema.collate},
-                               {"ctype", schema.ctype},          {"forced_tables", schema.forced_tables},
-                               {"objects", schema.objects},      {"template_bytes", schema.template_sql.size()},
-                               {"schemas", schema.schemas},      {"settings", schema.settings},
-                               {"foreign_keys", std::move(keys)}};
+  const nlohmann::json head = {{"encoding", schema.encoding}, {"collate", schema.collate},
+                               {"ctype", schema.ctype},       {"forced_tables", schema.forced_tables},
+                               {"objects", schema.objects},   {"template_bytes", schema.template_sql.size()},
+                               {"schemas", schema.schemas},   {"settings", schema.settings},
+                               {"foreign_keys", keys}};
   std::string script(kFirstLine);
   script += head.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   script += kPrelude;
@@ -106,7 +105,10 @@ absl::StatusOr<SourceSchema> FromScript(std::string_view script) {
   }
   schema.template_sql = script.substr(0, template_bytes);
   script.remove_prefix(template_bytes);
-  if (!Take(script, kBetween) || !Take(script, ForeignKeysSql(schema))) {
+  if (!Take(script, kBetween)) {
+    return Malformed();
+  }
+  if (!Take(script, ForeignKeysSql(schema))) {
     return Malformed();
   }
   schema.finish_sql = script;
