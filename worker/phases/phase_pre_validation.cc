@@ -309,6 +309,15 @@ absl::Status CheckCarried(Attempt& attempt) {
   return whole ? RefuseUncarried(attempt) : absl::OkStatus();
 }
 
+absl::Status CheckRoom(Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const int64_t room, RoomNeeded(attempt));
+  PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, room, checks));
+  if (attempt.has_target()) {
+    SayTargetRoom(room, checks);
+  }
+  return absl::OkStatus();
+}
+
 // What concerns the moving rows and the place that they go to.
 absl::Status CheckMove(Attempt& attempt, CheckList& checks) {
   PGC_RETURN_IF_ERROR(CheckTarget(attempt, checks));
