@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cli/commands/commands.h"
+#include "cli/commands/inputs.h"
 #include "cli/commands/json.h"
 #include "cli/commands/views.h"
 #include "cli/render/text.h"

@@ -62,8 +62,6 @@ int SubmitProject(Session& session,
                   const SubmitOptions& options,
                   const v1::Plan& plan,
                   const v1::ProjectSpec& project);
-// kOk with `plan` filled, else the exit code; problems are printed.
-int LoadPlanFile(const std::string& file, v1::Plan& plan);
 int ValidatePlanFile(Session& session, const std::string& file);
 
 // ---- before and after: inspect.cc, discover.cc, estimate.cc, report.cc -----------------------------------------

@@ -193,13 +193,6 @@ int Confirm(Session& session, const SubmitOptions& options, const v1::Plan& plan
 
 }  // namespace
 
-int LoadPlanFile(const std::string& file, v1::Plan& plan) {
-  const plan::ParsedPlan parsed = plan::LoadPlan(file);
-  SayProblems(parsed.problems);
-  plan = parsed.plan;
-  return parsed.ok() ? kOk : kBadInput;
-}
-
 int Submit(Session& session, const SubmitOptions& options) {
   if (options.all == !options.projects.empty()) {
     return FailUsage(session, "submit wants either --projects FILE.csv or --all",

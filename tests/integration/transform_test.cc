@@ -259,7 +259,8 @@ class InPlaceRestore : public ::testing::Test {
     fleet_.StartCoordinator();
     migration_ = fleet_.Submit();
     EXPECT_EQ(fleet_.Run(migration_).state(), v1::MIGRATION_SUCCEEDED) << fleet_.WorkerLog("w");
-    for (const v1::PhaseResult& result : fleet_.GetProject(migration_, ref_).results()) {
+    const v1::Project project = fleet_.GetProject(migration_, ref_);
+    for (const v1::PhaseResult& result : project.results()) {
       backup_ = result.has_backup() ? result.backup().backup_id() : backup_;
     }
   }
