@@ -152,6 +152,13 @@ TEST_F(RelocatePhases, WhatHasNoMeaningThereIsAWarning) {
       "privileges of legacy_app\nnot carried: grants to analyst\nnot carried: settings of login legacy_app\n");
 }
 
+TEST_F(RelocatePhases, ABackupAloneSaysWhatItLacks) {
+  OnSource("SELECT lo_from_bytea(4711, 'x')");
+  fleet_.plan().mutable_execution()->set_mode(v1::Execution::BACKUP_ONLY);
+  ASSERT_EQ(Describe(PreValidation()), "OK");
+  EXPECT_EQ(Warnings(), "not in the backup: large object there are 1\n");
+}
+
 TEST_F(RelocatePhases, RareKindsOfObjectsArrive) {
   OnSource(R"sql(
     SET ROLE legacy_app;

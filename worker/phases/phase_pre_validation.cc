@@ -305,8 +305,10 @@ absl::Status CheckForeignKeys(Attempt& attempt, const SourceSchema& schema, Chec
 
 // Not one of the checks that can be skipped: what it names would be lost.
 absl::Status CheckCarried(Attempt& attempt) {
-  const bool whole = attempt.has_target() && plan::IsWholeDatabase(attempt.plan());
-  return whole ? RefuseUncarried(attempt) : absl::OkStatus();
+  if (!plan::IsWholeDatabase(attempt.plan())) {
+    return absl::OkStatus();
+  }
+  return attempt.backup_only() ? WarnOfUncarried(attempt) : RefuseUncarried(attempt);
 }
 
 absl::Status CheckRoom(Attempt& attempt, CheckList& checks) {

@@ -350,4 +350,13 @@ absl::Status RefuseUncarried(Attempt& attempt) {
   return absl::OkStatus();
 }
 
+absl::Status WarnOfUncarried(Attempt& attempt) {
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  PGC_ASSIGN_OR_RETURN(const Found found, KindsAndNames(*reader, kRefused));
+  for (const auto& [kind, names] : found) {
+    attempt.warnings.push_back("not in the backup: " + kind + " " + Named(names));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace pgconvoy::worker

@@ -18,4 +18,8 @@ namespace pgconvoy::worker {
 // to attempt.warnings. For plans that move whole databases.
 absl::Status RefuseUncarried(Attempt& attempt);
 
+// For a run that only backs up: what stands in no migration's way yet is no reason to go without a backup, but a backup
+// that lacks something must say so. Looks at the source alone.
+absl::Status WarnOfUncarried(Attempt& attempt);
+
 }  // namespace pgconvoy::worker
