@@ -403,7 +403,7 @@ TEST_F(BadInput, ABackupFolderWithoutRoomStopsAProjectBeforeItIsTouched) {
   Process worker = OwnWorker(prefix);
   EXPECT_THAT(RunToTheEnd(kFailure),
               AllOf(HasSubstr("FAILED in PRE_VALIDATION (attempt 1,"), HasSubstr("PGC-CHECK-FAILED"),
-                    HasSubstr("only 8 MiB are free under " + fleet_->backup_dir())));
+                    HasSubstr("too little room under " + fleet_->backup_dir())));
   worker.Kill(SIGTERM);
   EXPECT_EQ(worker.Wait(), 0);
 }

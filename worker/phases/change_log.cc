@@ -288,7 +288,7 @@ absl::Status ChangeLog::UpdateAndInsert(size_t index) {
 
 // What this transaction has taken away although it was not what the migration had left there: rows that were written
 // since, and rows that went with others by a cascade.
-absl::StatusOr<int64_t> ChangeLog::KeepDiscarded(size_t index) {
+absl::StatusOr<int64_t> ChangeLog::KeepDiscardedOf(size_t index) {
   const InPlaceTable& table = tables_[index];
   PGC_ASSIGN_OR_RETURN(
       const pg::Result kept,
@@ -301,6 +301,13 @@ absl::StatusOr<int64_t> ChangeLog::KeepDiscarded(size_t index) {
               " ON CONFLICT DO NOTHING",
           Params(table)));
   return kept.affected();
+}
+
+absl::Status ChangeLog::KeepDiscarded() {
+  for (size_t i = 0; i < tables_.size(); ++i) {
+    PGC_RETURN_IF_ERROR(KeepDiscardedOf(i).status());
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ChangeLog::CheckRestored(size_t index) {
@@ -336,7 +343,7 @@ absl::Status ChangeLog::Restore(bool discard_writes) {
   PGC_RETURN_IF_ERROR(connection_.ExecScript("SET CONSTRAINTS ALL IMMEDIATE;" + keys.as_before));
   for (size_t i = 0; i < tables_.size(); ++i) {
     PGC_RETURN_IF_ERROR(CheckRestored(i));
-    PGC_ASSIGN_OR_RETURN(const int64_t discarded, KeepDiscarded(i));
+    PGC_ASSIGN_OR_RETURN(const int64_t discarded, KeepDiscardedOf(i));
     if (discarded > 0 && !discard_writes) {
       return WrittenSinceError(tables_[i].name, discarded);
     }

@@ -69,12 +69,15 @@ class ChangeLog {
   // does not know hang on it, unless discard_writes: then what stood there is kept in pgconvoy_transform.discarded.
   absl::Status Restore(bool discard_writes);
 
+  // Keeps what the transaction has taken away since LookBefore() although it was not what the migration had left there.
+  absl::Status KeepDiscarded();
+
  private:
   absl::Status CheckNotWrittenSince(size_t index);
   absl::Status PrepareRestore(size_t index);
   absl::Status DeleteInserted();
   absl::Status UpdateAndInsert(size_t index);
-  absl::StatusOr<int64_t> KeepDiscarded(size_t index);
+  absl::StatusOr<int64_t> KeepDiscardedOf(size_t index);
   absl::Status CheckRestored(size_t index);
   std::vector<pg::Param> Params(const InPlaceTable& table) const;
 

@@ -212,9 +212,9 @@ absl::Status CheckBackupFolder(Attempt& attempt, int64_t room, CheckList& checks
     const auto free = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
     checks.Add({.name = "backup-disk",
                 .passed = free >= needed,
-                .message = "only " + MiB(free) + " are free under " + root + ", " + MiB(needed) + " are needed",
+                .message = "too little room under " + root,
                 .remedy = "free space there, or name another backup.directory",
-                .measured = MiB(free),
+                .measured = MiB(free) + " free",
                 .needed = MiB(needed)});
   }
   return absl::OkStatus();

@@ -170,31 +170,53 @@ class Transformation {
   std::shared_ptr<const SourceSchema> schema_;
 };
 
-absl::Status UndoRows(pg::Connection& connection, const Attempt& attempt, const TransformRecord& record) {
+// How the rows come back: those of the log, or all that the migration's own backup holds.
+enum class RowsFrom { kLog, kBackup };
+
+absl::Status UndoRows(pg::Connection& connection, Attempt& attempt, const TransformRecord& record, RowsFrom from) {
   PGC_ASSIGN_OR_RETURN(const auto tables, DescribeInPlace(connection, attempt));
   PGC_RETURN_IF_ERROR(LockAgainstWriters(connection, tables));
   PGC_RETURN_IF_ERROR(OpenTables(connection, tables, /*suppress_triggers=*/true));
-  const absl::Status restored =
-      ChangeLog(connection, attempt, record.fence, tables).Restore(attempt.grant().discard_writes);
-  if (pg::SqlStateOf(restored) == "23503") {
-    return MakeError(
-        Verdict::kOperator, "PGC-ROLLBACK-WRITES",
-        "rows that were written since refer to rows that a rollback would take away: " + MessageOf(restored),
-        "remove them, or leave the project as it is");
+  ChangeLog log(connection, attempt, record.fence, tables);
+  if (from == RowsFrom::kLog) {
+    PGC_RETURN_IF_ERROR(log.Restore(attempt.grant().discard_writes));
+  } else {
+    PGC_ASSIGN_OR_RETURN(const auto reader, OpenBackup(attempt));
+    PGC_RETURN_IF_ERROR(log.LookBefore());
+    PGC_RETURN_IF_ERROR(RestoreRows(connection, attempt, tables, *reader));
+    PGC_RETURN_IF_ERROR(log.KeepDiscarded());
   }
-  PGC_RETURN_IF_ERROR(restored);
   return CloseTables(connection, tables, /*suppress_triggers=*/true);
 }
 
-absl::Status UndoAll(pg::Connection& connection, const Attempt& attempt, const TransformRecord& record) {
+absl::Status UndoAll(pg::Connection& connection, Attempt& attempt, const TransformRecord& record, RowsFrom from) {
   const v1::Transform& transform = attempt.plan().transform();
   PGC_RETURN_IF_ERROR(UndoSteps(connection, attempt, transform.finish(), "transform.finish"));
-  PGC_RETURN_IF_ERROR(UndoRows(connection, attempt, record));
+  PGC_RETURN_IF_ERROR(UndoRows(connection, attempt, record, from));
   PGC_RETURN_IF_ERROR(RestorePolicies(connection, attempt, record.fence));
   PGC_RETURN_IF_ERROR(UndoSteps(connection, attempt, transform.prepare(), "transform.prepare"));
   PGC_RETURN_IF_ERROR(RecordUndone(connection, attempt, record));
   PGC_FAILPOINT("worker.transform.undo_before_commit");
   return absl::OkStatus();
+}
+
+// A row that was written since may not fit the definitions that come back, or refer to a row that goes. Who discards
+// what was written gets the tables as the backup has them then.
+absl::Status UndoOrFallBack(pg::Connection& connection, Attempt& attempt, const TransformRecord& record) {
+  PGC_RETURN_IF_ERROR(connection.ExecScript("SAVEPOINT pgc_undo"));
+  const absl::Status undone = UndoAll(connection, attempt, record, RowsFrom::kLog);
+  if (!pg::SqlStateOf(undone).starts_with("23")) {
+    return undone;
+  }
+  if (attempt.grant().discard_writes && attempt.Result(Phase::kBackup) != nullptr) {
+    PGC_RETURN_IF_ERROR(connection.ExecScript("ROLLBACK TO SAVEPOINT pgc_undo"));
+    return UndoAll(connection, attempt, record, RowsFrom::kBackup);
+  }
+  return MakeError(
+      Verdict::kOperator, "PGC-ROLLBACK-WRITES",
+      "rows that were written since do not fit what a rollback brings back: " + MessageOf(undone),
+      "change them, or run `pgconvoy rollback --project REF --discard-writes` (what stands there is kept "
+      "in pgconvoy_transform.discarded)");
 }
 
 // $1: a sequence. The column that owns it.
@@ -296,7 +318,7 @@ absl::StatusOr<v1::PhaseResult> UndoTransform(Attempt& attempt) {
       InTransformTransaction(*transformer, attempt, [&](pg::Connection& connection) -> absl::Status {
         PGC_ASSIGN_OR_RETURN(const auto record, FindTransform(connection, attempt));
         if (record.has_value()) {
-          PGC_RETURN_IF_ERROR(UndoAll(connection, attempt, *record));
+          PGC_RETURN_IF_ERROR(UndoOrFallBack(connection, attempt, *record));
           undo->add_undone("rows, policies and definitions are as they were");
         }
         return absl::OkStatus();
