@@ -293,11 +293,27 @@ TEST_F(InPlaceRestore, ARollbackToABackupMakesTheTablesHoldWhatItHolds) {
   EXPECT_EQ(done.exit_code, 0) << done.out << done.err << fleet_.WorkerLog("w");
   EXPECT_EQ(fleet_.Everything(ref_), before_);
 
-  // It is a migration like any other.
+  EXPECT_EQ(fleet_.server().QueryValue(
+                ref_, "SELECT count(*) FROM pgconvoy_transform.discarded WHERE content LIKE '%late@x.example%'"),
+            "1");
+}
+
+// A restore in place is a migration like any other.
+TEST_F(InPlaceRestore, ARestoreCanBeRolledBack) {
+  ASSERT_EQ(Cli({"rollback", migration_, "--wait", "--yes"}).exit_code, 0) << fleet_.WorkerLog("w");
+  fleet_.server().Exec(ref_,
+                       "UPDATE user_profiles SET full_name = 'renamed' WHERE email LIKE 'user1%'; "
+                       "DELETE FROM user_sessions WHERE token < '3'; "
+                       "INSERT INTO user_profiles (id, email, role, created_at, updated_at) "
+                       "VALUES (gen_random_uuid(), 'late@x.example', 'guest', now(), now())");
+  const std::string written = fleet_.Everything(ref_);
+  const Finished done =
+      Cli({"backup", "restore", backup_, "--plan", SourceFile("plans/consolidate-roles.yaml"), "--yes"});
+  EXPECT_EQ(done.exit_code, 0) << done.out << done.err << fleet_.WorkerLog("w");
+  EXPECT_TRUE(fleet_.Everything(ref_) == before_);
   const Finished undone = Cli({"rollback", "latest", "--wait", "--yes"});
   EXPECT_EQ(undone.exit_code, 0) << undone.out << undone.err << fleet_.WorkerLog("w");
-  EXPECT_EQ(fleet_.server().QueryValue(ref_, "SELECT count(*) FROM user_profiles WHERE email = 'late@x.example'"),
-            "1");
+  EXPECT_TRUE(fleet_.Everything(ref_) == written);
 }
 
 TEST_F(InPlaceRestore, AnEmergencyRollbackAsksNothingAndLosesNoRow) {
