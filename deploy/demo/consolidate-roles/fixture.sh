@@ -2,44 +2,16 @@
 # consolidate-roles: applications whose users have one of 13 roles, each in a database of its own. The proof asks with
 # psql, and logs in as the application to see what its policies show to users of each role.
 
-servers=(apps)
-secrets=(APPS_READER APPS_REGISTRAR APPS_OWNER APPS_SERVICE)
-default_projects=20
+# shellcheck source=deploy/demo/apps.sh
+source "$here/apps.sh"
 fixture=$here/consolidate-roles
 
-as_login() {
-  local login=$1 secret=$2 database=$3
-  shift 3
-  PGPASSWORD=$secret psql -X -q -A -t -F $'\t' -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$apps_port" -U "$login" \
-    -d "$database" "$@"
-}
-
 seed() {
-  local app ref
-  sql apps postgres -c 'CREATE DATABASE platform'
-  sql apps platform -f "$fixture/10_platform.sql"
-  : >"$work/refs"
-  for ((app = 1; app <= projects; app++)); do
-    ref=$(printf 'app-%04d' "$app")
-    echo "$ref" >>"$work/refs"
-    sql apps postgres -c "CREATE DATABASE \"$ref\" OWNER app_owner"
-    as_login app_owner "$PGCONVOY_APPS_OWNER_PASSWORD" "$ref" -f "$fixture/20_app.sql" -v "app=$app" \
-      -f "$fixture/30_seed.sql"
-    sql apps platform -c "INSERT INTO public.apps (ref, database_name, probe_admin, estimated_bytes)
-      VALUES ('$ref', '$ref', md5('onesuper_admin$app')::uuid, pg_database_size('$ref'))"
-  done
+  make_apps probe_admin "md5('onesuper_admin' || app)::uuid"
   each_app expected_roles >"$work/roles.expected"
   each_app rest >"$work/rest.before"
   seen >"$work/seen.before"
   say "Seeded $projects applications with $(wc -l <"$work/roles.expected") users"
-}
-
-# each_app WHAT: the query of that name in every application's database.
-each_app() {
-  local ref
-  while read -r ref; do
-    sql apps "$ref" -f "$fixture/proof/$1.sql" | sed "s/^/$ref\t/"
-  done <"$work/refs" | LC_ALL=C sort
 }
 
 # What the first application shows to one user of each former role.
