@@ -230,6 +230,34 @@ INSTANTIATE_TEST_SUITE_P(Places,
                                             kBoth),
                          PlaceName);
 
+class RolledBackFrom : public KilledCredentials {};
+
+TEST_P(RolledBackFrom, LeavesTheProjectAsItWas) {
+  const std::string ref = NextProject();
+  const std::string migration = fleet_->Submit({ref});
+  ASSERT_EQ(fleet_->StartWorker("w", std::string(std::get<0>(GetParam())) + "=kill").Wait(), kKilled)
+      << fleet_->WorkerLog("w");
+  fleet_->Rollback(migration, "", /*discard_writes=*/false);
+  fleet_->StartWorker("w");
+  const v1::MigrationState ended = fleet_->WaitEnded(migration).state();
+  EXPECT_TRUE(ended == v1::MIGRATION_ROLLED_BACK || ended == v1::MIGRATION_CANCELLED)
+      << v1::MigrationState_Name(ended) << fleet_->WorkerLog("w");
+  EXPECT_EQ(fleet_->WhyNotUntouched(ref), "");
+  EXPECT_EQ(fleet_->Leftovers(), "");
+  fleet_->worker("w").Kill(SIGKILL);
+}
+
+INSTANTIATE_TEST_SUITE_P(Places,
+                         RolledBackFrom,
+                         ::testing::Combine(::testing::Values("worker.phase.FENCE.done",
+                                                              "worker.phase.PRE_VALIDATION.done",
+                                                              "worker.credentials.created",
+                                                              "worker.phase.CREDENTIALS.done",
+                                                              "worker.phase.CUTOVER.done",
+                                                              "worker.phase.POST_VALIDATION.done"),
+                                            kBoth),
+                         PlaceName);
+
 class KilledBackward : public KilledCredentials {};
 
 TEST_P(KilledBackward, UndoesEverything) {

@@ -1,9 +1,13 @@
 // Every phase forward and back, repeated and fenced.
+#include <gmock/gmock.h>
+
 #include "tests/integration/phases_fixture.h"
 #include "worker/phases/reconcile.h"
 
 namespace pgconvoy::testing {
 namespace {
+
+using ::testing::HasSubstr;
 
 using PhasesTest = PhasesFixture;
 
@@ -95,6 +99,20 @@ TEST_F(PhasesTest, ATargetThatWasWrittenToIsNotRolledBack) {
   EXPECT_EQ(fleet_.target().QueryValue("postgres",
                                        "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'project_" + ref + "'"),
             "t");
+}
+
+TEST_F(PhasesTest, AMisspeltColumnIsNamedWithTheNearestOne) {
+  v1::Plan& plan = fleet_.plan();
+  plan.mutable_tables(0)->set_where("projekt_ref = {ref}");
+  plan.mutable_links(0)->set_from("auth.refresh_tokens.userid");
+  (*plan.mutable_cutover()->mutable_set())["database_nam"] = "x";
+  const auto attempt = NewAttempt();
+  ASSERT_EQ(Describe(Run(*attempt, Phase::kFence)), "OK");
+  const std::string error = Describe(Run(*attempt, Phase::kPreValidation));
+  EXPECT_THAT(error, HasSubstr("did you mean \"project_ref\"?"));
+  EXPECT_THAT(error, HasSubstr("did you mean \"user_id\"?"));
+  EXPECT_THAT(error, HasSubstr("did you mean \"database_name\"?"));
+  EXPECT_EQ(fleet_.WhyNotUntouched(ref()), "");
 }
 
 TEST_F(PhasesTest, TheReconcilerRemovesWhatADeadAttemptLeft) {

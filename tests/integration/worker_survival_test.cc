@@ -91,6 +91,39 @@ INSTANTIATE_TEST_SUITE_P(Phases,
                                            "worker.cleanup.ledger_dropped",
                                            "worker.phase.CLEANUP.done"));
 
+class RolledBackFrom : public KilledWorker {};
+
+// The worker dies there, and the operator wants the project back as it was.
+TEST_P(RolledBackFrom, LeavesTheProjectAsItWas) {
+  const std::string ref = NextProject();
+  const std::string before = fleet().SourceHash(ref);
+  const std::string migration = fleet().Submit({ref});
+  ASSERT_EQ(fleet().StartWorker("w", std::string("worker.phase.") + GetParam() + "=kill").Wait(), kKilled);
+  fleet().Rollback(migration, /*ref=*/"", /*discard_writes=*/false);
+  fleet().StartWorker("w");
+  const v1::MigrationState ended = fleet().WaitEnded(migration).state();
+  EXPECT_TRUE(ended == v1::MIGRATION_ROLLED_BACK || ended == v1::MIGRATION_CANCELLED)
+      << v1::MigrationState_Name(ended) << fleet().WorkerLog("w");
+  EXPECT_EQ(fleet().WhyNotUntouched(ref), "");
+  EXPECT_EQ(fleet().SourceHash(ref), before);
+  EXPECT_EQ(fleet().Leftovers(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Phases,
+                         RolledBackFrom,
+                         ::testing::Values("FENCE.started",
+                                           "FENCE.done",
+                                           "PRE_VALIDATION.done",
+                                           "FREEZE.done",
+                                           "CREDENTIALS.done",
+                                           "PROVISION.done",
+                                           "BACKUP.done",
+                                           "COPY.done",
+                                           "VERIFY.done",
+                                           "CUTOVER.done",
+                                           "POST_VALIDATION.done",
+                                           "CLEANUP.done"));
+
 class KilledBackward : public KilledWorker {};
 
 TEST_P(KilledBackward, UndoesEverything) {

@@ -5,10 +5,30 @@
 
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/pg/pg_error.h"
 #include "worker/core/sql.h"
 
 namespace pgconvoy::worker {
 namespace {
+
+constexpr char kAllColumns[] = R"sql(
+SELECT DISTINCT attname FROM pg_catalog.pg_attribute
+WHERE attrelid = ANY ($1::pg_catalog.regclass[]::pg_catalog.oid[]) AND attnum > 0 AND NOT attisdropped
+)sql";
+
+// The name in `column "x" does not exist` and `column t.x does not exist`.
+std::string MissingColumn(std::string_view message) {
+  constexpr std::string_view kBegin = "column ";
+  const size_t begin = message.find(kBegin);
+  if (begin == std::string_view::npos) {
+    return "";
+  }
+  std::string name(message.substr(begin + kBegin.size()));
+  name = name.substr(0, name.find(' '));
+  name = name.substr(name.rfind('.') == std::string::npos ? 0 : name.rfind('.') + 1);
+  std::erase(name, '"');
+  return name;
+}
 
 absl::Status Unmapped(const v1::Table& table, const v1::Column& column, const pg::Result& found) {
   std::string named;
@@ -25,6 +45,21 @@ absl::Status Unmapped(const v1::Table& table, const v1::Column& column, const pg
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> ColumnHint(pg::Connection& connection,
+                                       const absl::Status& status,
+                                       const std::vector<std::string>& tables) {
+  if (status.ok() || (pg::SqlStateOf(status) != "42703" && CodeOf(status) != "PGC-SRC-COLUMN")) {
+    return "";
+  }
+  PGC_ASSIGN_OR_RETURN(const pg::Result columns, connection.Exec(kAllColumns, {TextArray(tables)}));
+  std::vector<std::string> names;
+  for (int row = 0; row < columns.rows(); ++row) {
+    names.push_back(columns.Text(row, 0));
+  }
+  const auto nearest = Nearest(MissingColumn(MessageOf(status)), names);
+  return nearest ? "; did you mean \"" + *nearest + "\"?" : "";
+}
 
 const v1::Column* FindColumn(const v1::Table& table, const std::string& name) {
   for (const v1::Column& column : table.columns()) {

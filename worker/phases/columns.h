@@ -18,6 +18,12 @@ absl::StatusOr<std::string> NewValueSql(const v1::Column& column,
                                         const plan::Values& values,
                                         const std::string& type);
 
+// "; did you mean …?" when `status` says that a column does not exist and one of these tables, quoted, has a column of
+// nearly that name; else "". Not in a transaction that has failed.
+absl::StatusOr<std::string> ColumnHint(pg::Connection& connection,
+                                       const absl::Status& status,
+                                       const std::vector<std::string>& tables);
+
 // Null when the plan does not change the column.
 const v1::Column* FindColumn(const v1::Table& table, const std::string& name);
 

@@ -14,12 +14,14 @@
 #include "worker/phases/access_checks.h"
 #include "worker/phases/backup_access.h"
 #include "worker/phases/checks.h"
+#include "worker/phases/columns.h"
 #include "worker/phases/databases.h"
 #include "worker/phases/fallback.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/registry.h"
 #include "worker/phases/roles.h"
 #include "worker/phases/schema.h"
+#include "worker/phases/tables.h"
 #include "worker/phases/transform.h"
 #include "worker/phases/uncarried.h"
 
@@ -113,6 +115,47 @@ absl::Status CheckTableOfSource(Attempt& attempt,
   return absl::OkStatus();
 }
 
+// Whether a query of the plan fits these tables, quoted, as they are.
+absl::Status CheckFits(pg::Connection& connection,
+                       const std::string& name,
+                       const std::string& query,
+                       const std::vector<std::string>& tables,
+                       CheckList& checks) {
+  const absl::Status fits = connection.Exec("EXPLAIN " + query).status();
+  if (!fits.ok() && VerdictOf(fits) != Verdict::kPermanent) {
+    return fits;
+  }
+  PGC_ASSIGN_OR_RETURN(const std::string hint, ColumnHint(connection, fits, tables));
+  checks.Add({.name = name, .passed = fits.ok(), .message = fits.ok() ? "" : Describe(fits) + hint});
+  return absl::OkStatus();
+}
+
+absl::Status CheckConditions(Attempt& attempt,
+                             pg::Connection& reader,
+                             const SourceSchema& schema,
+                             CheckList& checks) {
+  for (const TableInfo& table : schema.tables) {
+    PGC_ASSIGN_OR_RETURN(const std::string sql, SourceRowsSql(attempt, table));
+    if (!table.entry.where().empty()) {
+      PGC_RETURN_IF_ERROR(
+          CheckFits(reader, "condition-fits:" + table.name, sql, {SplitTable(table.name).Quoted()}, checks));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLinkColumns(const Attempt& attempt, pg::Connection& reader, CheckList& checks) {
+  for (const v1::Link& link : attempt.plan().links()) {
+    for (const std::string& end : {link.from(), link.to()}) {
+      const std::vector<std::string> parts = SplitName(end);
+      const std::string table = Qualified(parts[0], parts[1]);
+      PGC_RETURN_IF_ERROR(
+          CheckFits(reader, "link-fits:" + end, "SELECT " + Ident(parts[2]) + " FROM " + table, {table}, checks));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckReader(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   PGC_ASSIGN_OR_RETURN(const pg::Result self, reader->Exec(kSelf));
@@ -130,6 +173,8 @@ absl::Status CheckReader(Attempt& attempt, CheckList& checks) {
   for (const TableInfo& table : schema->tables) {
     PGC_RETURN_IF_ERROR(CheckTableOfSource(attempt, *reader, table, moved, checks));
   }
+  PGC_RETURN_IF_ERROR(CheckConditions(attempt, *reader, *schema, checks));
+  PGC_RETURN_IF_ERROR(CheckLinkColumns(attempt, *reader, checks));
   for (const std::string& sequence : schema->sequences) {
     PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayReadSequence, {sequence}));
     checks.Add({.name = "reader-may-select:" + sequence,
@@ -169,9 +214,15 @@ absl::Status CheckMayKeepRecords(Attempt& attempt, pg::Connection& registrar, Ch
 absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult& result) {
   PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
   PGC_RETURN_IF_ERROR(CheckMayKeepRecords(attempt, *registrar, checks));
-  PGC_ASSIGN_OR_RETURN(const RegistryValues before, ReadRegistryRow(*registrar, attempt, /*lock=*/false));
   const std::string table = attempt.plan().registry().table();
-  for (const auto& [column, value] : before) {
+  const auto before = ReadRegistryRow(*registrar, attempt, /*lock=*/false);
+  PGC_ASSIGN_OR_RETURN(const std::string hint, ColumnHint(*registrar, before.status(), {SplitTable(table).Quoted()}));
+  if (!hint.empty()) {
+    checks.Add({.name = "registry-columns", .message = Describe(before.status()) + hint});
+    return absl::OkStatus();
+  }
+  PGC_RETURN_IF_ERROR(before.status());
+  for (const auto& [column, value] : *before) {
     PGC_ASSIGN_OR_RETURN(const pg::Result may, registrar->Exec(kMayUpdate, {SplitTable(table).Quoted(), column}));
     checks.Add({.name = "registrar-may-update:" + column,
                 .passed = may.Bool(0, 0),

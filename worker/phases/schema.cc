@@ -401,10 +401,22 @@ void MoveForceToTheEnd(SourceSchema& schema) {
   }
 }
 
+absl::Status CheckChangedColumns(const v1::Table& table, const TableInfo& info) {
+  google::protobuf::RepeatedPtrField<std::string> named;
+  for (const v1::Column& column : table.columns()) {
+    *named.Add() = column.name();
+  }
+  return CheckNamed(table, named, info.columns, "columns");
+}
+
 absl::Status ReadTables(pg::Connection& reader, const v1::Plan& plan, SourceSchema& schema) {
   PGC_ASSIGN_OR_RETURN(const std::vector<v1::Table> tables, ResolveTables(reader, plan, schema.schemas));
   for (const v1::Table& table : tables) {
     PGC_ASSIGN_OR_RETURN(TableInfo info, DescribeTable(reader, table));
+    if (plan.has_target()) {
+      // In place a column may be one that a step before makes.
+      PGC_RETURN_IF_ERROR(CheckChangedColumns(table, info));
+    }
     schema.tables.push_back(std::move(info));
   }
   return absl::OkStatus();

@@ -39,25 +39,6 @@ WHERE k.contype = 'f' AND k.confrelid = $1::regclass
 ORDER BY 1
 )sql";
 
-constexpr char kAllColumns[] = R"sql(
-SELECT DISTINCT attname FROM pg_catalog.pg_attribute
-WHERE attrelid = ANY ($1::pg_catalog.regclass[]::pg_catalog.oid[]) AND attnum > 0 AND NOT attisdropped
-)sql";
-
-// The name in `column "x" does not exist` and `column t.x does not exist`.
-std::string MissingColumn(std::string_view message) {
-  constexpr std::string_view kBegin = "column ";
-  const size_t begin = message.find(kBegin);
-  if (begin == std::string_view::npos) {
-    return "";
-  }
-  std::string name(message.substr(begin + kBegin.size()));
-  name = name.substr(0, name.find(' '));
-  name = name.substr(name.rfind('.') == std::string::npos ? 0 : name.rfind('.') + 1);
-  std::erase(name, '"');
-  return name;
-}
-
 class TransformChecks {
  public:
   TransformChecks(Attempt& attempt, pg::Connection& connection, CheckList& checks)
@@ -169,22 +150,9 @@ class TransformChecks {
     }
     PGC_RETURN_IF_ERROR(connection_.ExecScript(fits.ok() ? "DEALLOCATE ALL; RELEASE SAVEPOINT pgc_check"
                                                          : "ROLLBACK TO SAVEPOINT pgc_check"));
-    PGC_ASSIGN_OR_RETURN(const std::string hint, Hint(fits));
+    PGC_ASSIGN_OR_RETURN(const std::string hint, ColumnHint(connection_, fits, quoted_));
     checks_.Add("statement-fits:" + field, fits.ok(), fits.ok() ? "" : Describe(fits) + hint);
     return absl::OkStatus();
-  }
-
-  absl::StatusOr<std::string> Hint(const absl::Status& fits) {
-    if (fits.ok() || (pg::SqlStateOf(fits) != "42703" && CodeOf(fits) != "PGC-SRC-COLUMN")) {
-      return "";
-    }
-    PGC_ASSIGN_OR_RETURN(const pg::Result columns, connection_.Exec(kAllColumns, {TextArray(quoted_)}));
-    std::vector<std::string> names;
-    for (int row = 0; row < columns.rows(); ++row) {
-      names.push_back(columns.Text(row, 0));
-    }
-    const auto nearest = Nearest(MissingColumn(MessageOf(fits)), names);
-    return nearest ? "; did you mean \"" + *nearest + "\"?" : "";
   }
 
   Attempt& attempt_;
