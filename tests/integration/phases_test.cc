@@ -115,6 +115,34 @@ TEST_F(PhasesTest, AMisspeltColumnIsNamedWithTheNearestOne) {
   EXPECT_EQ(fleet_.WhyNotUntouched(ref()), "");
 }
 
+TEST_F(PhasesTest, ColumnsArriveWithTheirNewValues) {
+  v1::Table& users = *fleet_.plan().mutable_tables(0);
+  ASSERT_EQ(users.table(), "auth.users");
+  v1::Column& email = *users.add_columns();
+  email.set_name("email");
+  email.set_expression("upper(email)");
+  v1::Column& aud = *users.add_columns();
+  aud.set_name("aud");
+  (*aud.mutable_values())["authenticated"] = "member";
+  const std::string sum = "SELECT md5(string_agg(upper(email) || '|member', ',' ORDER BY id)) FROM auth.users";
+  const std::string expected = fleet_.source().QueryValue("platform", sum + " WHERE project_ref = '" + ref() + "'");
+  const auto attempt = NewAttempt();
+  ASSERT_EQ(Describe(RunAll(*attempt, kForward)), "OK");
+  EXPECT_EQ(fleet_.target().QueryValue(
+                "project_" + ref(), "SELECT md5(string_agg(email || '|' || aud, ',' ORDER BY id)) FROM auth.users"),
+            expected);
+}
+
+TEST_F(PhasesTest, AValueWithoutANewOneStopsTheProjectBeforeAnythingIsMade) {
+  v1::Column& aud = *fleet_.plan().mutable_tables(0)->add_columns();
+  aud.set_name("aud");
+  (*aud.mutable_values())["somebody"] = "member";
+  const auto attempt = NewAttempt();
+  ASSERT_EQ(Describe(Run(*attempt, Phase::kFence)), "OK");
+  EXPECT_THAT(Describe(Run(*attempt, Phase::kPreValidation)), HasSubstr("auth.users.aud holds \"authenticated\""));
+  EXPECT_EQ(fleet_.WhyNotUntouched(ref()), "");
+}
+
 TEST_F(PhasesTest, TheReconcilerRemovesWhatADeadAttemptLeft) {
   {
     const auto attempt = NewAttempt();

@@ -253,6 +253,35 @@ TEST_F(Refused, AChangeOfATableThatMustNotChange) {
   EXPECT_EQ(fleet.Everything(ref), before);
 }
 
+// A schema may refuse what its owner does unless a session says that it means it.
+class GuardedTable : public ::testing::TestWithParam<bool> {};
+
+TEST_P(GuardedTable, ChangesForASessionWithThePlansSetting) {
+  InPlaceFleet fleet("consolidate-roles", 1, "30s");
+  const std::string ref = fleet.refs()[0];
+  fleet.server().Exec(
+      ref,
+      "CREATE FUNCTION public.guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF "
+      "coalesce(current_setting('storage.allow_delete_query', true), '') <> 'true' THEN RAISE EXCEPTION 'guarded'; "
+      "END "
+      "IF; RETURN OLD; END $$; CREATE TRIGGER guard BEFORE DELETE ON public.user_sessions FOR EACH ROW EXECUTE "
+      "FUNCTION public.guard()");
+  fleet.plan().mutable_tables(1)->clear_unchanged();
+  fleet.plan().mutable_transform()->set_triggers(v1::Transform::FIRE);
+  fleet.plan().mutable_transform()->add_changes("DELETE FROM public.user_sessions WHERE token < '8'");
+  if (GetParam()) {
+    v1::Login& transformer = *(*fleet.plan().mutable_servers())["apps"].mutable_transformer();
+    (*transformer.mutable_settings())["storage.allow_delete_query"] = "true";
+  }
+  fleet.StartCoordinator();
+  const v1::Migration ended = fleet.Run(fleet.Submit());
+  EXPECT_EQ(ended.projects_succeeded(), GetParam() ? 1 : 0) << fleet.WorkerLog("w");
+  EXPECT_EQ(fleet.server().QueryValue(ref, "SELECT count(*) FROM user_sessions WHERE token < '8'") == "0",
+            GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(Setting, GuardedTable, ::testing::Bool());
+
 class InPlaceRestore : public ::testing::Test {
  protected:
   InPlaceRestore() : fleet_("consolidate-roles", 1, "30s"), ref_(fleet_.refs()[0]), before_(fleet_.Everything(ref_)) {

@@ -8,6 +8,7 @@
 #include "common/pg/pg_error.h"
 #include "common/plan/secret_ref.h"
 #include "worker/copy/digest.h"
+#include "worker/phases/columns.h"
 #include "worker/phases/http.h"
 
 namespace pgconvoy::worker {
@@ -255,6 +256,26 @@ absl::Status CheckList::Verdict() const {
   }
   return MakeError(pgconvoy::Verdict::kPermanent, "PGC-CHECK-FAILED", failed,
                    "put that right, then retry the project");
+}
+
+absl::Status CheckValuesMapped(Attempt& attempt,
+                               pg::Connection& connection,
+                               const v1::Table& table,
+                               CheckList& checks) {
+  if (table.columns().empty()) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(table, attempt.values()));
+  const absl::Status mapped = CheckMapped(connection, table, condition);
+  // A column that does not exist is the business of another check.
+  if (!mapped.ok() && CodeOf(mapped) != "PGC-VALUE-UNMAPPED" && pg::SqlStateOf(mapped) != "42703") {
+    return mapped;
+  }
+  checks.Add({.name = "values-are-mapped:" + table.table(),
+              .passed = mapped.ok(),
+              .message = mapped.ok() ? "" : CodeOf(mapped) + ": " + MessageOf(mapped),
+              .remedy = mapped.ok() ? "" : RemedyOf(mapped)});
+  return absl::OkStatus();
 }
 
 }  // namespace pgconvoy::worker

@@ -48,4 +48,10 @@ class CheckList {
   const bool skipped_;
 };
 
+// That every value of the table's mapped columns has a new one; nothing for a table without such columns.
+absl::Status CheckValuesMapped(Attempt& attempt,
+                               pg::Connection& connection,
+                               const v1::Table& table,
+                               CheckList& checks);
+
 }  // namespace pgconvoy::worker

@@ -136,6 +136,9 @@ absl::Status CheckConditions(Attempt& attempt,
                              CheckList& checks) {
   for (const TableInfo& table : schema.tables) {
     PGC_ASSIGN_OR_RETURN(const std::string sql, SourceRowsSql(attempt, table));
+    if (attempt.has_target()) {
+      PGC_RETURN_IF_ERROR(CheckValuesMapped(attempt, reader, table.entry, checks));
+    }
     if (!table.entry.where().empty()) {
       PGC_RETURN_IF_ERROR(
           CheckFits(reader, "condition-fits:" + table.name, sql, {SplitTable(table.name).Quoted()}, checks));

@@ -85,20 +85,7 @@ class TransformChecks {
     checks_.Add("cascades-are-logged:" + table.table(), names.empty(),
                 "a change of " + table.table() + " can change " + names +
                     " by ON DELETE or ON UPDATE; list them in the plan's tables");
-    PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(table, attempt_.values()));
-    return Values(table, condition);
-  }
-
-  absl::Status Values(const v1::Table& table, const std::string& condition) {
-    if (table.columns().empty()) {
-      return absl::OkStatus();
-    }
-    const absl::Status mapped = CheckMapped(connection_, table, condition);
-    if (!mapped.ok() && CodeOf(mapped) != "PGC-VALUE-UNMAPPED" && pg::SqlStateOf(mapped) != "42703") {
-      return mapped;
-    }
-    checks_.Add("values-are-mapped:" + table.table(), mapped.ok(), mapped.ok() ? "" : Describe(mapped));
-    return absl::OkStatus();
+    return CheckValuesMapped(attempt_, connection_, table, checks_);
   }
 
   // Rolled back: a statement may need what a step before it has made.
