@@ -19,7 +19,7 @@ as_login() {
 make_apps() {
   local app ref column=${1:+, $1} expression=${2:+, $2}
   sql apps postgres -c 'CREATE DATABASE platform'
-  sql apps platform -f "$fixture/10_platform.sql"
+  sql apps platform -f "$fixture/10_platform.sql" -f "$here/apps_logins.sql"
   : >"$work/refs"
   for ((app = 1; app <= projects; app++)); do
     ref=$(printf 'app-%04d' "$app")

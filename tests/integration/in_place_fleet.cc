@@ -51,6 +51,7 @@ InPlaceFleet::InPlaceFleet(const std::string& plan, int apps, const std::string&
   env()["PGCONVOY_APPS_CONNINFO"] = server_->TcpConninfo();
   server_->Exec("postgres", "CREATE DATABASE platform");
   RunPsql(*server_, "platform", "deploy/demo/" + plan + "/10_platform.sql");
+  RunPsql(*server_, "platform", "deploy/demo/apps_logins.sql");
   for (int app = 1; app <= apps; ++app) {
     MakeApp(plan, app);
   }
