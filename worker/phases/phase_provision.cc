@@ -64,7 +64,7 @@ absl::StatusOr<bool> TakeOverLeftovers(pg::Connection& provisioner, Attempt& att
   return finished;
 }
 
-absl::Status Clone(pg::Connection& provisioner, Attempt& attempt, const SchemaCache::Template& from) {
+absl::Status Clone(pg::Connection& provisioner, Attempt& attempt, const TemplateNames& from) {
   const std::string database = Ident(attempt.names().temporary_database);
   v1::Intent intent;
   intent.set_kind(v1::Intent::DATABASE);
@@ -85,7 +85,7 @@ absl::Status Clone(pg::Connection& provisioner, Attempt& attempt, const SchemaCa
 }
 
 // The clone belongs to the template's owner, of which the attempt's login is a member until this is done.
-absl::Status TakeOwnership(Attempt& attempt, const SourceSchema& schema, const SchemaCache::Template& from) {
+absl::Status TakeOwnership(Attempt& attempt, const SourceSchema& schema, const TemplateNames& from) {
   PGC_ASSIGN_OR_RETURN(auto session, attempt.OpenAsLogin(attempt.names().temporary_database));
   PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*session));
   const std::string user = Ident(attempt.project().user);
@@ -108,7 +108,7 @@ absl::Status TakeOwnership(Attempt& attempt, const SourceSchema& schema, const S
   return transaction->Commit();
 }
 
-absl::Status Publish(pg::Connection& provisioner, Attempt& attempt, const SchemaCache::Template& from) {
+absl::Status Publish(pg::Connection& provisioner, Attempt& attempt, const TemplateNames& from) {
   PGC_RETURN_IF_ERROR(InFencedTransaction(provisioner, attempt, [&](pg::Connection& connection) {
     return connection.ExecScript("REVOKE " + Ident(from.owner) + " FROM " + Ident(attempt.names().login));
   }));
@@ -119,7 +119,7 @@ absl::Status Publish(pg::Connection& provisioner, Attempt& attempt, const Schema
 absl::Status CloneAsNewLogin(pg::Connection& provisioner,
                              Attempt& attempt,
                              const SourceSchema& schema,
-                             SchemaCache::Template& from) {
+                             TemplateNames& from) {
   PGC_ASSIGN_OR_RETURN(from, attempt.schemas().EnsureTemplate(attempt, schema));
   PGC_RETURN_IF_ERROR(EnsureAttemptLogin(attempt, from.owner));
   return Clone(provisioner, attempt, from);
@@ -134,7 +134,7 @@ bool IsTemplateGone(const absl::Status& status) {
 absl::Status LayAndClone(pg::Connection& provisioner,
                          Attempt& attempt,
                          const SourceSchema& schema,
-                         SchemaCache::Template& from) {
+                         TemplateNames& from) {
   const absl::Status cloned = CloneAsNewLogin(provisioner, attempt, schema, from);
   if (!IsTemplateGone(cloned)) {
     return cloned;
@@ -146,7 +146,7 @@ absl::Status LayAndClone(pg::Connection& provisioner,
 }
 
 absl::Status Build(pg::Connection& provisioner, Attempt& attempt, v1::ProvisionResult& result) {
-  SchemaCache::Template from;
+  TemplateNames from;
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   absl::Status built = LayAndClone(provisioner, attempt, *schema, from);
   if (built.ok()) {

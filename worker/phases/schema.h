@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "worker/phases/attempt.h"
 #include "worker/phases/foreign_keys.h"
+#include "worker/phases/template.h"
 
 namespace pgconvoy::worker {
 
@@ -97,14 +98,9 @@ class SchemaCache {
   // Makes the next Get read again: the source's definition has changed.
   void Forget(const Attempt& attempt);
 
-  struct Template {
-    std::string database;
-    std::string owner;
-  };
-  // The template database for this schema on the attempt's target server; laid on first use. Across workers a lock in
-  // the control database sees to it that one lays it and that a half-laid one is never used: it gets its name last.
-  absl::StatusOr<Template> EnsureTemplate(Attempt& attempt, const SourceSchema& schema);
-  void ForgetTemplate(const Template& laid);
+  // The template database for this schema on the attempt's target server; laid on first use (LayTemplate).
+  absl::StatusOr<TemplateNames> EnsureTemplate(Attempt& attempt, const SourceSchema& schema);
+  void ForgetTemplate(const TemplateNames& laid);
 
  private:
   std::mutex mutex_;
