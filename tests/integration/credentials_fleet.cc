@@ -169,8 +169,13 @@ std::string CredentialsFleet::WhyNotMigrated(const std::string& ref) {
                                           ref + "'")[0];
   const std::string verifier = server_->QueryValue(
       "postgres", "SELECT rolpassword FROM pg_authid WHERE rolcanlogin AND rolname = '" + user + "'");
-  if (verifier.empty() || row[0] != user || row[1] != verifier || row[2] != "active" || row[3] != "1") {
-    return ref + ": registry and role do not belong together";
+  // Verifiers are secrets: only said to differ.
+  const std::string said =
+      std::string(verifier.empty() ? "no role that may log in; " : "") +
+      (row[1] != verifier ? "another verifier; " : "") + (row[0] != user ? "user " + row[0] + "; " : "") +
+      (row[2] != "active" ? "status " + row[2] + "; " : "") + (row[3] != "1" ? row[3] + " rows of history; " : "");
+  if (!said.empty()) {
+    return ref + ": registry and role do not belong together: " + said;
   }
   const auto may = server_->QueryRows(Database(ref), "SELECT has_database_privilege('" + user +
                                                          "', current_database(), 'CONNECT'), "

@@ -230,6 +230,18 @@ INSTANTIATE_TEST_SUITE_P(Places,
                                             kBoth),
                          PlaceName);
 
+// The registry names a login: which one must be known to the store before, or the next attempt makes another.
+TEST(SlowReports, ACutoverWaitsUntilItsCredentialsAreDurable) {
+  CredentialsFleet fleet({.projects = 1});
+  fleet.StartCoordinator();
+  const std::string migration = fleet.Submit();
+  ASSERT_EQ(fleet.StartWorker("w", "worker.link.write=sleep(300)@*;worker.cutover.after_commit=kill").Wait(), kKilled)
+      << fleet.WorkerLog("w");
+  fleet.StartWorker("w");
+  EXPECT_NE(fleet.WaitEnded(migration).state(), v1::MIGRATION_FAILED) << fleet.WorkerLog("w");
+  EXPECT_EQ(fleet.WhyNotMigrated(fleet.refs()[0]), "");
+}
+
 class RolledBackFrom : public KilledCredentials {};
 
 TEST_P(RolledBackFrom, LeavesTheProjectAsItWas) {

@@ -20,6 +20,10 @@ bool MustBeDurable(Phase phase) {
   return phase == Phase::kBackup || phase == Phase::kVerify || phase == Phase::kCutover;
 }
 
+// Before this phase all earlier results must be durable: whoever takes over behind the switch must know what the
+// registry points to, above all which credentials, or it would make others.
+bool NeedsDurableResults(Phase phase) { return phase == Phase::kCutover; }
+
 v1::Verdict ToProto(Verdict verdict) {
   switch (verdict) {
     case Verdict::kTransient:
@@ -63,6 +67,9 @@ class Runner {
     started.mutable_phase_started()->set_phase(static_cast<v1::Phase>(phase));
     held_.Post(std::move(started));
     PGC_RETURN_IF_ERROR(HitPhaseFailpoint("started"));
+    if (NeedsDurableResults(phase)) {
+      PGC_RETURN_IF_ERROR(held_.WaitDurable(last_result_));
+    }
     const MonotonicMs begin = Clock::System().NowMonotonic();
     PGC_ASSIGN_OR_RETURN(v1::PhaseResult result, RunPhase(*attempt_, phase));
     PGC_RETURN_IF_ERROR(HitPhaseFailpoint("done"));
@@ -74,9 +81,9 @@ class Runner {
     attempt_->AddResult(result);
     v1::Report done;
     *done.mutable_phase_done() = std::move(result);
-    const int64_t seq = held_.Post(std::move(done));
+    last_result_ = held_.Post(std::move(done));
     log::Write(log::Level::kDebug, Context(), "phase done");
-    return MustBeDurable(phase) ? held_.WaitDurable(seq) : absl::OkStatus();
+    return MustBeDurable(phase) ? held_.WaitDurable(last_result_) : absl::OkStatus();
   }
 
   // "worker.phase.COPY.started", and "worker.rollback.COPY.started" on the way back.
@@ -145,6 +152,8 @@ class Runner {
   HeldProject& held_;
   std::unique_ptr<Attempt> attempt_;
   Phase phase_ = Phase::kFence;
+  // The number of the last result that was posted.
+  int64_t last_result_ = 0;
 };
 
 }  // namespace

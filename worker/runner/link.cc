@@ -11,6 +11,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/failpoint.h"
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
 #include "pgconvoy/v1/worker_service.grpc.pb.h"
@@ -25,6 +26,11 @@ constexpr auto kHeartbeatInterval = std::chrono::milliseconds(1'000);
 constexpr auto kFarewellTimeout = std::chrono::seconds(5);
 
 using Stream = grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>;
+
+absl::Status BeforeWrite() {
+  PGC_FAILPOINT("worker.link.write");
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -159,7 +165,7 @@ class Link::Impl {
       const v1::WorkerMessage message = std::move(outbox_.front());
       outbox_.pop_front();
       lock.unlock();
-      const bool written = stream.Write(message);
+      const bool written = BeforeWrite().ok() && stream.Write(message);
       lock.lock();
       if (!written) {
         return;
