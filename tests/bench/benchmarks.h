@@ -1,0 +1,7 @@
+// The benchmarks. Each starts its own servers, prints its settings, figures and verdicts through the report, and
+// leaves nothing behind. Errors: std::runtime_error, also when a contestant's result is wrong.
+#pragma once
+
+#include "tests/bench/report.h"
+
+namespace pgconvoy::bench {}  // namespace pgconvoy::bench
