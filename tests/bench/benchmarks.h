@@ -4,4 +4,9 @@
 
 #include "tests/bench/report.h"
 
-namespace pgconvoy::bench {}  // namespace pgconvoy::bench
+namespace pgconvoy::bench {
+
+// Many small projects out of shared tables.
+void RunFleet(Report& report);
+
+}  // namespace pgconvoy::bench

@@ -20,8 +20,11 @@ std::string HashSql(const std::string& where) {
 }  // namespace
 
 Fleet::Fleet(const Options& options) : Installation(options.lease_ttl) {
-  source_ = std::make_unique<PgCluster>();
-  target_ = std::make_unique<PgCluster>();
+  source_ = std::make_unique<PgCluster>(PgClusterOptions{.durable = options.durable});
+  target_ = std::make_unique<PgCluster>(PgClusterOptions{.durable = options.durable});
+  if (options.alike) {
+    env()["PGCONVOY_DEMO_FACTORS"] = "1";
+  }
   MakePasswords({"PGCONVOY_SHARED_READER_PASSWORD", "PGCONVOY_SHARED_REGISTRAR_PASSWORD",
                  "PGCONVOY_ISOLATED_PROVISIONER_PASSWORD", "PGCONVOY_DEMO_TENANT_PASSWORD"});
   env()["PGCONVOY_SHARED_CONNINFO"] = source_->TcpConninfo();

@@ -13,6 +13,10 @@ class Fleet : public Installation {
   struct Options {
     int projects = 4;
     std::string lease_ttl = "3s";
+    // Of source and target; the store's always is.
+    bool durable = false;
+    // All of them as large as the reference project.
+    bool alike = false;
   };
   explicit Fleet(const Options& options);
   ~Fleet() override { StopProcesses(); }

@@ -1,5 +1,8 @@
--- :projects projects of uneven size. The same number gives the same rows in every run.
+-- :projects projects of uneven size, or of the sizes that PGCONVOY_DEMO_FACTORS lists ("1" or "1,0.5"). The same numbers
+-- give the same rows in every run.
 \getenv projects PGCONVOY_DEMO_PROJECTS
+\set factors '1,0.1,4,0.5,2,0.25,1,3,0.2,1.5'
+\getenv factors PGCONVOY_DEMO_FACTORS
 BEGIN;
 SET LOCAL synchronous_commit = off;
 
@@ -13,7 +16,8 @@ SELECT i,
        (10 * factor)::int AS buckets,
        (500 * factor)::int AS objects
 FROM generate_series(1, :projects) AS i,
-     LATERAL (SELECT (ARRAY[1, 0.1, 4, 0.5, 2, 0.25, 1, 3, 0.2, 1.5])[1 + (i - 1) % 10] AS factor) AS f;
+     LATERAL (SELECT string_to_array(:'factors', ',')::numeric[] AS list) AS l,
+     LATERAL (SELECT list[1 + (i - 1) % cardinality(list)] AS factor) AS f;
 ANALYZE size;
 
 CREATE FUNCTION pg_temp.uid(kind text, ref text, n int) RETURNS uuid LANGUAGE sql IMMUTABLE
