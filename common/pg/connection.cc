@@ -320,6 +320,14 @@ absl::StatusOr<Result> Connection::Exec(const std::string& sql, const std::vecto
   return result;
 }
 
+absl::StatusOr<Result> Connection::ExecPrepared(const std::string& name, const std::string& sql) {
+  if (!prepared_.contains(name)) {
+    PGC_RETURN_IF_ERROR(ExecScript("PREPARE " + name + " AS " + sql));
+    prepared_.insert(name);
+  }
+  return Exec("EXECUTE " + name);
+}
+
 absl::Status Connection::ExecScript(const std::string& sql) { return Exec(sql).status(); }
 
 absl::Status Connection::CopyOut(const std::string& sql,
@@ -367,6 +375,8 @@ absl::StatusOr<int64_t> Connection::CopyIn(const std::string& sql,
 
 absl::Status Connection::Begin(const std::string& modes) { return Exec("BEGIN " + modes).status(); }
 
+absl::StatusOr<Result> Connection::BeginWith(const std::string& statement) { return Exec("BEGIN; " + statement); }
+
 absl::Status Connection::Commit() {
   Link link{conn_, silence_limit_ms_};
   if (broken()) {
@@ -405,6 +415,18 @@ int Connection::server_version() const { return PQserverVersion(conn_); }
 
 absl::StatusOr<std::unique_ptr<Transaction>> Transaction::Begin(Connection& connection, const std::string& modes) {
   PGC_RETURN_IF_ERROR(connection.Begin(modes));
+  return std::unique_ptr<Transaction>(new Transaction(connection));
+}
+
+absl::StatusOr<std::unique_ptr<Transaction>> Transaction::BeginWith(Connection& connection,
+                                                                    const std::string& statement,
+                                                                    Result& result) {
+  auto first = connection.BeginWith(statement);
+  if (!first.ok()) {
+    connection.Rollback();
+    return first.status();
+  }
+  result = *std::move(first);
   return std::unique_ptr<Transaction>(new Transaction(connection));
 }
 

@@ -23,6 +23,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -102,6 +103,10 @@ class Connection {
   // Any number of statements in one string, simple protocol, results dropped.
   absl::Status ExecScript(const std::string& sql);
 
+  // One statement without parameters that is planned at its first use in this session and then kept under `name`: for
+  // what takes longer to plan than to run. The same name always stands for the same statement.
+  absl::StatusOr<Result> ExecPrepared(const std::string& name, const std::string& sql);
+
   // COPY … TO STDOUT. `sink` gets one row at a time, with its newline; its error cancels the COPY and is returned. The
   // session stays usable; a transaction that was open has failed.
   absl::Status CopyOut(const std::string& sql, const std::function<absl::Status(std::string_view row)>& sink);
@@ -113,6 +118,8 @@ class Connection {
                                  const std::function<absl::StatusOr<std::string_view>()>& source);
 
   absl::Status Begin(const std::string& modes = "");
+  // BEGIN and a first statement without parameters in one round trip.
+  absl::StatusOr<Result> BeginWith(const std::string& statement);
   // IN_DOUBT when the answer is lost.
   absl::Status Commit();
   // Never fails visibly: a broken connection has rolled back.
@@ -137,12 +144,17 @@ class Connection {
   pg_conn* conn_;
   std::unique_ptr<CancelHandle> cancel_;
   int64_t silence_limit_ms_ = 0;
+  std::set<std::string> prepared_;
 };
 
 // Rolls back on destruction unless Commit() succeeded or was in doubt.
 class Transaction {
  public:
   static absl::StatusOr<std::unique_ptr<Transaction>> Begin(Connection& connection, const std::string& modes = "");
+  // With a first statement, in one round trip; its rows go to `result`.
+  static absl::StatusOr<std::unique_ptr<Transaction>> BeginWith(Connection& connection,
+                                                                const std::string& statement,
+                                                                Result& result);
   ~Transaction();
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;

@@ -26,7 +26,7 @@ constexpr auto kPhases = std::to_array<PhaseRow>({
     {"P-04", Phase::kCredentials, "seals a new password, creates the project's role, tests the login", "provisioner",
      "the sealed password, then the role", "the role loses its login, its sessions end, it is dropped",
      "the database to come needs its owner", [](const S& s) { return s.credentials && !s.backup_only; }, 5},
-    {"P-05", Phase::kProvision, "creates the database under a temporary name, lays the schema, renames it",
+    {"P-05", Phase::kProvision, "clones the template under a temporary name, shuts others out, renames it, gives it to the project",
      "provisioner, the template's owner, the attempt's own login", "the database under its final name",
      "renamed under the fence, then dropped", "the rows need a place",
      [](const S& s) { return s.target && !s.backup_only; }, 4},

@@ -8,5 +8,11 @@ namespace pgconvoy::bench {
 
 // Many small projects out of shared tables.
 void RunFleet(Report& report);
+// Whole databases to another server.
+void RunRelocate(Report& report);
+// One large database, in one table and in twelve.
+void RunLarge(Report& report);
+// What it costs to compare every row after a copy.
+void RunVerify(Report& report);
 
 }  // namespace pgconvoy::bench

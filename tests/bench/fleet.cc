@@ -1,12 +1,15 @@
+#include <unistd.h>
+
 #include <algorithm>
-#include <filesystem>
 #include <limits>
 #include <memory>
 #include <stdexcept>
 
 #include "tests/bench/bare_loop.h"
 #include "tests/bench/benchmarks.h"
+#include "tests/bench/cpu.h"
 #include "tests/bench/peers.h"
+#include "tests/bench/rig.h"
 #include "tests/integration/fleet.h"
 
 namespace pgconvoy::bench {
@@ -108,7 +111,9 @@ class Bench {
  public:
   explicit Bench(Report& report)
       : report_(report),
-        projects_(report.options().quick ? 6 : 200),
+        projects_(report.options().quick ? 6
+                  : getenv("N")          ? atoi(getenv("N"))
+                                         : 200),
         fleet_({.projects = projects_, .lease_ttl = "30s", .durable = true, .alike = true}),
         // Each of their projects takes so long that a part of them says enough.
         few_(fleet_.refs().begin(), fleet_.refs().begin() + (report.options().quick ? 4 : 40)) {
@@ -116,6 +121,14 @@ class Bench {
     MakeDatabases();
     fleet_.StartCoordinator();
     fleet_.StartWorker("bench", "", slots_);
+    for (CpuMeter* const meter : {&our_cpu_, &bare_cpu_}) {
+      meter->Watch("source", Postmaster(source()));
+      meter->Watch("target", Postmaster(target()));
+    }
+    our_cpu_.Watch("store", Postmaster(fleet_.store()));
+    our_cpu_.Watch("worker", fleet_.worker("bench").pid());
+    our_cpu_.Watch("coordinator", fleet_.coordinator().pid());
+    bare_cpu_.Watch("loop", getpid());
   }
 
   void Run() {
@@ -138,6 +151,10 @@ class Bench {
       report_.Setting(kPgcopydb, "is not installed and does not take part");
     }
     report_.Compare("for each project", report_.RoundsOr(5), contestants);
+    report_.Setting("CPU for each project, pgconvoy", our_cpu_.PerUnit(our_runs_ * projects_));
+    if (bare_runs_ > 0) {
+      report_.Setting("CPU for each project, bare loop", bare_cpu_.PerUnit(bare_runs_ * projects_));
+    }
     report_.Judge(
         {{kOurs, kBare, 1.25}, {kOurs, kPsql, 1 / 4.0}, {kOurs, kDump, 1 / 2.0}, {kOurs, kPgcopydb, 1 / 6.0}});
   }
@@ -145,10 +162,6 @@ class Bench {
  private:
   testing::PgCluster& source() { return fleet_.source(); }
   testing::PgCluster& target() { return fleet_.target(); }
-
-  std::string Superuser(testing::PgCluster& cluster) const {
-    return cluster.TcpConninfo() + " user=postgres password=" + cluster.password();
-  }
 
   void MakeTemplate() {
     target().Exec("postgres", std::string("CREATE ROLE ") + kTemplateOwner);
@@ -173,36 +186,21 @@ class Bench {
         .Run({fleet_.refs()[0]}, 1);
   }
 
-  // Everything as before the first round, and the servers' buffers written.
+  // Everything as before the first round.
   void Clean() {
-    for (const auto& row :
-         target().QueryRows("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'project\\_%'")) {
-      target().Exec("postgres", "DROP DATABASE \"" + row[0] + "\" (FORCE)");
-    }
-    for (const auto& row :
-         target().QueryRows("postgres", "SELECT rolname FROM pg_roles WHERE rolname LIKE 'project\\_%'")) {
-      target().Exec("postgres", "DROP ROLE \"" + row[0] + "\"");
-    }
-    source().Exec(
-        "platform",
-        "UPDATE public.projects SET database_name = NULL, database_user = NULL, database_password_hash = NULL, "
-        "credential_status = 'fallback', writes_frozen = false");
+    SetAside(target(), "project_");
+    source().Exec("platform",
+                  "UPDATE public.projects SET database_name = NULL, database_user = NULL, database_password_hash = "
+                  "NULL, credential_status = 'fallback', writes_frozen = false");
     source().Exec("platform", "VACUUM public.projects");
-    for (const auto& entry : std::filesystem::directory_iterator(fleet_.backup_dir())) {
-      std::filesystem::remove_all(entry.path());
-    }
     source().Exec("postgres", "CHECKPOINT");
-    target().Exec("postgres", "CHECKPOINT");
-    fleet_.store().Exec("postgres", "CHECKPOINT");
+    SetAsideBackups(fleet_);
   }
 
   double Ours() {
     Clean();
-    v1::Migration ended;
-    const double seconds = Timed([&] { ended = fleet_.WaitEnded(fleet_.Submit(), /*seconds=*/600); });
-    if (ended.state() != v1::MIGRATION_SUCCEEDED) {
-      throw std::runtime_error("the migration failed: " + ended.ShortDebugString() + fleet_.WorkerLog("bench"));
-    }
+    const double seconds = RunMigration(fleet_, our_cpu_);
+    ++our_runs_;
     for (size_t i = 0; i < fleet_.refs().size(); i += 1 + fleet_.refs().size() / 10) {
       if (const std::string why = fleet_.WhyNotIsolated(fleet_.refs()[i]); !why.empty()) {
         throw std::runtime_error(why);
@@ -216,7 +214,10 @@ class Bench {
     Clean();
     const BareLoop loop = {Superuser(source()) + " dbname=platform", Superuser(target()),
                            Superuser(source()) + " dbname=platform", kTemplate, kTemplateOwner};
+    bare_cpu_.Start();
     const double seconds = RunBareLoop(loop, fleet_.refs(), threads);
+    bare_cpu_.Stop();
+    ++bare_runs_;
     CheckRows(fleet_.refs());
     return seconds / projects_;
   }
@@ -268,6 +269,10 @@ class Bench {
   Report& report_;
   const int projects_;
   const int slots_ = 4;
+  CpuMeter our_cpu_;
+  CpuMeter bare_cpu_;
+  int our_runs_ = 0;
+  int bare_runs_ = 0;
   testing::Fleet fleet_;
   const std::vector<std::string> few_;
 };

@@ -13,6 +13,9 @@ namespace {
 
 const std::vector<std::pair<std::string, void (*)(Report&)>> kBenchmarks = {
     {"fleet", RunFleet},
+    {"relocate", RunRelocate},
+    {"large", RunLarge},
+    {"verify", RunVerify},
 };
 
 int Usage() {

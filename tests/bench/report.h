@@ -48,7 +48,7 @@ class Report {
   // The median of a contestant of Compare, in seconds.
   double Median(const std::string& name) const;
   bool Has(const std::string& name) const { return seconds_.contains(name); }
-  // One line per target whose contestants took part.
+  // One line per target whose contestants took part; none for a quick run, which judges nothing.
   void Judge(const std::vector<Target>& targets);
   // A figure that is compared with a limit of its own instead of with a peer.
   enum class Want { kAtMost, kAtLeast };

@@ -17,6 +17,8 @@ class Relocation : public Installation {
     int old_version = 0;
     int new_version = 0;
     std::string lease_ttl = "3s";
+    // Of the old and the new server; the store's always is.
+    bool durable = false;
   };
   explicit Relocation(const Options& options);
   ~Relocation() override { StopProcesses(); }

@@ -14,9 +14,18 @@
 
 namespace pgconvoy::testing {
 
-TempDir::TempDir() : path_("/tmp/pgconvoy-test-XXXXXX") {
+namespace {
+
+std::string Root() {
+  const char* const chosen = std::getenv("TMPDIR");
+  return chosen == nullptr || *chosen == '\0' ? "/tmp" : chosen;
+}
+
+}  // namespace
+
+TempDir::TempDir() : path_(Root() + "/pgconvoy-test-XXXXXX") {
   if (mkdtemp(path_.data()) == nullptr || chmod(path_.c_str(), 0711) != 0) {
-    throw std::runtime_error("cannot make a folder under /tmp");
+    throw std::runtime_error("cannot make a folder under " + Root());
   }
 }
 

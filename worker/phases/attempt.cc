@@ -97,13 +97,13 @@ absl::StatusOr<PooledSession> Attempt::Transformer() {
       pool_.Acquire(source_server(), LoginKind::kTransformer, project_.source_database, names_.application_name));
 }
 
-absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin(const std::string& database) {
+absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin() {
   PGC_RETURN_IF_ERROR(EnsureAttemptLogin(*this));
   pg::SessionOptions options;
   // What is loaded before the last commit can be loaded again from the backup; that commit is synchronous.
   options.idle_in_transaction_timeout_ms = 300'000;
-  PGC_ASSIGN_OR_RETURN(auto session, SessionPool::Open(target_server(), names_.login, *login_password, database,
-                                                       names_.application_name, options));
+  PGC_ASSIGN_OR_RETURN(auto session, SessionPool::Open(target_server(), names_.login, *login_password,
+                                                       project_.database, names_.application_name, options));
   PGC_RETURN_IF_ERROR(SessionPool::ApplySettings(*session, plan_.target().settings()));
   session->SetSilenceLimit(plan_.execution().phase_timeout_ms());
   return session;
@@ -116,7 +116,7 @@ absl::StatusOr<pg::Connection*> Attempt::Target() {
                      "name the migration that made it instead of the plan");
   }
   if (target_ == nullptr || target_->broken()) {
-    PGC_ASSIGN_OR_RETURN(target_, OpenAsLogin(project_.database));
+    PGC_ASSIGN_OR_RETURN(target_, OpenAsLogin());
     PGC_RETURN_IF_ERROR(target_->ExecScript("SET ROLE " + Ident(project_.user)));
   }
   return target_.get();

@@ -128,8 +128,6 @@ class Attempt {
   // The attempt's own session in the project's target database, as the attempt's login acting as the project's role.
   // Makes the login first when this attempt has none yet.
   absl::StatusOr<pg::Connection*> Target();
-  // The same in a database that does not have its final name yet.
-  absl::StatusOr<std::unique_ptr<pg::Connection>> OpenAsLogin(const std::string& database);
   // Closes what Target() opened, so that the database can be renamed or dropped.
   void CloseTarget();
 
@@ -155,6 +153,7 @@ class Attempt {
   Attempt(const v1::Plan& plan, AttemptGrant grant, SessionPool& pool, SchemaCache& schemas, Reporter& reporter);
   absl::Status CheckSections() const;
   absl::Status RenderNames();
+  absl::StatusOr<std::unique_ptr<pg::Connection>> OpenAsLogin();
   int64_t LastUndone() const;
   Owner owner() const { return {grant_.store_id, grant_.ref, grant_.migration_id}; }
   // A server that is silent for longer than the plan allows breaks the session.

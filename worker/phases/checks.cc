@@ -212,6 +212,8 @@ void CheckList::Add(const std::string& name, bool passed, const std::string& mes
   Add({.name = name, .passed = passed, .message = message, .warning_only = warning_only});
 }
 
+void CheckList::AddAll(const v1::ChecksResult& others) { result_.mutable_checks()->MergeFrom(others.checks()); }
+
 absl::Status CheckList::Group(const std::string& name, const absl::Status& status) {
   if (status.ok() || !attempt_.inspects()) {
     return status;

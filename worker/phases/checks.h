@@ -33,6 +33,8 @@ class CheckList {
   // Records one outcome. A failed check of severity error makes Verdict() an error.
   void Add(const Finding& finding);
   void Add(const std::string& name, bool passed, const std::string& message, bool warning_only = false);
+  // Records what another list has recorded.
+  void AddAll(const v1::ChecksResult& others);
   // What a group of checks came to. An attempt stops at its error; who inspects has it as one failed check, named
   // after the group, and goes on with the next group.
   absl::Status Group(const std::string& name, const absl::Status& status);

@@ -71,9 +71,6 @@ WHERE f.fence <= excluded.fence
 RETURNING f.fence
 )sql";
 
-constexpr char kLock[] =
-    "SELECT fence FROM pgconvoy.fence WHERE store_id = $1 AND project = $2 AND fence = $3::bigint FOR UPDATE";
-
 absl::StatusOr<bool> HasTable(pg::Connection& connection, const std::string& table) {
   PGC_ASSIGN_OR_RETURN(const pg::Result result, connection.Exec(kHasTables, {table}));
   return result.Bool(0, 0);
@@ -99,6 +96,18 @@ absl::Status CreateControlDatabase(SessionPool& pool, const v1::Server& server, 
   }
   // Each of them does this, and two at once would fail with "tuple concurrently updated".
   return RunSetup(*session, "REVOKE ALL ON DATABASE " + Ident(database) + " FROM PUBLIC");
+}
+
+absl::StatusOr<std::unique_ptr<pg::Transaction>> BeginFenced(pg::Connection& connection, const Attempt& attempt) {
+  const std::string lock = "SELECT fence FROM pgconvoy.fence WHERE store_id = " + Literal(attempt.grant().store_id) +
+                           " AND project = " + Literal(attempt.grant().ref) +
+                           " AND fence = " + std::to_string(attempt.grant().fence) + " FOR UPDATE";
+  pg::Result locked(nullptr);
+  PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::BeginWith(connection, lock, locked));
+  if (locked.rows() != 1) {
+    return StaleFence(attempt);
+  }
+  return transaction;
 }
 
 }  // namespace
@@ -157,16 +166,10 @@ absl::Status RaiseFence(pg::Connection& connection, const Attempt& attempt) {
   return raised->rows() == 1 ? absl::OkStatus() : StaleFence(attempt);
 }
 
-absl::Status LockFence(pg::Connection& connection, const Attempt& attempt) {
-  PGC_ASSIGN_OR_RETURN(const pg::Result locked, connection.Exec(kLock, FenceParams(attempt)));
-  return locked.rows() == 1 ? absl::OkStatus() : StaleFence(attempt);
-}
-
 absl::Status InFencedTransaction(pg::Connection& connection,
                                  const Attempt& attempt,
                                  const std::function<absl::Status(pg::Connection&)>& body) {
-  PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(connection));
-  PGC_RETURN_IF_ERROR(LockFence(connection, attempt));
+  PGC_ASSIGN_OR_RETURN(const auto transaction, BeginFenced(connection, attempt));
   PGC_RETURN_IF_ERROR(body(connection));
   return transaction->Commit();
 }

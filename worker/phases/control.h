@@ -38,8 +38,6 @@ absl::Status StaleFence(const Attempt& attempt);
 
 // Raises the project's fence row to this attempt's fence; the transaction of `connection` holds the row afterwards.
 absl::Status RaiseFence(pg::Connection& connection, const Attempt& attempt);
-// Locks the row and compares; the first statement of every later transaction of a shared login.
-absl::Status LockFence(pg::Connection& connection, const Attempt& attempt);
 
 // Runs `body` in a transaction that holds the project's fence row, and commits. Deadlocks and "tuple concurrently
 // updated" come back as TRANSIENT for the caller's attempt to be repeated.

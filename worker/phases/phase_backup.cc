@@ -75,6 +75,10 @@ absl::Status BackUpTable(Attempt& attempt,
 
 // VERIFY of a migration compares the definitions with the source's; here nobody would.
 absl::Status CheckDefinitionsUnchanged(Attempt& attempt, pg::Connection& reader, const SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(const bool unchanged, IsUnchanged(reader, schema));
+  if (unchanged) {
+    return absl::OkStatus();
+  }
   PGC_ASSIGN_OR_RETURN(const auto objects, ListObjects(reader, attempt.plan(), schema.schemas));
   if (objects == schema.objects) {
     return absl::OkStatus();

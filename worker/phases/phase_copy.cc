@@ -59,13 +59,20 @@ class Loader {
     if (current.rows() == 1 && current.Text(0, 0) == backup_id_) {
       return transaction->Commit();
     }
-    std::string tables;
-    for (const backup::TableEntry& table : reader_.manifest().tables) {
-      tables += (tables.empty() ? "" : ", ") + SplitTable(table.table).Quoted();
+    // A clone in which no load was ever begun has no rows.
+    if (current.rows() != 0) {
+      PGC_RETURN_IF_ERROR(EmptyTables());
     }
-    PGC_RETURN_IF_ERROR(target_.ExecScript("TRUNCATE " + tables + ", pgconvoy.ledger"));
     PGC_RETURN_IF_ERROR(target_.Exec(kStartLoad, {backup_id_}).status());
     return transaction->Commit();
+  }
+
+  absl::Status EmptyTables() {
+    std::string tables;
+    for (const backup::TableEntry& table : reader_.manifest().tables) {
+      tables += SplitTable(table.table).Quoted() + ", ";
+    }
+    return target_.ExecScript("TRUNCATE " + tables + "pgconvoy.ledger");
   }
 
   absl::Status ReadLedger() {

@@ -1,7 +1,3 @@
-#include <libpq-fe.h>
-
-#include <memory>
-
 #include "common/base/error.h"
 #include "common/base/failpoint.h"
 #include "common/pg/pg_error.h"
@@ -15,20 +11,13 @@
 namespace pgconvoy::worker {
 namespace {
 
+// PostgreSQL's own number: some drivers refuse to log in with a lower one.
+constexpr int kScramIterations = 4096;
+
 absl::StatusOr<std::string> Recipient(const Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const Secret key,
                        plan::ResolveSecret(attempt.plan().credentials().recipient(), /*allow_literal=*/true));
   return key.Reveal();
-}
-
-// libpq computes the verifier here, so that the server never sees the password, not even in a statement.
-absl::StatusOr<std::string> Verifier(pg::Connection& connection, const std::string& user, const Secret& password) {
-  const std::unique_ptr<char, decltype(&PQfreemem)> verifier(
-      PQencryptPasswordConn(connection.raw(), password.Reveal().c_str(), user.c_str(), "scram-sha-256"), &PQfreemem);
-  if (verifier == nullptr) {
-    return MakeError(Verdict::kTransient, "PGC-CRED-VERIFIER", "libpq could not compute a SCRAM verifier");
-  }
-  return std::string(verifier.get());
 }
 
 absl::Status SetRole(pg::Connection& connection, const Attempt& attempt, const std::string& verifier) {
@@ -93,7 +82,8 @@ absl::StatusOr<v1::PhaseResult> RunCredentials(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const std::string recipient, Recipient(attempt));
   PGC_ASSIGN_OR_RETURN(const std::string sealed, SealTo(recipient, password));
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
-  PGC_ASSIGN_OR_RETURN(const std::string verifier, Verifier(*provisioner, user, password));
+  // Computed here, so that the server never sees the password, not even in a statement.
+  const std::string verifier = ScramVerifier(password, kScramIterations);
   credentials->set_user(user);
   credentials->set_verifier(verifier);
   credentials->set_sealed_password(sealed);

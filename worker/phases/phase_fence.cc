@@ -15,11 +15,7 @@ absl::Status FenceRegistry(Attempt& attempt, v1::FenceResult& result) {
   PGC_RETURN_IF_ERROR(EnsureRegistryTables(*registrar));
   const SessionFilter older{{}, /*older_attempts=*/true, /*own_role_only=*/true};
   PGC_ASSIGN_OR_RETURN(const int before, EndSessions(*registrar, attempt, older));
-  {
-    PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*registrar));
-    PGC_RETURN_IF_ERROR(RaiseFence(*registrar, attempt));
-    PGC_RETURN_IF_ERROR(transaction->Commit());
-  }
+  PGC_RETURN_IF_ERROR(RaiseFence(*registrar, attempt));
   PGC_ASSIGN_OR_RETURN(const int after, EndSessions(*registrar, attempt, older));
   result.set_sessions_ended(result.sessions_ended() + before + after);
   return absl::OkStatus();

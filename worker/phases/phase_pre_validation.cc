@@ -43,7 +43,10 @@ constexpr char kMayKeepRecords[] = R"sql(
 SELECT pg_catalog.to_regclass('pgconvoy.cutover') IS NOT NULL
     OR pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
 )sql";
-constexpr char kMayUpdate[] = "SELECT pg_catalog.has_column_privilege($1, $2, 'UPDATE')";
+// $1: the registry's table; $2: columns.
+constexpr char kMayUpdate[] = R"sql(
+SELECT c, pg_catalog.has_column_privilege($1, c, 'UPDATE') FROM pg_catalog.unnest($2::pg_catalog.text[]) AS c
+)sql";
 
 // $1: a table of the plan. Referenced tables that do not move leave the reference dangling.
 constexpr char kReferenced[] = R"sql(
@@ -90,9 +93,9 @@ absl::StatusOr<bool> CheckPrivileges(Attempt& attempt, pg::Connection& reader, C
 absl::Status CheckTableOfSource(Attempt& attempt,
                                 pg::Connection& reader,
                                 const TableInfo& table,
+                                const pg::Result& self,
                                 const std::set<std::string>& moved,
                                 CheckList& checks) {
-  PGC_ASSIGN_OR_RETURN(const pg::Result self, reader.Exec(kSelf));
   const std::string quoted = SplitTable(table.name).Quoted();
   const std::string user = Ident(attempt.source_server().reader().user());
   PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayRead, {quoted}));
@@ -159,14 +162,15 @@ absl::Status CheckLinkColumns(const Attempt& attempt, pg::Connection& reader, Ch
   return absl::OkStatus();
 }
 
-absl::Status CheckReader(Attempt& attempt, CheckList& checks) {
-  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
-  PGC_ASSIGN_OR_RETURN(const pg::Result self, reader->Exec(kSelf));
+// What is the same for all projects of the plan in this database. False when the reader may not read all of it, so that
+// nothing can be tried.
+absl::StatusOr<bool> CheckSource(Attempt& attempt, pg::Connection& reader, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result self, reader.Exec(kSelf));
   const std::string user = attempt.source_server().reader().user();
   checks.Add("reader-not-superuser", !self.Bool(0, 0), "the reader is a superuser; use a login of its own", true);
-  PGC_ASSIGN_OR_RETURN(const bool readable, CheckPrivileges(attempt, *reader, checks));
+  PGC_ASSIGN_OR_RETURN(const bool readable, CheckPrivileges(attempt, reader, checks));
   if (!readable) {
-    return absl::OkStatus();
+    return false;
   }
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   std::set<std::string> moved;
@@ -174,18 +178,49 @@ absl::Status CheckReader(Attempt& attempt, CheckList& checks) {
     moved.insert(SplitTable(table.name).Quoted());
   }
   for (const TableInfo& table : schema->tables) {
-    PGC_RETURN_IF_ERROR(CheckTableOfSource(attempt, *reader, table, moved, checks));
+    PGC_RETURN_IF_ERROR(CheckTableOfSource(attempt, reader, table, self, moved, checks));
   }
-  PGC_RETURN_IF_ERROR(CheckConditions(attempt, *reader, *schema, checks));
-  PGC_RETURN_IF_ERROR(CheckLinkColumns(attempt, *reader, checks));
+  PGC_RETURN_IF_ERROR(CheckLinkColumns(attempt, reader, checks));
   for (const std::string& sequence : schema->sequences) {
-    PGC_ASSIGN_OR_RETURN(const pg::Result may, reader->Exec(kMayReadSequence, {sequence}));
+    PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayReadSequence, {sequence}));
     checks.Add({.name = "reader-may-select:" + sequence,
                 .passed = may.Bool(0, 0),
                 .message = "the reader may not read sequence " + sequence,
                 .remedy = "GRANT SELECT ON SEQUENCE " + sequence + " TO " + Ident(user)});
   }
-  return absl::OkStatus();
+  return true;
+}
+
+// What passed for one project is not asked again for the next. BACKUP, which reads in one snapshot, sees whether the
+// definitions are still those, and fails where a privilege has gone.
+absl::StatusOr<bool> CheckSourceOnce(Attempt& attempt, pg::Connection& reader, CheckList& checks) {
+  if (attempt.inspects()) {
+    return CheckSource(attempt, reader, checks);
+  }
+  if (const auto known = attempt.schemas().SourceChecks(attempt); known != nullptr) {
+    checks.AddAll(*known);
+    return true;
+  }
+  v1::ChecksResult found;
+  CheckList list(attempt, found, attempt.plan().execution().skip_pre_validation());
+  PGC_ASSIGN_OR_RETURN(const bool readable, CheckSource(attempt, reader, list));
+  checks.AddAll(found);
+  const bool passed = std::all_of(found.checks().begin(), found.checks().end(),
+                                  [](const v1::CheckResult& check) { return check.passed(); });
+  if (passed) {
+    attempt.schemas().KeepSourceChecks(attempt, std::move(found));
+  }
+  return readable;
+}
+
+absl::Status CheckReader(Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  PGC_ASSIGN_OR_RETURN(const bool readable, CheckSourceOnce(attempt, *reader, checks));
+  if (!readable) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  return CheckConditions(attempt, *reader, *schema, checks);
 }
 
 absl::Status CheckTarget(Attempt& attempt, CheckList& checks) {
@@ -225,16 +260,21 @@ absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult
     return absl::OkStatus();
   }
   PGC_RETURN_IF_ERROR(before.status());
+  std::vector<std::string> columns;
   for (const auto& [column, value] : *before) {
-    PGC_ASSIGN_OR_RETURN(const pg::Result may, registrar->Exec(kMayUpdate, {SplitTable(table).Quoted(), column}));
-    checks.Add({.name = "registrar-may-update:" + column,
-                .passed = may.Bool(0, 0),
-                .message = "the registrar may not change the column",
-                .remedy = "GRANT UPDATE (" + Ident(column) + ") ON " + SplitTable(table).Quoted() + " TO " +
-                          Ident(attempt.registry_server().registrar().user())});
+    columns.push_back(column);
     if (value.has_value()) {
       (*result.mutable_registry_before())[column] = *value;
     }
+  }
+  PGC_ASSIGN_OR_RETURN(const pg::Result may,
+                       registrar->Exec(kMayUpdate, {SplitTable(table).Quoted(), TextArray(columns)}));
+  for (int row = 0; row < may.rows(); ++row) {
+    checks.Add({.name = "registrar-may-update:" + may.Text(row, 0),
+                .passed = may.Bool(row, 1),
+                .message = "the registrar may not change the column",
+                .remedy = "GRANT UPDATE (" + Ident(may.Text(row, 0)) + ") ON " + SplitTable(table).Quoted() + " TO " +
+                          Ident(attempt.registry_server().registrar().user())});
   }
   return absl::OkStatus();
 }

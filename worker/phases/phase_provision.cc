@@ -14,18 +14,20 @@
 namespace pgconvoy::worker {
 namespace {
 
-// The ledger lives in the project's database until CLEANUP. load has one row: which backup is being loaded, and
-// whether what comes after VERIFY has been added.
+// The ledger lives in the project's database until CLEANUP, and whoever finds it knows that the database is complete.
+// load has one row once COPY has begun: which backup is being loaded, and whether what comes after VERIFY has been
+// added. The lengths are beyond what can occur (a ref with a fence, two identifiers quoted); with them PostgreSQL makes
+// no TOAST tables, which cost more than the rows.
 constexpr char kLedgerTables[] = R"sql(
 CREATE SCHEMA pgconvoy;
 CREATE TABLE pgconvoy.load (
   one boolean PRIMARY KEY DEFAULT true CHECK (one),
-  backup_id text NOT NULL,
+  backup_id varchar(80) NOT NULL,
   finished boolean NOT NULL DEFAULT false
 );
 CREATE TABLE pgconvoy.ledger (
-  backup_id text NOT NULL,
-  relation text NOT NULL,
+  backup_id varchar(80) NOT NULL,
+  relation varchar(300) NOT NULL,
   chunk integer NOT NULL,
   rows bigint NOT NULL,
   fence bigint NOT NULL,
@@ -33,9 +35,11 @@ CREATE TABLE pgconvoy.ledger (
 );
 )sql";
 
+constexpr char kHasLedger[] = "SELECT pg_catalog.to_regclass('pgconvoy.ledger') IS NOT NULL";
+
 constexpr char kOwnedByTemplateOwner[] = R"sql(
 SELECT pg_catalog.count(*) FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid
-WHERE d.deptype = 'o' AND r.rolname = $1
+WHERE d.deptype = 'o' AND d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND r.rolname = $1
   AND d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 )sql";
 
@@ -44,17 +48,26 @@ std::string Strategy(const pg::Connection& connection) {
   return connection.server_version() >= 150000 ? " STRATEGY wal_log" : "";
 }
 
+// An attempt may have died before it gave the clone to the project.
+absl::StatusOr<bool> IsComplete(Attempt& attempt) {
+  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
+  PGC_ASSIGN_OR_RETURN(const pg::Result ledger, target->Exec(kHasLedger));
+  return ledger.Bool(0, 0);
+}
+
 // Returns whether the final database is there already; everything else that earlier attempts left is dropped.
 absl::StatusOr<bool> TakeOverLeftovers(pg::Connection& provisioner, Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const std::vector<DatabaseInfo> databases, ProjectDatabases(provisioner, attempt));
   bool finished = false;
   int dropped = 0;
   for (const DatabaseInfo& database : databases) {
-    if (database.name != attempt.project().database) {
+    if (database.name == attempt.project().database && database.own && !database.invalid) {
+      PGC_ASSIGN_OR_RETURN(finished, IsComplete(attempt));
+    }
+    if (database.own && !(finished && database.name == attempt.project().database)) {
+      attempt.CloseTarget();
       PGC_RETURN_IF_ERROR(DoomAndDrop(provisioner, attempt, database, dropped++));
-    } else if (database.own) {
-      finished = true;
-    } else {
+    } else if (!database.own) {
       return MakeError(Verdict::kOperator, "PGC-DB-EXISTS",
                        "database \"" + database.name + "\" exists already and was not made by this migration",
                        "roll back the migration that made it, or rename it, or choose another target.database in the "
@@ -77,19 +90,22 @@ absl::Status Clone(pg::Connection& provisioner, Attempt& attempt, const Template
                                              " ALLOW_CONNECTIONS false"));
   PGC_FAILPOINT("worker.provision.created");
   // A clone lets PUBLIC connect whatever its template said; nobody may come in before that is taken away.
-  return InFencedTransaction(provisioner, attempt, [&](pg::Connection& connection) {
+  PGC_RETURN_IF_ERROR(InFencedTransaction(provisioner, attempt, [&](pg::Connection& connection) {
     return connection.ExecScript("REVOKE ALL ON DATABASE " + database + " FROM PUBLIC; COMMENT ON DATABASE " +
                                  database + " IS " + Literal(attempt.OwnerComment()) + "; ALTER DATABASE " +
-                                 database + " ALLOW_CONNECTIONS true");
-  });
+                                 database + " ALLOW_CONNECTIONS true; ALTER DATABASE " + database + " RENAME TO " +
+                                 Ident(attempt.project().database));
+  }));
+  PGC_FAILPOINT("worker.provision.renamed");
+  return absl::OkStatus();
 }
 
 // The clone belongs to the template's owner, of which the attempt's login is a member until this is done.
 absl::Status TakeOwnership(Attempt& attempt, const SourceSchema& schema, const TemplateNames& from) {
-  PGC_ASSIGN_OR_RETURN(auto session, attempt.OpenAsLogin(attempt.names().temporary_database));
+  PGC_ASSIGN_OR_RETURN(pg::Connection* const session, attempt.Target());
   PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(*session));
   const std::string user = Ident(attempt.project().user);
-  std::string script;
+  std::string script = "SET LOCAL ROLE NONE;";
   for (const std::string& name : schema.schemas) {
     // Before 15, public belongs to the server's superuser.
     if (name != "public" || session->server_version() >= 150000) {
@@ -108,12 +124,10 @@ absl::Status TakeOwnership(Attempt& attempt, const SourceSchema& schema, const T
   return transaction->Commit();
 }
 
-absl::Status Publish(pg::Connection& provisioner, Attempt& attempt, const TemplateNames& from) {
-  PGC_RETURN_IF_ERROR(InFencedTransaction(provisioner, attempt, [&](pg::Connection& connection) {
+absl::Status LeaveTemplate(pg::Connection& provisioner, Attempt& attempt, const TemplateNames& from) {
+  return InFencedTransaction(provisioner, attempt, [&](pg::Connection& connection) {
     return connection.ExecScript("REVOKE " + Ident(from.owner) + " FROM " + Ident(attempt.names().login));
-  }));
-  PGC_FAILPOINT("worker.provision.before_rename");
-  return RenameDatabase(provisioner, attempt, attempt.names().temporary_database, attempt.project().database);
+  });
 }
 
 absl::Status CloneAsNewLogin(pg::Connection& provisioner,
@@ -153,7 +167,7 @@ absl::Status Build(pg::Connection& provisioner, Attempt& attempt, v1::ProvisionR
     built = TakeOwnership(attempt, *schema, from);
   }
   if (built.ok()) {
-    built = Publish(provisioner, attempt, from);
+    built = LeaveTemplate(provisioner, attempt, from);
   }
   if (IsTemplateGone(built)) {
     return MakeError(Verdict::kTransient, "PGC-TEMPLATE-GONE", "template database " + from.database + " is gone");

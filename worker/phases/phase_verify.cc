@@ -7,6 +7,7 @@
 #include "worker/backup/backup.h"
 #include "worker/core/sql.h"
 #include "worker/phases/backup_access.h"
+#include "worker/phases/catalog_stamp.h"
 #include "worker/phases/control.h"
 #include "worker/phases/databases.h"
 #include "worker/phases/exact.h"
@@ -187,7 +188,8 @@ absl::StatusOr<std::vector<std::string>> ExpectedObjects(Attempt& attempt, const
     return schema.objects;
   }
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
-  return ListObjects(*reader, attempt.plan(), schema.schemas);
+  PGC_ASSIGN_OR_RETURN(const bool unchanged, IsUnchanged(*reader, schema));
+  return unchanged ? schema.objects : ListObjects(*reader, attempt.plan(), schema.schemas);
 }
 
 absl::Status CompareDefinitions(Attempt& attempt,
@@ -195,11 +197,17 @@ absl::Status CompareDefinitions(Attempt& attempt,
                                 pg::Connection& target,
                                 v1::VerifyResult& verify) {
   PGC_ASSIGN_OR_RETURN(const auto expected, ExpectedObjects(attempt, schema));
+  verify.set_objects_compared(static_cast<int>(expected.size()));
+  PGC_ASSIGN_OR_RETURN(const std::string signature, CloneSignature(target));
+  if (expected == schema.objects && attempt.schemas().IsVerified(schema, signature)) {
+    return absl::OkStatus();
+  }
   PGC_ASSIGN_OR_RETURN(const auto found, ListObjects(target, attempt.plan(), schema.schemas));
-  verify.set_objects_compared(static_cast<int>(found.size()));
   const absl::Status same = CompareObjects(expected, found);
   if (!same.ok()) {
     attempt.schemas().Forget(attempt);
+  } else if (expected == schema.objects) {
+    attempt.schemas().KeepVerified(schema, signature);
   }
   return same;
 }

@@ -8,6 +8,7 @@
 #include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
 #include "worker/phases/backup_access.h"
+#include "worker/phases/catalog_stamp.h"
 #include "worker/phases/dump.h"
 #include "worker/phases/schema_script.h"
 
@@ -441,6 +442,7 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt)
   auto schema = std::make_shared<SourceSchema>();
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   const v1::Plan& plan = attempt.plan();
+  PGC_ASSIGN_OR_RETURN(const std::string before, CatalogStamp(*reader));
   PGC_ASSIGN_OR_RETURN(schema->schemas, MovedSchemas(*reader, plan));
   PGC_RETURN_IF_ERROR(ReadTables(*reader, plan, *schema));
   PGC_RETURN_IF_ERROR(ReadLocale(*reader, *schema));
@@ -451,11 +453,12 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> ReadSchema(Attempt& attempt)
   if (plan::IsWholeDatabase(plan)) {
     PGC_ASSIGN_OR_RETURN(schema->settings, DatabaseSettings(*reader));
   }
-  if (!plan.has_target() && !attempt.backup_only()) {
-    return std::shared_ptr<const SourceSchema>(std::move(schema));
+  if (plan.has_target() || attempt.backup_only()) {
+    PGC_RETURN_IF_ERROR(ReadScripts(attempt, *reader, *schema));
+    schema->hash = HashOf(*schema, attempt.grant().store_id);
   }
-  PGC_RETURN_IF_ERROR(ReadScripts(attempt, *reader, *schema));
-  schema->hash = HashOf(*schema, attempt.grant().store_id);
+  PGC_ASSIGN_OR_RETURN(const std::string after, CatalogStamp(*reader));
+  schema->stamp = before == after ? after : "";
   return std::shared_ptr<const SourceSchema>(std::move(schema));
 }
 
@@ -599,6 +602,14 @@ absl::StatusOr<std::vector<std::string>> ListObjects(pg::Connection& connection,
   return objects;
 }
 
+absl::StatusOr<bool> IsUnchanged(pg::Connection& reader, const SourceSchema& schema) {
+  if (schema.stamp.empty()) {
+    return false;
+  }
+  PGC_ASSIGN_OR_RETURN(const std::string now, CatalogStamp(reader));
+  return now == schema.stamp;
+}
+
 absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaCache::Get(Attempt& attempt) {
   const std::string key = CacheKey(attempt);
   // Held while the source is read: the other slots want the same thing and would only dump it again.
@@ -614,6 +625,28 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaCache::Get(Attempt& at
 void SchemaCache::Forget(const Attempt& attempt) {
   const std::lock_guard<std::mutex> lock(mutex_);
   schemas_.erase(CacheKey(attempt));
+  source_checks_.erase(CacheKey(attempt));
+}
+
+std::shared_ptr<const v1::ChecksResult> SchemaCache::SourceChecks(const Attempt& attempt) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto it = source_checks_.find(CacheKey(attempt));
+  return it != source_checks_.end() ? it->second : nullptr;
+}
+
+void SchemaCache::KeepSourceChecks(const Attempt& attempt, v1::ChecksResult found) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  source_checks_[CacheKey(attempt)] = std::make_shared<const v1::ChecksResult>(std::move(found));
+}
+
+bool SchemaCache::IsVerified(const SourceSchema& schema, const std::string& signature) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return verified_.contains({schema.hash, signature});
+}
+
+void SchemaCache::KeepVerified(const SourceSchema& schema, const std::string& signature) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  verified_.emplace(schema.hash, signature);
 }
 
 absl::StatusOr<TemplateNames> SchemaCache::EnsureTemplate(Attempt& attempt, const SourceSchema& schema) {

@@ -59,6 +59,8 @@ absl::StatusOr<std::vector<v1::Table>> ResolveTables(pg::Connection& connection,
 struct SourceSchema {
   // 16 hex digits over everything below and the locale.
   std::string hash;
+  // The source's catalogs when all of this was read from them; "" when they changed meanwhile.
+  std::string stamp;
   std::string template_sql;
   // "" when nothing is left to add.
   std::string finish_sql;
@@ -85,6 +87,9 @@ absl::StatusOr<std::vector<std::string>> ListObjects(pg::Connection& connection,
                                                      const v1::Plan& plan,
                                                      const std::vector<std::string>& schemas);
 
+// Whether the source's definitions are, for this session's transaction, those that `schema` was read from.
+absl::StatusOr<bool> IsUnchanged(pg::Connection& reader, const SourceSchema& schema);
+
 // ALTER DATABASE … SET of the current database.
 absl::StatusOr<std::vector<std::pair<std::string, std::string>>> DatabaseSettings(pg::Connection& connection);
 
@@ -98,6 +103,14 @@ class SchemaCache {
   // Makes the next Get read again: the source's definition has changed.
   void Forget(const Attempt& attempt);
 
+  // What checks of the source found that do not depend on the project; null when nobody has looked since Forget.
+  std::shared_ptr<const v1::ChecksResult> SourceChecks(const Attempt& attempt);
+  void KeepSourceChecks(const Attempt& attempt, v1::ChecksResult found);
+
+  // Whether a target with this CloneSignature was found to have all objects of this schema.
+  bool IsVerified(const SourceSchema& schema, const std::string& signature);
+  void KeepVerified(const SourceSchema& schema, const std::string& signature);
+
   // The template database for this schema on the attempt's target server; laid on first use (LayTemplate).
   absl::StatusOr<TemplateNames> EnsureTemplate(Attempt& attempt, const SourceSchema& schema);
   void ForgetTemplate(const TemplateNames& laid);
@@ -105,6 +118,9 @@ class SchemaCache {
  private:
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const SourceSchema>> schemas_;
+  std::map<std::string, std::shared_ptr<const v1::ChecksResult>> source_checks_;
+  // Hash of a schema and signature of a target that has it.
+  std::set<std::pair<std::string, std::string>> verified_;
   std::set<std::string> laid_;
 };
 

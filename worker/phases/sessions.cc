@@ -40,19 +40,29 @@ constexpr char kRenameSql[] = "SELECT pg_catalog.set_config('application_name', 
 
 }  // namespace
 
-PooledSession::PooledSession(SessionPool* pool, std::string key, std::unique_ptr<pg::Connection> connection)
-    : pool_(pool), key_(std::move(key)), connection_(std::move(connection)) {}
+PooledSession::PooledSession(SessionPool* pool,
+                             std::string key,
+                             std::string application_name,
+                             std::unique_ptr<pg::Connection> connection)
+    : pool_(pool),
+      key_(std::move(key)),
+      application_name_(std::move(application_name)),
+      connection_(std::move(connection)) {}
 
 PooledSession::~PooledSession() { GiveBack(); }
 
 PooledSession::PooledSession(PooledSession&& other) noexcept
-    : pool_(other.pool_), key_(std::move(other.key_)), connection_(std::move(other.connection_)) {}
+    : pool_(other.pool_),
+      key_(std::move(other.key_)),
+      application_name_(std::move(other.application_name_)),
+      connection_(std::move(other.connection_)) {}
 
 PooledSession& PooledSession::operator=(PooledSession&& other) noexcept {
   if (this != &other) {
     GiveBack();
     pool_ = other.pool_;
     key_ = std::move(other.key_);
+    application_name_ = std::move(other.application_name_);
     connection_ = std::move(other.connection_);
   }
   return *this;
@@ -60,7 +70,7 @@ PooledSession& PooledSession::operator=(PooledSession&& other) noexcept {
 
 void PooledSession::GiveBack() {
   if (connection_ != nullptr) {
-    pool_->GiveBack(key_, std::move(connection_));
+    pool_->GiveBack({key_, application_name_, std::move(connection_)});
   }
 }
 
@@ -103,13 +113,14 @@ absl::StatusOr<PooledSession> SessionPool::Acquire(const v1::Server& server,
   for (const auto& [name, value] : std::map(login.settings().begin(), login.settings().end())) {
     key += '\n' + name + '=' + value;
   }
-  if (auto idle = Take(key); idle != nullptr) {
-    if (idle->Exec(kRenameSql, {application_name}).ok()) {
-      return PooledSession(this, key, std::move(idle));
+  if (Idle idle = Take(key, application_name); idle.connection != nullptr) {
+    // Between two statements of one attempt a session is as alive as within them.
+    if (idle.application_name == application_name || idle.connection->Exec(kRenameSql, {application_name}).ok()) {
+      return PooledSession(this, key, application_name, std::move(idle.connection));
     }
   }
   PGC_ASSIGN_OR_RETURN(auto connection, OpenShared(server, kind, database, application_name));
-  return PooledSession(this, key, std::move(connection));
+  return PooledSession(this, key, application_name, std::move(connection));
 }
 
 absl::StatusOr<std::unique_ptr<pg::Connection>> SessionPool::OpenShared(const v1::Server& server,
@@ -152,27 +163,33 @@ absl::StatusOr<std::unique_ptr<pg::Connection>> SessionPool::Open(const v1::Serv
   return connection;
 }
 
-void SessionPool::GiveBack(const std::string& key, std::unique_ptr<pg::Connection> connection) {
-  if (connection->broken() || PQtransactionStatus(connection->raw()) != PQTRANS_IDLE) {
+void SessionPool::GiveBack(Idle session) {
+  if (session.connection->broken() || PQtransactionStatus(session.connection->raw()) != PQTRANS_IDLE) {
     return;
   }
   const std::lock_guard<std::mutex> lock(mutex_);
-  idle_.push_back({key, std::move(connection)});
+  idle_.push_back(std::move(session));
   if (idle_.size() > kMaxIdle) {
     idle_.pop_front();
   }
 }
 
-std::unique_ptr<pg::Connection> SessionPool::Take(const std::string& key) {
+SessionPool::Idle SessionPool::Take(const std::string& key, const std::string& application_name) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const auto found =
-      std::find_if(idle_.rbegin(), idle_.rend(), [&key](const Idle& session) { return session.key == key; });
-  if (found == idle_.rend()) {
-    return nullptr;
+  auto found = idle_.end();
+  for (auto session = idle_.begin(); session != idle_.end(); ++session) {
+    const bool better = found == idle_.end() || found->application_name != application_name ||
+                        session->application_name == application_name;
+    if (session->key == key && better) {
+      found = session;
+    }
   }
-  auto connection = std::move(found->connection);
-  idle_.erase(std::next(found).base());
-  return connection;
+  if (found == idle_.end()) {
+    return {};
+  }
+  Idle taken = std::move(*found);
+  idle_.erase(found);
+  return taken;
 }
 
 }  // namespace pgconvoy::worker

@@ -22,7 +22,10 @@ class SessionPool;
 class PooledSession {
  public:
   PooledSession() = default;
-  PooledSession(SessionPool* pool, std::string key, std::unique_ptr<pg::Connection> connection);
+  PooledSession(SessionPool* pool,
+                std::string key,
+                std::string application_name,
+                std::unique_ptr<pg::Connection> connection);
   ~PooledSession();
   PooledSession(PooledSession&& other) noexcept;
   PooledSession& operator=(PooledSession&& other) noexcept;
@@ -33,6 +36,7 @@ class PooledSession {
   void GiveBack();
   SessionPool* pool_ = nullptr;
   std::string key_;
+  std::string application_name_;
   std::unique_ptr<pg::Connection> connection_;
 };
 
@@ -44,8 +48,8 @@ absl::StatusOr<std::string> ResolveConninfo(const v1::Server& server);
 
 class SessionPool {
  public:
-  // Opens or reuses a session of `kind` on `server` in `database`, named `application_name`. Secrets are resolved
-  // here and nowhere else. PGC-PLAN-LOGIN when the plan names no such login.
+  // Opens or reuses a session of `kind` on `server` in `database`, named `application_name`. One that had another name
+  // is known to be alive. Secrets are resolved here and nowhere else. PGC-PLAN-LOGIN when the plan names no such login.
   absl::StatusOr<PooledSession> Acquire(const v1::Server& server,
                                         LoginKind kind,
                                         const std::string& database,
@@ -70,13 +74,16 @@ class SessionPool {
 
  private:
   friend class PooledSession;
-  void GiveBack(const std::string& key, std::unique_ptr<pg::Connection> connection);
-  std::unique_ptr<pg::Connection> Take(const std::string& key);
-
   struct Idle {
     std::string key;
+    // That of whoever used it last.
+    std::string application_name;
     std::unique_ptr<pg::Connection> connection;
   };
+  void GiveBack(Idle session);
+  // One with this name when there is one; no connection when there is none at all.
+  Idle Take(const std::string& key, const std::string& application_name);
+
   // Idle sessions kept in all; the oldest is closed for one more. Where every project has a source database of its own,
   // sessions would otherwise pile up until the server takes no more.
   static constexpr size_t kMaxIdle = 32;

@@ -34,6 +34,10 @@ absl::Status CheckUnchanged(pg::Connection& reader, const TableInfo& expected) {
 }
 
 absl::Status CheckAllUnchanged(pg::Connection& reader, const v1::Plan& plan, const SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(const bool unchanged, IsUnchanged(reader, schema));
+  if (unchanged) {
+    return absl::OkStatus();
+  }
   PGC_RETURN_IF_ERROR(CheckSameTables(reader, plan, schema));
   for (const TableInfo& table : schema.tables) {
     PGC_RETURN_IF_ERROR(CheckUnchanged(reader, table));

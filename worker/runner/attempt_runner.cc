@@ -65,7 +65,7 @@ class Runner {
   absl::Status RunOne(Phase phase) {
     v1::Report started;
     started.mutable_phase_started()->set_phase(static_cast<v1::Phase>(phase));
-    held_.Post(std::move(started));
+    held_.Post(std::move(started), /*can_wait=*/true);
     PGC_RETURN_IF_ERROR(HitPhaseFailpoint("started"));
     if (NeedsDurableResults(phase)) {
       PGC_RETURN_IF_ERROR(held_.WaitDurable(last_result_));
@@ -81,7 +81,7 @@ class Runner {
     attempt_->AddResult(result);
     v1::Report done;
     *done.mutable_phase_done() = std::move(result);
-    last_result_ = held_.Post(std::move(done));
+    last_result_ = held_.Post(std::move(done), /*can_wait=*/!MustBeDurable(phase));
     log::Write(log::Level::kDebug, Context(), "phase done");
     return MustBeDurable(phase) ? held_.WaitDurable(last_result_) : absl::OkStatus();
   }

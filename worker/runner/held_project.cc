@@ -69,7 +69,7 @@ v1::WorkerMessage HeldProject::Wrap(const v1::Report& report) const {
   return message;
 }
 
-int64_t HeldProject::Post(v1::Report report) {
+int64_t HeldProject::Post(v1::Report report, bool can_wait) {
   const std::lock_guard<std::mutex> lock(mutex_);
   report.set_migration_id(migration_id_);
   report.set_project_ref(ref_);
@@ -77,7 +77,7 @@ int64_t HeldProject::Post(v1::Report report) {
   report.set_seq(next_seq_++);
   unacknowledged_.push_back(report);
   // Under the lock, so that reports leave in the order of their numbers.
-  send_(Wrap(report));
+  send_(Wrap(report), can_wait);
   return report.seq();
 }
 
@@ -93,7 +93,7 @@ absl::Status HeldProject::WaitDurable(int64_t seq) {
 void HeldProject::GiveBack() {
   v1::WorkerMessage message;
   *message.mutable_release()->add_projects() = ToProto();
-  send_(message);
+  send_(message, /*can_wait=*/false);
 }
 
 absl::Status HeldProject::Intent(const v1::Intent& intent) {
@@ -114,7 +114,7 @@ void HeldProject::Progress(int64_t rows, int64_t bytes) {
   v1::Report report;
   report.mutable_progress()->set_rows(rows);
   report.mutable_progress()->set_bytes(bytes);
-  Post(std::move(report));
+  Post(std::move(report), /*can_wait=*/true);
 }
 
 absl::Status HeldProject::Checkpoint() {

@@ -46,7 +46,7 @@ class LeaseWatch {
 
 class HeldProject : public Reporter {
  public:
-  using Send = std::function<void(const v1::WorkerMessage&)>;
+  using Send = std::function<void(const v1::WorkerMessage&, bool can_wait)>;
   HeldProject(std::string migration_id, std::string ref, int64_t fence, const LeaseWatch& lease, Send send);
 
   const std::string& migration_id() const { return migration_id_; }
@@ -54,8 +54,8 @@ class HeldProject : public Reporter {
   int64_t fence() const { return fence_; }
   v1::HeldProject ToProto() const;
 
-  // Numbers and sends a report; returns its number.
-  int64_t Post(v1::Report report);
+  // Numbers and sends a report; returns its number. Nobody waits for one that `can_wait`, so it leaves with the next.
+  int64_t Post(v1::Report report, bool can_wait = false);
   // Blocks until everything up to `seq` is durable. FENCED or ABANDONED when the attempt must stop instead.
   absl::Status WaitDurable(int64_t seq);
   // Tells the coordinator that this worker does no more about the project; ignored when it knows that already.

@@ -8,6 +8,7 @@
 #include <deque>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
@@ -23,6 +24,7 @@ constexpr int64_t kFirstBackoffMs = 100;
 constexpr int64_t kMaxBackoffMs = 2'000;
 // A third of the shortest lease that a coordinator grants.
 constexpr auto kHeartbeatInterval = std::chrono::milliseconds(1'000);
+constexpr auto kGatherTime = std::chrono::milliseconds(20);
 constexpr auto kFarewellTimeout = std::chrono::seconds(5);
 
 using Stream = grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>;
@@ -63,10 +65,11 @@ class Link::Impl {
     return LinkEnd::kStopped;
   }
 
-  void Send(const v1::WorkerMessage& message) {
+  void Send(const v1::WorkerMessage& message, bool can_wait) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (open_) {
       outbox_.push_back(message);
+      urgent_ = urgent_ || !can_wait;
       changed_.notify_all();
     }
   }
@@ -87,6 +90,7 @@ class Link::Impl {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       outbox_.clear();
+      urgent_ = false;
       open_ = true;
     }
     v1::WorkerMessage hello;
@@ -162,15 +166,30 @@ class Link::Impl {
       if (outbox_.empty()) {
         continue;
       }
-      const v1::WorkerMessage message = std::move(outbox_.front());
-      outbox_.pop_front();
+      changed_.wait_for(lock, kGatherTime, [this] { return urgent_ || stopped_ || !open_; });
+      urgent_ = false;
+      const std::deque<v1::WorkerMessage> messages = std::exchange(outbox_, {});
       lock.unlock();
-      const bool written = BeforeWrite().ok() && stream.Write(message);
+      const bool written = BeforeWrite().ok() && WriteAll(stream, messages);
       lock.lock();
       if (!written) {
         return;
       }
     }
+  }
+
+  // In as few packets as they fit into.
+  static bool WriteAll(Stream& stream, const std::deque<v1::WorkerMessage>& messages) {
+    for (size_t i = 0; i < messages.size(); ++i) {
+      grpc::WriteOptions options;
+      if (i + 1 < messages.size()) {
+        options.set_buffer_hint();
+      }
+      if (!stream.Write(messages[i], options)) {
+        return false;
+      }
+    }
+    return true;
   }
 
   void Sleep(int64_t ms) {
@@ -184,6 +203,8 @@ class Link::Impl {
   std::condition_variable changed_;
   std::deque<v1::WorkerMessage> outbox_;
   bool open_ = false;
+  // Whether something in the outbox cannot wait.
+  bool urgent_ = false;
   std::atomic<bool> stopped_ = false;
   std::atomic<bool> draining_ = false;
   // Of the reading thread. told_: once is enough, however often it is tried again.
@@ -197,7 +218,7 @@ Link::~Link() = default;
 
 LinkEnd Link::Run(int64_t give_up_ms) { return impl_->Run(give_up_ms); }
 
-void Link::Send(const v1::WorkerMessage& message) { impl_->Send(message); }
+void Link::Send(const v1::WorkerMessage& message, bool can_wait) { impl_->Send(message, can_wait); }
 
 void Link::SetDraining(bool draining) { impl_->SetDraining(draining); }
 

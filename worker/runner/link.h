@@ -43,8 +43,9 @@ class Link {
   // Once.
   LinkEnd Run(int64_t give_up_ms);
   // Queues a message for the present stream; dropped when there is none, because reports are kept by their owners and
-  // heartbeats mean nothing later.
-  void Send(const v1::WorkerMessage& message);
+  // heartbeats mean nothing later. One that `can_wait` leaves with what comes after it, at most some 20 ms later: the
+  // store is written once for all of them.
+  void Send(const v1::WorkerMessage& message, bool can_wait = false);
   void SetDraining(bool draining);
   // Closes the stream after what is queued; Run returns kStopped.
   void Stop();

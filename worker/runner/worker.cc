@@ -176,8 +176,9 @@ class Worker::Impl : public LinkHandler {
       job.plan = plan->second;
       job.grant = ToGrant(store_id_, grant.migration_id(), hash, project);
       job.phases = ToPhases(project);
-      job.held = std::make_shared<HeldProject>(grant.migration_id(), project.ref(), project.fence(), lease_,
-                                               [this](const v1::WorkerMessage& message) { link_.Send(message); });
+      job.held = std::make_shared<HeldProject>(
+          grant.migration_id(), project.ref(), project.fence(), lease_,
+          [this](const v1::WorkerMessage& message, bool can_wait) { link_.Send(message, can_wait); });
       held_[{project.ref(), project.fence()}] = job.held;
       queue_.push_back(std::move(job));
     }

@@ -4,6 +4,8 @@ BEGIN;
 SET LOCAL synchronous_commit = off;
 SET LOCAL ROLE legacy_app;
 SELECT 20 * (1 + :n % 5) AS users, 100 * (1 + :n % 7) AS images \gset
+-- For whoever wants another size.
+\getenv images PGCONVOY_DEMO_IMAGES
 
 CREATE FUNCTION pg_temp.uid(kind text, i int) RETURNS uuid LANGUAGE sql IMMUTABLE
 AS $$ SELECT md5(kind || '/' || i)::uuid $$;

@@ -55,7 +55,7 @@ class AttemptRunnerTest : public ::testing::Test {
   std::mutex mutex_;
   std::deque<v1::WorkerMessage> sent_;
   LeaseWatch lease_{Clock::System()};
-  HeldProject held_{"12", "acme", 7, lease_, [this](const v1::WorkerMessage& message) {
+  HeldProject held_{"12", "acme", 7, lease_, [this](const v1::WorkerMessage& message, bool) {
                       const std::lock_guard<std::mutex> lock(mutex_);
                       sent_.push_back(message);
                     }};

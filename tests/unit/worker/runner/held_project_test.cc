@@ -71,7 +71,7 @@ class HeldProjectTest : public LeaseTest {
  protected:
   std::unique_ptr<HeldProject> Hold() {
     return std::make_unique<HeldProject>("12", "acme", 7, lease_,
-                                         [this](const v1::WorkerMessage& message) { sent_.push_back(message); });
+                                         [this](const v1::WorkerMessage& message, bool) { sent_.push_back(message); });
   }
 
   static v1::Report Started(v1::Phase phase) {

@@ -1,0 +1,72 @@
+#include "tests/bench/rig.h"
+
+#include <chrono>
+#include <filesystem>
+#include <stdexcept>
+#include <thread>
+
+#include "tests/bench/report.h"
+
+namespace pgconvoy::bench {
+namespace {
+
+// So that no two things are set aside under one name.
+std::string NextName() {
+  static int last = 0;
+  return "old" + std::to_string(++last) + "_";
+}
+
+std::string NamesLike(const std::string& prefix) {
+  return "SELECT 'DATABASE', datname FROM pg_database WHERE starts_with(datname, '" + prefix +
+         "') UNION ALL SELECT 'ROLE', rolname FROM pg_roles WHERE starts_with(rolname, '" + prefix + "')";
+}
+
+}  // namespace
+
+std::string Superuser(testing::PgCluster& cluster) {
+  return cluster.TcpConninfo() + " user=postgres password=" + cluster.password();
+}
+
+void SetAside(testing::PgCluster& cluster, const std::string& prefix) {
+  const std::string old = NextName();
+  std::string renames;
+  for (const auto& row : cluster.QueryRows("postgres", NamesLike(prefix))) {
+    renames += "ALTER " + row[0] + " \"" + row[1] + "\" RENAME TO \"" + old + row[1] + "\"; ";
+  }
+  if (!renames.empty()) {
+    cluster.Exec("postgres", renames);
+  }
+  cluster.Exec("postgres", "CHECKPOINT");
+}
+
+void SetAsideBackups(testing::Installation& installation) {
+  const std::string old = NextName();
+  for (const auto& entry : std::filesystem::directory_iterator(installation.backup_dir())) {
+    std::filesystem::rename(entry.path(), installation.folder() + "/" + old + entry.path().filename().string());
+  }
+  installation.store().Exec("postgres", "CHECKPOINT");
+}
+
+pid_t Postmaster(testing::PgCluster& cluster) {
+  return std::stoi(cluster.QueryValue("postgres", "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)"));
+}
+
+double RunMigration(testing::Installation& installation, CpuMeter& meter) {
+  v1::Migration ended;
+  meter.Start();
+  const double seconds = Timed([&] {
+    const std::string migration = installation.Submit();
+    // Not more often: each question is a connection, and the coordinator has other things to do.
+    do {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      ended = installation.Get(migration);
+    } while (ended.state() < v1::MIGRATION_SUCCEEDED);
+  });
+  meter.Stop();
+  if (ended.state() != v1::MIGRATION_SUCCEEDED) {
+    throw std::runtime_error("the migration failed: " + ended.ShortDebugString() + installation.WorkerLog("bench"));
+  }
+  return seconds;
+}
+
+}  // namespace pgconvoy::bench
