@@ -22,7 +22,7 @@ class Databases : public testing::Relocation {
  public:
   Databases(int count, bool quick) : Relocation({.projects = 0, .lease_ttl = "30s", .durable = true}) {
     if (!quick) {
-      env()["PGCONVOY_DEMO_IMAGES"] = "9000";
+      env()["PGCONVOY_DEMO_IMAGES"] = "5500";
     }
     AddDatabase("old", "v0001", 1);
     old_server().Exec("vision_v0001", "VACUUM ANALYZE");

@@ -65,7 +65,9 @@ absl::StatusOr<bool> TakeOverLeftovers(pg::Connection& provisioner, Attempt& att
       PGC_ASSIGN_OR_RETURN(finished, IsComplete(attempt));
     }
     if (database.own && !(finished && database.name == attempt.project().database)) {
+      // The login that looked into it is no member of a template's owner; it is made again.
       attempt.CloseTarget();
+      attempt.login_password.reset();
       PGC_RETURN_IF_ERROR(DoomAndDrop(provisioner, attempt, database, dropped++));
     } else if (!database.own) {
       return MakeError(Verdict::kOperator, "PGC-DB-EXISTS",
