@@ -4,4 +4,8 @@
 
 #include "tests/bench/report.h"
 
-namespace pgconvoy::bench {}  // namespace pgconvoy::bench
+namespace pgconvoy::bench {
+
+void RunCoordinator(Report& report);
+
+}  // namespace pgconvoy::bench

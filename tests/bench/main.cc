@@ -11,7 +11,9 @@
 namespace pgconvoy::bench {
 namespace {
 
-const std::vector<std::pair<std::string, void (*)(Report&)>> kBenchmarks = {};
+const std::vector<std::pair<std::string, void (*)(Report&)>> kBenchmarks = {
+    {"coordinator", RunCoordinator},
+};
 
 int Usage() {
   std::fprintf(stderr,

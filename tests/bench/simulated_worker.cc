@@ -1,0 +1,274 @@
+#include "tests/bench/simulated_worker.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <stdexcept>
+#include <unordered_map>
+#include <utility>
+
+#include "common/crypto/crypto.h"
+#include "common/rpc/rpc.h"
+#include "pgconvoy/v1/worker_service.grpc.pb.h"
+
+namespace pgconvoy::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Of silence, after which a benchmark is given up.
+constexpr std::chrono::seconds kSilence(60);
+
+v1::WorkerMessage HelloOf(const std::string& id, int slots) {
+  v1::WorkerMessage message;
+  v1::Hello& hello = *message.mutable_hello();
+  hello.set_worker_id(id);
+  hello.set_incarnation(RandomUuid());
+  hello.set_version("0.1.0");
+  hello.set_host("localhost");
+  hello.set_slots(slots);
+  return message;
+}
+
+v1::Report* AddReport(const v1::Grant& grant,
+                      const v1::ProjectGrant& project,
+                      int64_t seq,
+                      std::vector<v1::WorkerMessage>& out) {
+  v1::Report* const report = out.emplace_back().mutable_report();
+  report->set_migration_id(grant.migration_id());
+  report->set_project_ref(project.ref());
+  report->set_fence(project.fence());
+  report->set_seq(seq);
+  return report;
+}
+
+// Returns the number of the last report.
+int64_t ReportWhole(const v1::Grant& grant,
+                    const v1::ProjectGrant& project,
+                    bool report_starts,
+                    std::vector<v1::WorkerMessage>& out) {
+  int64_t seq = 0;
+  for (const int phase : project.phases()) {
+    if (report_starts) {
+      AddReport(grant, project, ++seq, out)->mutable_phase_started()->set_phase(static_cast<v1::Phase>(phase));
+    }
+    v1::PhaseResult& result = *AddReport(grant, project, ++seq, out)->mutable_phase_done();
+    result.set_phase(static_cast<v1::Phase>(phase));
+    result.set_direction(project.direction());
+    result.set_fence(project.fence());
+  }
+  AddReport(grant, project, ++seq, out)->mutable_attempt_done();
+  return seq;
+}
+
+}  // namespace
+
+struct SimulatedWorkers::Shared {
+  SimulatedWorkerOptions options;
+  std::atomic<int64_t> granted = 0;
+  std::atomic<int64_t> completed = 0;
+  std::atomic<Clock::time_point> last_grant;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::string problem;
+
+  void Fail(const std::string& what) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (problem.empty()) {
+      problem = what;
+    }
+    changed.notify_all();
+  }
+
+  void Wait(const std::atomic<int64_t>& count, int64_t projects) {
+    std::unique_lock<std::mutex> lock(mutex);
+    int64_t before = -1;
+    while (count < projects && problem.empty()) {
+      if (changed.wait_for(lock, kSilence) == std::cv_status::timeout && count == before) {
+        throw std::runtime_error("simulated workers: nothing comes any more after " + std::to_string(count) + " of " +
+                                 std::to_string(projects) + " projects");
+      }
+      before = count;
+    }
+    if (!problem.empty()) {
+      throw std::runtime_error("simulated workers: " + problem);
+    }
+  }
+};
+
+class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage> {
+ public:
+  Worker(std::shared_ptr<Shared> shared, const std::string& id)
+      : shared_(std::move(shared)), stub_(v1::WorkerService::NewStub(rpc::Connect(shared_->options.address))) {
+    stub_->async()->Work(&context_, this);
+    queue_.push_back(HelloOf(id, shared_->options.slots));
+    StartRead(&incoming_);
+    writing_ = true;
+    StartWrite(&queue_.front());
+    StartCall();
+  }
+
+  void Leave() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    leaving_ = true;
+    AdvanceLocked();
+  }
+
+  void AwaitEnd() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (!changed_.wait_for(lock, std::chrono::seconds(5), [this] { return ended_; })) {
+      context_.TryCancel();
+      changed_.wait(lock, [this] { return ended_; });
+    }
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      return;
+    }
+    Take();
+    StartRead(&incoming_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    writing_ = false;
+    if (ok) {
+      queue_.pop_front();
+      AdvanceLocked();
+    }
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!leaving_) {
+      shared_->Fail("a stream ended: " + status.error_message());
+    }
+    ended_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  void Take() {
+    switch (incoming_.body_case()) {
+      case v1::CoordinatorMessage::kGrant: TakeGrant(incoming_.grant()); break;
+      case v1::CoordinatorMessage::kAck: TakeAck(incoming_.ack()); break;
+      case v1::CoordinatorMessage::kTask: TakeTask(incoming_.task()); break;
+      case v1::CoordinatorMessage::kRevoke: shared_->Fail("a project was revoked"); break;
+      default: break;
+    }
+    if (incoming_.has_grant() || incoming_.has_ack()) {
+      // Under the lock, or a waiter that has just looked would miss it.
+      { const std::lock_guard<std::mutex> lock(shared_->mutex); }
+      shared_->changed.notify_all();
+    }
+  }
+
+  void TakeGrant(const v1::Grant& grant) {
+    shared_->last_grant = Clock::now();
+    std::vector<v1::WorkerMessage> reports;
+    for (const v1::ProjectGrant& project : grant.projects()) {
+      if (shared_->options.hold) {
+        continue;
+      }
+      const int64_t last = ReportWhole(grant, project, shared_->options.report_starts, reports);
+      if (!last_seq_.emplace(project.fence(), last).second) {
+        shared_->Fail("a fence was granted twice");
+      }
+    }
+    shared_->granted += grant.projects_size();
+    Send(std::move(reports));
+  }
+
+  void TakeAck(const v1::Ack& ack) {
+    if (!ack.refused_reason().empty()) {
+      shared_->Fail("a report was refused: " + ack.refused_message());
+    }
+    const auto found = last_seq_.find(ack.fence());
+    if (found != last_seq_.end() && found->second == ack.seq()) {
+      last_seq_.erase(found);
+      ++shared_->completed;
+    }
+  }
+
+  void TakeTask(const v1::Task& task) {
+    std::vector<v1::WorkerMessage> answer(1);
+    answer[0].mutable_task_result()->set_task_id(task.task_id());
+    answer[0].mutable_task_result()->set_done(true);
+    Send(std::move(answer));
+  }
+
+  void Send(std::vector<v1::WorkerMessage> messages) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (v1::WorkerMessage& message : messages) {
+      queue_.push_back(std::move(message));
+    }
+    AdvanceLocked();
+  }
+
+  void AdvanceLocked() {
+    if (writing_) {
+      return;
+    }
+    if (!queue_.empty()) {
+      writing_ = true;
+      grpc::WriteOptions options;
+      if (queue_.size() > 1) {
+        options.set_buffer_hint();
+      }
+      StartWrite(&queue_.front(), options);
+    } else if (leaving_ && !said_all_) {
+      said_all_ = true;
+      StartWritesDone();
+    }
+  }
+
+  const std::shared_ptr<Shared> shared_;
+  const std::unique_ptr<v1::WorkerService::Stub> stub_;
+  grpc::ClientContext context_;
+  // Of the reading reactions, which never overlap.
+  v1::CoordinatorMessage incoming_;
+  std::unordered_map<int64_t, int64_t> last_seq_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // The front one is being written while writing_.
+  std::deque<v1::WorkerMessage> queue_;
+  bool writing_ = false;
+  bool leaving_ = false;
+  bool said_all_ = false;
+  bool ended_ = false;
+};
+
+SimulatedWorkers::SimulatedWorkers(const SimulatedWorkerOptions& options) : shared_(std::make_shared<Shared>()) {
+  shared_->options = options;
+  for (int i = 0; i < options.workers; ++i) {
+    workers_.push_back(std::make_unique<Worker>(shared_, "simulated-" + std::to_string(i)));
+  }
+}
+
+SimulatedWorkers::~SimulatedWorkers() {
+  for (const auto& worker : workers_) {
+    worker->Leave();
+  }
+  for (const auto& worker : workers_) {
+    worker->AwaitEnd();
+  }
+}
+
+int64_t SimulatedWorkers::granted() const { return shared_->granted; }
+int64_t SimulatedWorkers::completed() const { return shared_->completed; }
+Clock::time_point SimulatedWorkers::last_grant() const { return shared_->last_grant; }
+
+std::string SimulatedWorkers::Problem() const {
+  const std::lock_guard<std::mutex> lock(shared_->mutex);
+  return shared_->problem;
+}
+
+void SimulatedWorkers::WaitGranted(int64_t projects) const { shared_->Wait(shared_->granted, projects); }
+void SimulatedWorkers::WaitCompleted(int64_t projects) const { shared_->Wait(shared_->completed, projects); }
+
+}  // namespace pgconvoy::bench
