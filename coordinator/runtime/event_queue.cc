@@ -8,18 +8,33 @@
 
 namespace pgconvoy::runtime {
 
+absl::Status EventQueue::CheckLocked(size_t more) const {
+  if (!open_ || stopped_) {
+    return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "this coordinator does not lead at the moment",
+                     "try again");
+  }
+  if (items_.size() + more > capacity_) {
+    return MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many events wait for the coordinator",
+                     "try again");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status EventQueue::Push(Item&& item) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!open_ || stopped_) {
-      return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "this coordinator does not lead at the moment",
-                       "try again");
-    }
-    if (items_.size() >= capacity_) {
-      return MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many events wait for the coordinator",
-                       "try again");
-    }
+    PGC_RETURN_IF_ERROR(CheckLocked(1));
     items_.push_back(std::move(item));
+  }
+  changed_.notify_one();
+  return absl::OkStatus();
+}
+
+absl::Status EventQueue::PushAll(std::vector<Item>&& items) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    PGC_RETURN_IF_ERROR(CheckLocked(items.size()));
+    items_.insert(items_.end(), std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
   }
   changed_.notify_one();
   return absl::OkStatus();

@@ -41,6 +41,8 @@ class EventQueue {
 
   // PGC-STORE-UNAVAILABLE while closed, PGC-COORD-OVERLOADED when full; the item is untouched then.
   absl::Status Push(Item&& item);
+  // All of them or none.
+  absl::Status PushAll(std::vector<Item>&& items);
 
   // Waits until there is an item, `deadline_ms` (of `clock`) has come, or Stop() was called; then takes at most
   // `limit` items. `drained` says whether the queue is empty now.
@@ -57,6 +59,8 @@ class EventQueue {
   void Pause(MonotonicMs ms);
 
  private:
+  absl::Status CheckLocked(size_t more) const;
+
   const size_t capacity_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -98,6 +98,15 @@ absl::Status Runtime::Connect(core::WorkerHello hello, std::shared_ptr<WorkerStr
 
 absl::Status Runtime::Post(core::Event event) { return queue_.Push({std::move(event), nullptr, nullptr}); }
 
+absl::Status Runtime::Post(std::vector<core::Event> events) {
+  std::vector<Item> items;
+  items.reserve(events.size());
+  for (core::Event& event : events) {
+    items.push_back({std::move(event), nullptr, nullptr});
+  }
+  return queue_.PushAll(std::move(items));
+}
+
 void Runtime::Enqueue(Item item, RequestId request) {
   if (const absl::Status status = queue_.Push(std::move(item)); !status.ok()) {
     // Push leaves an item that it refuses as it was.
@@ -223,7 +232,7 @@ void Runtime::Admit(const Item& item) {
     return;
   }
   if (const auto* const hello = std::get_if<core::WorkerHello>(event)) {
-    streams_[hello->stream] = {hello->worker_id, item.stream, {}};
+    streams_[hello->stream] = {hello->worker_id, item.stream, {}, {}};
   } else if (const auto* const submit = std::get_if<core::SubmitMigration>(event)) {
     waiting_[submit->request] = item.done;
   } else if (const auto* const command = std::get_if<core::Command>(event)) {
@@ -313,15 +322,25 @@ absl::Status Runtime::Deliver(core::Output& output) {
       Deliver(message);
     }
   }
+  for (auto& [id, entry] : streams_) {
+    SendAcks(entry);
+  }
   for (const core::ReconcileDue& due : output.reconciles) {
     observer_->OnReconcileDue(due.migration);
   }
   return DeliverGrants(std::move(grants));
 }
 
+void Runtime::SendAcks(Stream& stream) {
+  if (!stream.acks.empty()) {
+    stream.stream->Send(Acks{std::exchange(stream.acks, {})});
+  }
+}
+
 void Runtime::Deliver(core::Message& message) {
   const auto send = [this](StreamId id, Outbound outbound) {
     if (const auto it = streams_.find(id); it != streams_.end()) {
+      SendAcks(it->second);
       it->second.stream->Send(std::move(outbound));
     }
   };
@@ -329,7 +348,11 @@ void Runtime::Deliver(core::Message& message) {
                  [&](core::SendWelcome& welcome) {
                    send(welcome.stream, Welcome{store_id_, epoch_, options_.settings.lease_ttl_ms});
                  },
-                 [&](core::SendAck& ack) { send(ack.stream, std::move(ack)); },
+                 [&](core::SendAck& ack) {
+                   if (const auto it = streams_.find(ack.stream); it != streams_.end()) {
+                     it->second.acks.push_back(std::move(ack));
+                   }
+                 },
                  [&](core::SendRevoke& revoke) { send(revoke.stream, std::move(revoke)); },
                  [](core::SendGrant&) {},
              },
@@ -512,9 +535,12 @@ void Runtime::Reject(Item& item, const absl::Status& why) {
                    item.done(core::Reply{command.request, RefusedStatus(why), {}, false, 0});
                  },
                  [&](const core::WorkerReport& report) {
-                   core::Message ack = core::SendAck{report.stream, report.migration, report.ref,    report.fence,
-                                                     report.seq,    "ILLEGAL",        MessageOf(why)};
-                   Deliver(ack);
+                   const auto entry = streams_.find(report.stream);
+                   if (entry != streams_.end()) {
+                     entry->second.stream->Send(Acks{{core::SendAck{report.stream, report.migration, report.ref,
+                                                                    report.fence, report.seq, "ILLEGAL",
+                                                                    MessageOf(why)}}});
+                   }
                  },
                  [](const auto&) {},
              },

@@ -92,6 +92,8 @@ class Runtime {
   absl::Status Connect(core::WorkerHello hello, std::shared_ptr<WorkerStream> stream);
   // WorkerHeartbeat, WorkerGone, WorkerReport or WorkerRelease.
   absl::Status Post(core::Event event);
+  // All of them or none, in order.
+  absl::Status Post(std::vector<core::Event> events);
 
   // `done` is called exactly once, also when the event could not be taken.
   void Submit(core::SubmitMigration submit, Done done);
@@ -110,6 +112,8 @@ class Runtime {
     std::string worker_id;
     std::shared_ptr<WorkerStream> stream;
     std::set<MigrationId> plans_sent;
+    // Of the group that is being delivered.
+    std::vector<core::SendAck> acks;
   };
 
   void Enqueue(Item item, RequestId request);
@@ -127,6 +131,7 @@ class Runtime {
   void NoteProject(const core::ProjectRow& project);
   absl::Status Deliver(core::Output& output);
   void Deliver(core::Message& message);
+  static void SendAcks(Stream& stream);
   absl::Status DeliverGrants(std::vector<core::SendGrant> grants);
   absl::StatusOr<std::shared_ptr<const std::string>> PlanOf(MigrationId migration);
 

@@ -296,16 +296,32 @@ std::vector<v1::CoordinatorMessage> GrantToWire(const runtime::Grant& outbound) 
   return messages;
 }
 
-v1::CoordinatorMessage AckToWire(const core::SendAck& ack) {
-  v1::CoordinatorMessage message;
-  v1::Ack* const out = message.mutable_ack();
-  out->set_migration_id(std::to_string(ack.migration.value));
-  out->set_project_ref(ack.ref);
-  out->set_fence(ack.fence.value);
-  out->set_seq(ack.seq);
-  out->set_refused_reason(ack.refused_reason);
-  out->set_refused_message(ack.refused_message);
-  return message;
+void FillAck(const core::SendAck& ack, v1::Ack& out) {
+  out.set_migration_id(std::to_string(ack.migration.value));
+  out.set_project_ref(ack.ref);
+  out.set_fence(ack.fence.value);
+  out.set_seq(ack.seq);
+  out.set_refused_reason(ack.refused_reason);
+  out.set_refused_message(ack.refused_message);
+}
+
+std::vector<v1::CoordinatorMessage> SingleAcks(const std::vector<core::SendAck>& acks) {
+  std::vector<v1::CoordinatorMessage> messages(acks.size());
+  for (size_t i = 0; i < acks.size(); ++i) {
+    FillAck(acks[i], *messages[i].mutable_ack());
+  }
+  return messages;
+}
+
+std::vector<v1::CoordinatorMessage> AckBatches(const std::vector<core::SendAck>& acks) {
+  std::vector<v1::CoordinatorMessage> messages;
+  for (size_t i = 0; i < acks.size(); ++i) {
+    if (i % kMaxAcksInBatch == 0) {
+      messages.emplace_back();
+    }
+    FillAck(acks[i], *messages.back().mutable_ack_batch()->add_acks());
+  }
+  return messages;
 }
 
 v1::CoordinatorMessage RevokeToWire(const core::SendRevoke& revoke) {
@@ -434,15 +450,15 @@ v1::CoordinatorMessage RefusalOf(const v1::Report& report, const absl::Status& w
 
 // ---- to the worker ---------------------------------------------------------------------------------------------
 
-std::vector<v1::CoordinatorMessage> ToWire(const runtime::Outbound& outbound) {
+std::vector<v1::CoordinatorMessage> ToWire(const runtime::Outbound& outbound, bool ack_batches) {
   if (const auto* const welcome = std::get_if<runtime::Welcome>(&outbound)) {
     return {WelcomeToWire(*welcome)};
   }
   if (const auto* const grant = std::get_if<runtime::Grant>(&outbound)) {
     return GrantToWire(*grant);
   }
-  if (const auto* const ack = std::get_if<core::SendAck>(&outbound)) {
-    return {AckToWire(*ack)};
+  if (const auto* const acks = std::get_if<runtime::Acks>(&outbound)) {
+    return ack_batches && acks->acks.size() > 1 ? AckBatches(acks->acks) : SingleAcks(acks->acks);
   }
   if (const auto* const revoke = std::get_if<core::SendRevoke>(&outbound)) {
     return {RevokeToWire(*revoke)};

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <sstream>
 #include <stdexcept>
@@ -85,6 +86,30 @@ int64_t StatusBytes(pid_t pid, const std::string& field) {
     }
   }
   throw std::runtime_error("no " + field + " of the coordinator");
+}
+
+struct Stat {
+  int parent = 0;
+  double cpu_seconds = 0;
+};
+
+// Of /proc/PID/stat; zeros for a process that is gone.
+Stat StatOf(const std::string& pid) {
+  const std::string text = testing::ReadFile("/proc/" + pid + "/stat");
+  Stat stat;
+  if (text.empty()) {
+    return stat;
+  }
+  // The name in parentheses may hold anything; behind it comes field 3. 4 is the parent, 14 and 15 are ticks.
+  std::istringstream fields(text.substr(text.rfind(')') + 2));
+  std::string field;
+  double ticks = 0;
+  for (int number = 3; number <= 15 && fields >> field; ++number) {
+    stat.parent = number == 4 ? std::stoi(field) : stat.parent;
+    ticks += number >= 14 ? std::stod(field) : 0;
+  }
+  stat.cpu_seconds = ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  return stat;
 }
 
 }  // namespace
@@ -219,16 +244,21 @@ int64_t CoordinatorRig::WalBytes() {
 int64_t CoordinatorRig::PeakMemory() const { return StatusBytes(coordinator_->pid(), "VmHWM"); }
 int64_t CoordinatorRig::Memory() const { return StatusBytes(coordinator_->pid(), "VmRSS"); }
 
-double CoordinatorRig::CpuSeconds() const {
-  const std::string stat = testing::ReadFile("/proc/" + std::to_string(coordinator_->pid()) + "/stat");
-  // Fields 14 and 15, counted from the state behind the name in parentheses, which is field 3.
-  std::istringstream fields(stat.substr(stat.rfind(')') + 2));
-  std::string field;
-  double ticks = 0;
-  for (int number = 3; fields >> field && number <= 15; ++number) {
-    ticks += number >= 14 ? std::stod(field) : 0;
+CoordinatorRig::Cpu CoordinatorRig::CpuSeconds() {
+  Cpu cpu;
+  cpu.coordinator = StatOf(std::to_string(coordinator_->pid())).cpu_seconds;
+  cpu.load = StatOf("self").cpu_seconds;
+  const std::string data = store_.QueryValue("postgres", "SHOW data_directory");
+  const std::string pid = testing::ReadFile(data + "/postmaster.pid");
+  const int postmaster = std::stoi(pid);
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") == std::string::npos) {
+      const Stat stat = StatOf(name);
+      cpu.store += stat.parent == postmaster ? stat.cpu_seconds : 0;
+    }
   }
-  return ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  return cpu;
 }
 
 }  // namespace pgconvoy::bench

@@ -67,8 +67,15 @@ class CoordinatorRig {
   // VmHWM and VmRSS of the coordinator.
   int64_t PeakMemory() const;
   int64_t Memory() const;
-  // CPU seconds of the coordinator so far, of user and system.
-  double CpuSeconds() const;
+  // CPU seconds so far, of user and system.
+  struct Cpu {
+    double coordinator = 0;
+    // All processes of its server.
+    double store = 0;
+    // This process.
+    double load = 0;
+  };
+  Cpu CpuSeconds();
 
  private:
   testing::PgCluster store_;

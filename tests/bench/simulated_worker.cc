@@ -21,46 +21,73 @@ using Clock = std::chrono::steady_clock;
 
 // Of silence, after which a benchmark is given up.
 constexpr std::chrono::seconds kSilence(60);
+constexpr int kMaxReportsInBatch = 1000;
 
-v1::WorkerMessage HelloOf(const std::string& id, int slots) {
+v1::WorkerMessage HelloOf(const std::string& id, const SimulatedWorkerOptions& options) {
   v1::WorkerMessage message;
   v1::Hello& hello = *message.mutable_hello();
   hello.set_worker_id(id);
   hello.set_incarnation(RandomUuid());
   hello.set_version("0.1.0");
   hello.set_host("localhost");
-  hello.set_slots(slots);
+  hello.set_slots(options.slots);
+  hello.set_takes_ack_batches(options.batches);
   return message;
 }
 
-v1::Report* AddReport(const v1::Grant& grant,
-                      const v1::ProjectGrant& project,
-                      int64_t seq,
-                      std::vector<v1::WorkerMessage>& out) {
-  v1::Report* const report = out.emplace_back().mutable_report();
-  report->set_migration_id(grant.migration_id());
-  report->set_project_ref(project.ref());
-  report->set_fence(project.fence());
-  report->set_seq(seq);
-  return report;
-}
+// Reports that wait to be written, in messages that are as full as they may be.
+class Outbox {
+ public:
+  explicit Outbox(bool batches) : batches_(batches) {}
+
+  void Add(v1::WorkerMessage message) { queue_.push_back(std::move(message)); }
+
+  v1::Report& AddReport(const v1::Grant& grant, const v1::ProjectGrant& project, int64_t seq) {
+    v1::Report& report = NextReport();
+    report.set_migration_id(grant.migration_id());
+    report.set_project_ref(project.ref());
+    report.set_fence(project.fence());
+    report.set_seq(seq);
+    return report;
+  }
+
+  bool empty() const { return queue_.empty(); }
+
+  v1::WorkerMessage Take() {
+    v1::WorkerMessage message = std::move(queue_.front());
+    queue_.pop_front();
+    return message;
+  }
+
+ private:
+  v1::Report& NextReport() {
+    if (!batches_) {
+      return *queue_.emplace_back().mutable_report();
+    }
+    if (queue_.empty() || !queue_.back().has_report_batch() ||
+        queue_.back().report_batch().reports_size() >= kMaxReportsInBatch) {
+      queue_.emplace_back();
+    }
+    return *queue_.back().mutable_report_batch()->add_reports();
+  }
+
+  const bool batches_;
+  std::deque<v1::WorkerMessage> queue_;
+};
 
 // Returns the number of the last report.
-int64_t ReportWhole(const v1::Grant& grant,
-                    const v1::ProjectGrant& project,
-                    bool report_starts,
-                    std::vector<v1::WorkerMessage>& out) {
+int64_t ReportWhole(const v1::Grant& grant, const v1::ProjectGrant& project, bool report_starts, Outbox& out) {
   int64_t seq = 0;
   for (const int phase : project.phases()) {
     if (report_starts) {
-      AddReport(grant, project, ++seq, out)->mutable_phase_started()->set_phase(static_cast<v1::Phase>(phase));
+      out.AddReport(grant, project, ++seq).mutable_phase_started()->set_phase(static_cast<v1::Phase>(phase));
     }
-    v1::PhaseResult& result = *AddReport(grant, project, ++seq, out)->mutable_phase_done();
+    v1::PhaseResult& result = *out.AddReport(grant, project, ++seq).mutable_phase_done();
     result.set_phase(static_cast<v1::Phase>(phase));
     result.set_direction(project.direction());
     result.set_fence(project.fence());
   }
-  AddReport(grant, project, ++seq, out)->mutable_attempt_done();
+  out.AddReport(grant, project, ++seq).mutable_attempt_done();
   return seq;
 }
 
@@ -102,12 +129,14 @@ struct SimulatedWorkers::Shared {
 class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage> {
  public:
   Worker(std::shared_ptr<Shared> shared, const std::string& id)
-      : shared_(std::move(shared)), stub_(v1::WorkerService::NewStub(rpc::Connect(shared_->options.address))) {
+      : shared_(std::move(shared)),
+        stub_(v1::WorkerService::NewStub(rpc::Connect(shared_->options.address))),
+        outbox_(shared_->options.batches) {
     stub_->async()->Work(&context_, this);
-    queue_.push_back(HelloOf(id, shared_->options.slots));
-    StartRead(&incoming_);
+    outgoing_ = HelloOf(id, shared_->options);
     writing_ = true;
-    StartWrite(&queue_.front());
+    StartRead(&incoming_);
+    StartWrite(&outgoing_);
     StartCall();
   }
 
@@ -137,7 +166,6 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
     const std::lock_guard<std::mutex> lock(mutex_);
     writing_ = false;
     if (ok) {
-      queue_.pop_front();
       AdvanceLocked();
     }
   }
@@ -156,11 +184,16 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
     switch (incoming_.body_case()) {
       case v1::CoordinatorMessage::kGrant: TakeGrant(incoming_.grant()); break;
       case v1::CoordinatorMessage::kAck: TakeAck(incoming_.ack()); break;
+      case v1::CoordinatorMessage::kAckBatch:
+        for (const v1::Ack& ack : incoming_.ack_batch().acks()) {
+          TakeAck(ack);
+        }
+        break;
       case v1::CoordinatorMessage::kTask: TakeTask(incoming_.task()); break;
       case v1::CoordinatorMessage::kRevoke: shared_->Fail("a project was revoked"); break;
       default: break;
     }
-    if (incoming_.has_grant() || incoming_.has_ack()) {
+    if (incoming_.has_grant() || incoming_.has_ack() || incoming_.has_ack_batch()) {
       // Under the lock, or a waiter that has just looked would miss it.
       { const std::lock_guard<std::mutex> lock(shared_->mutex); }
       shared_->changed.notify_all();
@@ -169,18 +202,18 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
 
   void TakeGrant(const v1::Grant& grant) {
     shared_->last_grant = Clock::now();
-    std::vector<v1::WorkerMessage> reports;
+    shared_->granted += grant.projects_size();
+    if (shared_->options.hold) {
+      return;
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
     for (const v1::ProjectGrant& project : grant.projects()) {
-      if (shared_->options.hold) {
-        continue;
-      }
-      const int64_t last = ReportWhole(grant, project, shared_->options.report_starts, reports);
+      const int64_t last = ReportWhole(grant, project, shared_->options.report_starts, outbox_);
       if (!last_seq_.emplace(project.fence(), last).second) {
         shared_->Fail("a fence was granted twice");
       }
     }
-    shared_->granted += grant.projects_size();
-    Send(std::move(reports));
+    AdvanceLocked();
   }
 
   void TakeAck(const v1::Ack& ack) {
@@ -195,17 +228,11 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
   }
 
   void TakeTask(const v1::Task& task) {
-    std::vector<v1::WorkerMessage> answer(1);
-    answer[0].mutable_task_result()->set_task_id(task.task_id());
-    answer[0].mutable_task_result()->set_done(true);
-    Send(std::move(answer));
-  }
-
-  void Send(std::vector<v1::WorkerMessage> messages) {
+    v1::WorkerMessage answer;
+    answer.mutable_task_result()->set_task_id(task.task_id());
+    answer.mutable_task_result()->set_done(true);
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (v1::WorkerMessage& message : messages) {
-      queue_.push_back(std::move(message));
-    }
+    outbox_.Add(std::move(answer));
     AdvanceLocked();
   }
 
@@ -213,13 +240,14 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
     if (writing_) {
       return;
     }
-    if (!queue_.empty()) {
+    if (!outbox_.empty()) {
       writing_ = true;
+      outgoing_ = outbox_.Take();
       grpc::WriteOptions options;
-      if (queue_.size() > 1) {
+      if (!outbox_.empty()) {
         options.set_buffer_hint();
       }
-      StartWrite(&queue_.front(), options);
+      StartWrite(&outgoing_, options);
     } else if (leaving_ && !said_all_) {
       said_all_ = true;
       StartWritesDone();
@@ -235,8 +263,9 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  // The front one is being written while writing_.
-  std::deque<v1::WorkerMessage> queue_;
+  Outbox outbox_;
+  // Being written while writing_.
+  v1::WorkerMessage outgoing_;
   bool writing_ = false;
   bool leaving_ = false;
   bool said_all_ = false;

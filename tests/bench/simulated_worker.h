@@ -3,8 +3,7 @@
 //
 // What one reports for a project is either the least that the state machine accepts, PHASE_DONE for each phase of the
 // grant and then ATTEMPT_DONE, or what a real worker says as well, PHASE_STARTED before each of them. Results are empty
-// but for their phase, direction and fence. Reports that are ready at the same time share a message, as a real worker's
-// do. A project counts as completed when the acknowledgement of its last report has come, which the coordinator sends
+// but for their phase, direction and fence. Reports that are ready at the same time share a ReportBatch. A project counts as completed when the acknowledgement of its last report has come, which the coordinator sends
 // once it is durable; of each project that is granted twice, or refused, an error is kept.
 // It answers tasks with nothing, and sends no heartbeats: give the coordinator a long lease.
 //
@@ -28,6 +27,8 @@ struct SimulatedWorkerOptions {
   int slots = 256;
   // Also PHASE_STARTED of each phase.
   bool report_starts = false;
+  // ReportBatch and AckBatch; else each report and each acknowledgement is a message.
+  bool batches = true;
   // Holds what is granted without a report, as a worker that has only begun.
   bool hold = false;
 };

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -63,7 +64,10 @@ class RecordingStream : public WorkerStream {
     return found;
   }
   std::optional<core::SendAck> AckOf(int64_t seq) {
-    return Find<core::SendAck>([seq](const core::SendAck& ack) { return ack.seq == seq; });
+    const auto is_it = [seq](const core::SendAck& ack) { return ack.seq == seq; };
+    const auto holds_it = [&](const Acks& acks) { return std::any_of(acks.acks.begin(), acks.acks.end(), is_it); };
+    const auto found = Find<Acks>(holds_it);
+    return found ? std::optional(*std::find_if(found->acks.begin(), found->acks.end(), is_it)) : std::nullopt;
   }
   std::optional<absl::Status> Closed() {
     const std::lock_guard<std::mutex> lock(mutex_);
