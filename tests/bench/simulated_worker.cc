@@ -126,15 +126,20 @@ struct SimulatedWorkers::Shared {
   }
 };
 
-class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage> {
+// Holds itself until gRPC is done with it.
+class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>,
+                                 public std::enable_shared_from_this<SimulatedWorkers::Worker> {
  public:
   Worker(std::shared_ptr<Shared> shared, const std::string& id)
       : shared_(std::move(shared)),
         stub_(v1::WorkerService::NewStub(rpc::Connect(shared_->options.address))),
-        outbox_(shared_->options.batches) {
-    stub_->async()->Work(&context_, this);
-    outgoing_ = HelloOf(id, shared_->options);
+        outbox_(shared_->options.batches),
+        outgoing_(HelloOf(id, shared_->options)) {}
+
+  void Start() {
+    self_ = shared_from_this();
     writing_ = true;
+    stub_->async()->Work(&context_, this);
     StartRead(&incoming_);
     StartWrite(&outgoing_);
     StartCall();
@@ -171,6 +176,8 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
   }
 
   void OnDone(const grpc::Status& status) override {
+    // Declared before the lock, and so gone after it.
+    const std::shared_ptr<Worker> self = std::move(self_);
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!leaving_) {
       shared_->Fail("a stream ended: " + status.error_message());
@@ -257,6 +264,7 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
   const std::shared_ptr<Shared> shared_;
   const std::unique_ptr<v1::WorkerService::Stub> stub_;
   grpc::ClientContext context_;
+  std::shared_ptr<Worker> self_;
   // Of the reading reactions, which never overlap.
   v1::CoordinatorMessage incoming_;
   std::unordered_map<int64_t, int64_t> last_seq_;
@@ -275,7 +283,8 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
 SimulatedWorkers::SimulatedWorkers(const SimulatedWorkerOptions& options) : shared_(std::make_shared<Shared>()) {
   shared_->options = options;
   for (int i = 0; i < options.workers; ++i) {
-    workers_.push_back(std::make_unique<Worker>(shared_, "simulated-" + std::to_string(i)));
+    workers_.push_back(std::make_shared<Worker>(shared_, "simulated-" + std::to_string(i)));
+    workers_.back()->Start();
   }
 }
 
