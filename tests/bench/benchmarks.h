@@ -7,5 +7,6 @@
 namespace pgconvoy::bench {
 
 void RunCoordinator(Report& report);
+void RunScale(Report& report);
 
 }  // namespace pgconvoy::bench

@@ -11,6 +11,7 @@
 
 #include "tests/bench/benchmarks.h"
 #include "tests/bench/coordinator_rig.h"
+#include "tests/bench/graphile_peer.h"
 #include "tests/bench/simulated_worker.h"
 
 namespace pgconvoy::bench {
@@ -19,6 +20,9 @@ namespace {
 constexpr char kOurs[] = "pgconvoy";
 constexpr char kOursLimited[] = "pgconvoy, 1000 limits";
 constexpr char kOursFull[] = "pgconvoy, also PHASE_STARTED";
+constexpr char kGraphileBatched[] = "graphile-worker, batched";
+// A tenth of the jobs.
+constexpr char kGraphilePlain[] = "graphile-worker, plain";
 
 // Two transitions of a project: the grant, and the completion with the results of its phases.
 constexpr double kTransitions = 2;
@@ -121,12 +125,20 @@ void RunCoordinator(Report& report) {
   Throughput plain(rig);
   Throughput limited(rig);
   Throughput full(rig);
-  report.Compare("per 1000 projects", rounds,
-                 {{kOurs, [&] { return plain.Run(Unlimited(projects), false); }},
-                  {kOursLimited, [&] { return limited.Run(Limited(projects), false); }},
-                  {kOursFull, [&] { return full.Run(Unlimited(projects), true); }}});
+  std::vector<Contestant> contestants = {{kOurs, [&] { return plain.Run(Unlimited(projects), false); }},
+                                         {kOursLimited, [&] { return limited.Run(Limited(projects), false); }},
+                                         {kOursFull, [&] { return full.Run(Unlimited(projects), true); }}};
+  const auto peer = report.TakesPart("graphile-worker") ? GraphilePeer::Create() : nullptr;
+  if (peer != nullptr) {
+    const double thousands = static_cast<double>(projects) / 1000;
+    contestants.push_back({kGraphileBatched, [&, thousands] { return peer->Drain(projects, true) / thousands; }});
+    contestants.push_back(
+        {kGraphilePlain, [&, thousands] { return peer->Drain(projects / 10, false) / thousands * 10; }});
+  }
+  report.Compare("per 1000 projects", rounds, contestants);
   report.JudgeValue("durable grants and completions", 1000 / report.Median(kOurs), Report::Want::kAtLeast, 20'000,
                     "projects/s");
+  report.Judge({{kOurs, kGraphileBatched, 1 / 1.5}, {kOurs, kGraphilePlain, 1 / 1.5}});
   report.JudgeValue("rate with 1000 limits / without", report.Median(kOurs) / report.Median(kOursLimited),
                     Report::Want::kAtLeast, 0.9, "");
   report.JudgeValue("WAL per transition", plain.WalPerTransition(), Report::Want::kAtMost, 1024, "bytes");

@@ -185,6 +185,11 @@ void CoordinatorRig::WaitEnded(const std::string& migration) {
   Require(ended, "a migration whose projects are done has not ended");
 }
 
+int64_t CoordinatorRig::Ended(const std::string& migration) {
+  return std::stoll(store_.QueryValue("postgres", "SELECT count(*) FROM pgconvoy.project WHERE migration_id = " +
+                                                      migration + " AND state = 'SUCCEEDED'"));
+}
+
 std::string CoordinatorRig::TokenBehind(const std::string& ref) { return Base64Encode(ref); }
 
 PageRead CoordinatorRig::ReadPage(const std::string& migration, int page_size, const std::string& token) {

@@ -51,13 +51,15 @@ class CoordinatorRig {
   // Streams a fleet in and returns the migration's id once it is durable.
   std::string Submit(const FleetSpec& fleet);
   void WaitEnded(const std::string& migration);
+  // Projects that have ended, as the store has it.
+  int64_t Ended(const std::string& migration);
   PageRead ReadPage(const std::string& migration, int page_size, const std::string& token);
   // The token for the page that begins behind this ref.
   static std::string TokenBehind(const std::string& ref);
   static std::string RefOf(int64_t index);
 
   // Every project SUCCEEDED; one attempt of each, and so one fence; every event of its life in place.
-  // `lost_attempts`: attempts that ended with a coordinator and were granted again are allowed.
+  // `again_allowed`: a project may have had more than one, when a coordinator or a worker has ended in between.
   void CheckSucceeded(const std::string& migration, int64_t projects, bool again_allowed = false);
   // The hash chain of the whole event log.
   void CheckChain();

@@ -13,6 +13,7 @@ namespace {
 
 const std::vector<std::pair<std::string, void (*)(Report&)>> kBenchmarks = {
     {"coordinator", RunCoordinator},
+    {"scale", RunScale},
 };
 
 int Usage() {

@@ -179,7 +179,7 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
     // Declared before the lock, and so gone after it.
     const std::shared_ptr<Worker> self = std::move(self_);
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!leaving_) {
+    if (!leaving_ && !shared_->options.streams_may_end) {
       shared_->Fail("a stream ended: " + status.error_message());
     }
     ended_ = true;

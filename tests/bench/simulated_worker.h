@@ -31,6 +31,8 @@ struct SimulatedWorkerOptions {
   bool batches = true;
   // Holds what is granted without a report, as a worker that has only begun.
   bool hold = false;
+  // A stream that ends before its worker leaves is no problem.
+  bool streams_may_end = false;
 };
 
 class SimulatedWorkers {
@@ -46,7 +48,7 @@ class SimulatedWorkers {
   int64_t completed() const;
   // When the latest grant came.
   std::chrono::steady_clock::time_point last_grant() const;
-  // "" as long as nothing went wrong. A stream that ends is a problem unless `streams_may_end`.
+  // "" as long as nothing went wrong.
   std::string Problem() const;
   // Waits until so many projects were granted or completed; throws std::runtime_error with the problem, or when nothing
   // more comes for a minute.
