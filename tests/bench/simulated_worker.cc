@@ -140,6 +140,8 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
     self_ = shared_from_this();
     writing_ = true;
     stub_->async()->Work(&context_, this);
+    // Leave() comes from outside of gRPC's reactions: until then nothing may be over.
+    AddHold();
     StartRead(&incoming_);
     StartWrite(&outgoing_);
     StartCall();
@@ -149,6 +151,7 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
     const std::lock_guard<std::mutex> lock(mutex_);
     leaving_ = true;
     AdvanceLocked();
+    RemoveHold();
   }
 
   void AwaitEnd() {
@@ -161,6 +164,11 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
 
   void OnReadDone(bool ok) override {
     if (!ok) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      broken_ = true;
+      if (!leaving_ && !shared_->options.streams_may_end) {
+        shared_->Fail("a stream ended");
+      }
       return;
     }
     Take();
@@ -175,13 +183,10 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
     }
   }
 
-  void OnDone(const grpc::Status& status) override {
+  void OnDone(const grpc::Status&) override {
     // Declared before the lock, and so gone after it.
     const std::shared_ptr<Worker> self = std::move(self_);
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!leaving_ && !shared_->options.streams_may_end) {
-      shared_->Fail("a stream ended: " + status.error_message());
-    }
     ended_ = true;
     changed_.notify_all();
   }
@@ -244,7 +249,7 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
   }
 
   void AdvanceLocked() {
-    if (writing_) {
+    if (writing_ || said_all_ || broken_) {
       return;
     }
     if (!outbox_.empty()) {
@@ -277,6 +282,7 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
   bool writing_ = false;
   bool leaving_ = false;
   bool said_all_ = false;
+  bool broken_ = false;
   bool ended_ = false;
 };
 
