@@ -43,9 +43,8 @@ absl::Status EventQueue::PushAll(std::vector<Item>&& items) {
 std::vector<Item> EventQueue::Wait(Clock& clock, MonotonicMs deadline_ms, size_t limit, bool& drained) {
   std::unique_lock<std::mutex> lock(mutex_);
   const MonotonicMs wait_ms = std::max<MonotonicMs>(0, deadline_ms - clock.NowMonotonic());
-  changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), [&] {
-    return (limit > 0 && !items_.empty()) || poked_ || stopped_;
-  });
+  changed_.wait_for(lock, std::chrono::milliseconds(wait_ms),
+                    [&] { return (limit > 0 && !items_.empty()) || poked_ || stopped_; });
   poked_ = false;
   std::vector<Item> taken;
   if (items_.size() <= limit) {

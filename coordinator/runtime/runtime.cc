@@ -593,26 +593,26 @@ void Runtime::Reject(Item& item, const absl::Status& why) {
   if (event == nullptr) {
     return;
   }
-  std::visit(Overloaded{
-                 [&](const core::SubmitMigration& submit) {
-                   waiting_.erase(submit.request);
-                   item.done(core::Reply{submit.request, RefusedStatus(why), {}, false, 0});
-                 },
-                 [&](const core::Command& command) {
-                   waiting_.erase(command.request);
-                   item.done(core::Reply{command.request, RefusedStatus(why), {}, false, 0});
-                 },
-                 [&](const core::WorkerReport& report) {
-                   const auto entry = streams_.find(report.stream);
-                   if (entry != streams_.end()) {
-                     entry->second.stream->Send(Acks{{core::SendAck{report.stream, report.migration, report.ref,
-                                                                    report.fence, report.seq, "ILLEGAL",
-                                                                    MessageOf(why)}}});
-                   }
-                 },
-                 [](const auto&) {},
-             },
-             *event);
+  std::visit(
+      Overloaded{
+          [&](const core::SubmitMigration& submit) {
+            waiting_.erase(submit.request);
+            item.done(core::Reply{submit.request, RefusedStatus(why), {}, false, 0});
+          },
+          [&](const core::Command& command) {
+            waiting_.erase(command.request);
+            item.done(core::Reply{command.request, RefusedStatus(why), {}, false, 0});
+          },
+          [&](const core::WorkerReport& report) {
+            const auto entry = streams_.find(report.stream);
+            if (entry != streams_.end()) {
+              entry->second.stream->Send(Acks{{core::SendAck{report.stream, report.migration, report.ref,
+                                                             report.fence, report.seq, "ILLEGAL", MessageOf(why)}}});
+            }
+          },
+          [](const auto&) {},
+      },
+      *event);
 }
 
 }  // namespace pgconvoy::runtime

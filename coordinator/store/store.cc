@@ -254,9 +254,12 @@ void FinishGroup(pqxx::transaction_base& tx, const core::Writes& writes, const L
   const auto text = [](const std::string& value, bool given) { return given ? value.c_str() : nullptr; };
   const bool events = !writes.events.empty();
   const bool counted = writes.counters.has_value();
-  const std::string numbers[] = {number(link.first_seq, events),        number(link.last_seq, events),
-                                 number(link.epoch, events),            number(counters.next_fence, counted),
-                                 number(counters.next_migration, counted), number(counters.next_batch, counted),
+  const std::string numbers[] = {number(link.first_seq, events),
+                                 number(link.last_seq, events),
+                                 number(link.epoch, events),
+                                 number(counters.next_fence, counted),
+                                 number(counters.next_migration, counted),
+                                 number(counters.next_batch, counted),
                                  number(counters.next_project, counted)};
   tx.exec_prepared(kFinishGroup.name, text(numbers[0], events), text(numbers[1], events), text(numbers[2], events),
                    text(link.previous, events), text(link.digest, events), text(numbers[3], counted),

@@ -166,14 +166,14 @@ pqxx::result ExecProjects(pqxx::transaction_base& tx,
                           const char* statement,
                           const Rows<core::ProjectRow>& rows,
                           const More&... more) {
-  return tx.exec_prepared(
-      statement, PGC_INT8(row.id.value), PGC_INT8(row.batch.value), PGC_TEXT(Name(row.state)),
-      PGC_TEXT(Name(row.direction)), PGC_TEXT(Name(row.phase)), PGC_INT8(row.fence.value), PGC_INT4(row.attempts),
-      PGC_INT4(row.failures), PGC_INT4(row.losses), PGC_INT8(row.done_forward), PGC_INT8(row.done_rollback),
-      PGC_BOOL(row.touched), PGC_BOOL(row.cancelling), PGC_BOOL(row.discard_writes), PGC_INT8(row.last_seq),
-      PGC_TEXT_N(row.worker_id), PGC_TIME_N(row.not_before), PGC_JSON_N(ErrorToJson(row.error)),
-      PGC_JSON_N(WarningsToJson(row.warnings)), PGC_INT8(row.rows_copied), PGC_INT8(row.bytes_copied),
-      PGC_INT8(row.estimated_bytes), more...);
+  return tx.exec_prepared(statement, PGC_INT8(row.id.value), PGC_INT8(row.batch.value), PGC_TEXT(Name(row.state)),
+                          PGC_TEXT(Name(row.direction)), PGC_TEXT(Name(row.phase)), PGC_INT8(row.fence.value),
+                          PGC_INT4(row.attempts), PGC_INT4(row.failures), PGC_INT4(row.losses),
+                          PGC_INT8(row.done_forward), PGC_INT8(row.done_rollback), PGC_BOOL(row.touched),
+                          PGC_BOOL(row.cancelling), PGC_BOOL(row.discard_writes), PGC_INT8(row.last_seq),
+                          PGC_TEXT_N(row.worker_id), PGC_TIME_N(row.not_before), PGC_JSON_N(ErrorToJson(row.error)),
+                          PGC_JSON_N(WarningsToJson(row.warnings)), PGC_INT8(row.rows_copied),
+                          PGC_INT8(row.bytes_copied), PGC_INT8(row.estimated_bytes), more...);
 }
 
 void InsertProjects(pqxx::transaction_base& tx, const Rows<core::ProjectRow>& rows) {
@@ -219,10 +219,9 @@ void UpsertAttempts(pqxx::transaction_base& tx, const Rows<core::AttemptRow>& ro
 }
 
 void EndAttempts(pqxx::transaction_base& tx, const Rows<core::AttemptRow>& rows) {
-  const pqxx::result updated =
-      tx.exec_prepared(kEndAttempts.name, PGC_INT8(row.project.value), PGC_INT8(row.fence.value),
-                       PGC_TIME_N(row.end_time), PGC_TEXT(Name(row.phase)), PGC_TEXT(row.outcome),
-                       PGC_JSON_N(ErrorToJson(row.error)));
+  const pqxx::result updated = tx.exec_prepared(
+      kEndAttempts.name, PGC_INT8(row.project.value), PGC_INT8(row.fence.value), PGC_TIME_N(row.end_time),
+      PGC_TEXT(Name(row.phase)), PGC_TEXT(row.outcome), PGC_JSON_N(ErrorToJson(row.error)));
   if (updated.affected_rows() != rows.size()) {
     UpsertAttempts(tx, rows);
   }

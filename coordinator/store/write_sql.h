@@ -201,10 +201,9 @@ SET last_event_seq = coalesce($2::bigint, last_event_seq), chain_head = coalesce
     next_batch = coalesce($8::bigint, next_batch), next_project = coalesce($9::bigint, next_project))sql"};
 
 inline constexpr Statement kStatements[] = {
-    kCheckEpoch,    kInsertMigrations,    kUpdateMigrations, kUpsertBatches,  kInsertProjects,
-    kUpdateProjects, kUpdatePlainProjects, kInsertAttempts,   kEndAttempts,    kUpsertAttempts,
-    kInsertIntents, kInsertResults,       kUpsertResults,    kUpsertWorkers,  kInsertEvents,
-    kFinishGroup,
+    kCheckEpoch,          kInsertMigrations, kUpdateMigrations, kUpsertBatches,  kInsertProjects, kUpdateProjects,
+    kUpdatePlainProjects, kInsertAttempts,   kEndAttempts,      kUpsertAttempts, kInsertIntents,  kInsertResults,
+    kUpsertResults,       kUpsertWorkers,    kInsertEvents,     kFinishGroup,
 };
 
 }  // namespace pgconvoy::store

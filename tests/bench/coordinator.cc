@@ -47,9 +47,8 @@ class Throughput {
     {
       std::unique_ptr<SimulatedWorkers> workers;
       seconds = Timed([&] {
-        workers =
-            std::make_unique<SimulatedWorkers>(SimulatedWorkerOptions{.address = rig_.address(),
-                                                                      .report_starts = report_starts});
+        workers = std::make_unique<SimulatedWorkers>(
+            SimulatedWorkerOptions{.address = rig_.address(), .report_starts = report_starts});
         workers->WaitCompleted(fleet.projects);
       });
     }
@@ -119,9 +118,9 @@ void RunCoordinator(Report& report) {
   report.Setting("projects per round", std::to_string(projects));
   report.Setting("simulated workers", "8 streams of 256 slots, in one process");
   report.Setting("phases of a project", std::to_string(kPhasesOfFleet) + " and the end of the attempt");
-  report.Setting("store", "PostgreSQL " + rig.store().QueryValue("postgres", "SHOW server_version") +
-                              ", defaults, synchronous_commit=" +
-                              rig.store().QueryValue("postgres", "SHOW synchronous_commit"));
+  report.Setting(
+      "store", "PostgreSQL " + rig.store().QueryValue("postgres", "SHOW server_version") +
+                   ", defaults, synchronous_commit=" + rig.store().QueryValue("postgres", "SHOW synchronous_commit"));
   Throughput plain(rig);
   Throughput limited(rig);
   Throughput full(rig);

@@ -88,6 +88,15 @@ int64_t StatusBytes(pid_t pid, const std::string& field) {
   throw std::runtime_error("no " + field + " of the coordinator");
 }
 
+// A command about nothing is refused by who leads, and turned away by who does not yet.
+bool Leads(v1::MigrationService::Stub& stub) {
+  grpc::ClientContext context;
+  v1::PauseMigrationRequest request;
+  request.set_id("999999999");
+  v1::Migration ignored;
+  return stub.PauseMigration(&context, request, &ignored).error_code() != grpc::StatusCode::UNAVAILABLE;
+}
+
 struct Stat {
   int parent = 0;
   double cpu_seconds = 0;
@@ -125,17 +134,14 @@ CoordinatorRig::~CoordinatorRig() { coordinator_.reset(); }
 std::string CoordinatorRig::address() const { return "127.0.0.1:" + std::to_string(port_); }
 
 void CoordinatorRig::StartCoordinator() {
-  const std::string port_file = folder_.path() + "/port";
-  std::remove(port_file.c_str());
   const std::string log = folder_.path() + "/coordinator.log";
   coordinator_ = std::make_unique<testing::Process>(
       testing::ProcessOptions{.argv = {testing::BinaryPath("pgconvoy-coordinator"), "--listen", address(), "--store",
-                                       store_.SocketConninfo(), "--lease-ttl", kLeaseTtl, "--port-file", port_file},
+                                       store_.SocketConninfo(), "--lease-ttl", kLeaseTtl},
                               .stdout_path = log,
                               .stderr_path = log});
-  // Written once it leads.
-  const bool serves = testing::Eventually(
-      [&] { return !testing::ReadFile(port_file).empty() || !coordinator_->Running(); }, kStartTimeout);
+  const auto stub = StubFor(address());
+  const bool serves = testing::Eventually([&] { return Leads(*stub) || !coordinator_->Running(); }, kStartTimeout);
   if (!serves || !coordinator_->Running()) {
     throw std::runtime_error("the coordinator does not start: " + testing::ReadFile(log));
   }
@@ -228,11 +234,11 @@ void CoordinatorRig::CheckSucceeded(const std::string& migration, int64_t projec
   Require(count("phase_result WHERE" + mine) == projects * kPhasesOfFleet, "one result of each phase");
   Require(count("event WHERE" + mine + " AND kind = 'PROJECT_STATE'") == 2 * projects, "events of both transitions");
   Require(count("event WHERE" + mine + " AND kind = 'PHASE_DONE'") == projects * kPhasesOfFleet, "events of phases");
-  Require(count("event AS e JOIN pgconvoy.project AS p ON p.ref = e.project_ref AND p.migration_id = e.migration_id "
-                "WHERE e.migration_id = " +
-                migration + " AND e.kind = 'PROJECT_STATE' AND (e.detail->>'fence')::bigint = p.fence") ==
-              2 * projects,
-          "events that name the project's fence");
+  Require(
+      count("event AS e JOIN pgconvoy.project AS p ON p.ref = e.project_ref AND p.migration_id = e.migration_id "
+            "WHERE e.migration_id = " +
+            migration + " AND e.kind = 'PROJECT_STATE' AND (e.detail->>'fence')::bigint = p.fence") == 2 * projects,
+      "events that name the project's fence");
 }
 
 void CoordinatorRig::CheckChain() {

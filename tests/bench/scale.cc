@@ -86,8 +86,8 @@ Large RunLargeFleet(Report& report, int64_t projects) {
   const int64_t half = projects / 2;
   double run = 0;
   {
-    auto workers = std::make_unique<SimulatedWorkers>(SimulatedWorkerOptions{.address = rig.address(),
-                                                                             .streams_may_end = true});
+    auto workers =
+        std::make_unique<SimulatedWorkers>(SimulatedWorkerOptions{.address = rig.address(), .streams_may_end = true});
     run += Timed([&] { workers->WaitCompleted(half); });
     large.peak_bytes = static_cast<double>(rig.PeakMemory());
     rig.KillCoordinator();

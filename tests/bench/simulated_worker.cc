@@ -126,9 +126,8 @@ struct SimulatedWorkers::Shared {
   }
 };
 
-// Holds itself until gRPC is done with it.
-class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>,
-                                 public std::enable_shared_from_this<SimulatedWorkers::Worker> {
+// To be destroyed behind AwaitEnd(), and not by a reaction: the last channel must not go on a thread of gRPC's.
+class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage> {
  public:
   Worker(std::shared_ptr<Shared> shared, const std::string& id)
       : shared_(std::move(shared)),
@@ -137,7 +136,6 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
         outgoing_(HelloOf(id, shared_->options)) {}
 
   void Start() {
-    self_ = shared_from_this();
     writing_ = true;
     stub_->async()->Work(&context_, this);
     // Leave() comes from outside of gRPC's reactions: until then nothing may be over.
@@ -184,8 +182,6 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
   }
 
   void OnDone(const grpc::Status&) override {
-    // Declared before the lock, and so gone after it.
-    const std::shared_ptr<Worker> self = std::move(self_);
     const std::lock_guard<std::mutex> lock(mutex_);
     ended_ = true;
     changed_.notify_all();
@@ -269,7 +265,6 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
   const std::shared_ptr<Shared> shared_;
   const std::unique_ptr<v1::WorkerService::Stub> stub_;
   grpc::ClientContext context_;
-  std::shared_ptr<Worker> self_;
   // Of the reading reactions, which never overlap.
   v1::CoordinatorMessage incoming_;
   std::unordered_map<int64_t, int64_t> last_seq_;
@@ -289,7 +284,7 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
 SimulatedWorkers::SimulatedWorkers(const SimulatedWorkerOptions& options) : shared_(std::make_shared<Shared>()) {
   shared_->options = options;
   for (int i = 0; i < options.workers; ++i) {
-    workers_.push_back(std::make_shared<Worker>(shared_, "simulated-" + std::to_string(i)));
+    workers_.push_back(std::make_unique<Worker>(shared_, "simulated-" + std::to_string(i)));
     workers_.back()->Start();
   }
 }

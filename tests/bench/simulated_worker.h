@@ -59,7 +59,7 @@ class SimulatedWorkers {
   class Worker;
   struct Shared;
   std::shared_ptr<Shared> shared_;
-  std::vector<std::shared_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<Worker>> workers_;
 };
 
 }  // namespace pgconvoy::bench
