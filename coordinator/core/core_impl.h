@@ -28,6 +28,8 @@ inline constexpr size_t kMaxBusyNamed = 10;
 
 // The phases that the project's attempt has still to do, in order.
 std::vector<Phase> RemainingPhases(const Project& project);
+// The first of them.
+std::optional<Phase> NextPhase(const Project& project);
 // True when cancel or rollback wants the running forward attempt to end.
 bool StopAsked(const Project& project);
 

@@ -177,10 +177,32 @@ absl::StatusOr<std::string> ToPayload(const google::protobuf::Message& message) 
   return json;
 }
 
+// True when the result says no more than what phase is done; printing its JSON through reflection would cost more than
+// all the rest of a report.
+bool IsBare(const v1::PhaseResult& result) {
+  v1::PhaseResult bare;
+  bare.set_phase(result.phase());
+  bare.set_direction(result.direction());
+  bare.set_fence(result.fence());
+  return bare.ByteSizeLong() == result.ByteSizeLong() && v1::Direction_IsValid(result.direction()) &&
+         result.phase() != v1::PHASE_UNSPECIFIED && result.direction() != v1::DIRECTION_UNSPECIFIED &&
+         result.fence() != 0;
+}
+
+// As ToJson() would print it.
+std::string BareJson(const v1::PhaseResult& result) {
+  return "{\"phase\":\"" + v1::Phase_Name(result.phase()) + "\",\"direction\":\"" +
+         v1::Direction_Name(result.direction()) + "\",\"fence\":\"" + std::to_string(result.fence()) + "\"}";
+}
+
+absl::StatusOr<std::string> ResultPayload(const v1::PhaseResult& result) {
+  return IsBare(result) ? BareJson(result) : ToPayload(result);
+}
+
 absl::StatusOr<core::PhaseDone> ToPhaseDone(const v1::PhaseResult& result) {
   core::PhaseDone done;
   PGC_ASSIGN_OR_RETURN(done.phase, ToPhase(result.phase()));
-  PGC_ASSIGN_OR_RETURN(done.payload_json, ToPayload(result));
+  PGC_ASSIGN_OR_RETURN(done.payload_json, ResultPayload(result));
   if (result.has_copy()) {
     done.rows_copied = std::max<int64_t>(0, result.copy().rows());
     done.bytes_copied = std::max<int64_t>(0, result.copy().bytes());

@@ -310,7 +310,7 @@ std::string WriteEvents(pqxx::transaction_base& tx, const std::vector<core::Even
   std::string canonical;
   int64_t seq = first_seq;
   for (const core::EventRow& event : events) {
-    canonical += CanonicalEvent(seq++, event);
+    AppendCanonicalEvent(seq++, event, canonical);
   }
   seq = first_seq;
   InChunks(All(events), [&tx, &seq](const auto& rows) {
