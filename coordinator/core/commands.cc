@@ -124,7 +124,7 @@ absl::Status Core::Impl::MarkBackups(Step& step, const Command& command) const {
     }
   }
   for (const BackupMark& mark : command.backups) {
-    step.out().writes.results.push_back(mark.result);
+    step.out().writes.result_marks.push_back(mark.result);
     step.Record(mark.result.migration, mark.ref,
                 {.kind = prunes ? "BACKUP_PRUNED" : "BACKUP_REMOVED",
                  .actor = ActorOf(command),

@@ -9,7 +9,7 @@ namespace pgconvoy::core {
 bool Writes::Empty() const {
   return new_migrations.empty() && new_batches.empty() && new_projects.empty() && migrations.empty() &&
          batches.empty() && projects.empty() && attempts.empty() && intents.empty() && results.empty() &&
-         workers.empty() && events.empty() && !counters.has_value();
+         result_marks.empty() && workers.empty() && events.empty() && !counters.has_value();
 }
 
 std::string_view Name(WaitCause cause) {

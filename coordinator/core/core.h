@@ -236,7 +236,10 @@ struct Writes {
   std::vector<ProjectRow> projects;
   std::vector<AttemptRow> attempts;
   std::vector<IntentRow> intents;
+  // New ones.
   std::vector<PhaseResultRow> results;
+  // Results that exist, with what has become of them.
+  std::vector<PhaseResultRow> result_marks;
   std::vector<WorkerRow> workers;
   std::vector<EventRow> events;
   // Set when it changed: the next fence and the next row ids to give out.

@@ -28,6 +28,8 @@ inline constexpr size_t kMaxBusyNamed = 10;
 
 // The phases that the project's attempt has still to do, in order.
 std::vector<Phase> RemainingPhases(const Project& project);
+// The first of them.
+std::optional<Phase> NextPhase(const Project& project);
 // True when cancel or rollback wants the running forward attempt to end.
 bool StopAsked(const Project& project);
 
@@ -74,8 +76,10 @@ class Core::Impl {
   // Lives for one Schedule().
   struct Round;
   Pick NextFor(const Worker& worker, Round& round);
-  static Pick FromHeld(const Worker& worker, Direction direction);
-  Pick FromWaiting(Direction direction) const;
+  static Pick FromHeld(const Worker& worker, Direction direction, Round& round);
+  Pick FromWaiting(Direction direction, Round& round) const;
+  // The first batch of a migration that nobody holds and that can be granted from.
+  static Pick FirstOpen(Migration& migration, Direction direction, Round& round);
   void Grant(Step& step, Worker& worker, const Pick& pick, Round& round);
   Fence BeginAttempt(Step& step, Project& project);
 

@@ -46,6 +46,15 @@ std::vector<Phase> RemainingPhases(const Project& project) {
   return phases;
 }
 
+std::optional<Phase> NextPhase(const Project& project) {
+  for (const Phase phase : project.home->Phases(project.direction)) {
+    if ((project.done() & Bit(phase)) == 0) {
+      return phase;
+    }
+  }
+  return std::nullopt;
+}
+
 bool StopAsked(const Project& project) {
   return project.direction == Direction::kForward &&
          (project.cancelling || (project.done_rollback & kRollbackAskedBit) != 0);
@@ -294,6 +303,9 @@ MigrationTrigger EndTrigger(const MigrationRow& row) {
 }  // namespace
 
 void Core::Impl::EndMigrations(Step& step) {
+  if (step.changed().empty()) {
+    return;
+  }
   for (const MigrationId id : std::set<MigrationId>(step.changed())) {
     Migration* migration = fleet_.FindMigration(id);
     if (migration == nullptr || migration->Unended() > 0) {

@@ -1,4 +1,5 @@
 // Reports of workers: refused, already recorded, or recorded now.
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -37,12 +38,12 @@ void SetCopied(Project& project, int64_t rows, int64_t bytes) {
 }
 
 std::string CheckNext(const Project& project, Phase phase) {
-  const std::vector<Phase> remaining = RemainingPhases(project);
-  if (!remaining.empty() && remaining.front() == phase) {
+  const std::optional<Phase> next = NextPhase(project);
+  if (next == phase) {
     return "";
   }
   return std::string(Name(phase)) + " is not next in this attempt; " +
-         (remaining.empty() ? "no phase is left" : std::string(Name(remaining.front())) + " is");
+         (next ? std::string(Name(*next)) + " is" : "no phase is left");
 }
 
 std::string_view PhaseRule(Phase phase) {
@@ -174,8 +175,8 @@ std::string Core::Impl::Take(Step& step, Project& project, const WorkerReport& r
 }
 
 std::string Core::Impl::Take(Step& step, Project& project, const WorkerReport& report, const AttemptDone& body) {
-  if (const std::vector<Phase> remaining = RemainingPhases(project); !remaining.empty()) {
-    return std::string(Name(remaining.front())) + " is not done";
+  if (const std::optional<Phase> next = NextPhase(project)) {
+    return std::string(Name(*next)) + " is not done";
   }
   Accept(project, report);
   AddWarnings(project, body.warnings);

@@ -1,9 +1,12 @@
 // Which project goes to which worker next. The cost of a round depends on what it grants and on the number of workers
 // and server pairs, not on the number of projects.
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "coordinator/core/core_impl.h"
 
@@ -23,11 +26,31 @@ struct MostFreeFirst {
 
 }  // namespace
 
+// Within a round tokens and ready projects only get fewer, and a batch is leased but never given back: what could not be
+// granted once need not be looked at again. All that is keyed by a pointer is looked up, never iterated.
 struct Core::Impl::Round {
-  // No waiting batch can be granted any more: tokens only get fewer within a round.
+  using Batches = std::set<Batch*, BatchOrder>;
+  // Of one worker and direction.
+  struct Held {
+    // The batches before it can give nothing more, but for those that the worker was given in this round.
+    Batches::const_iterator next;
+    std::vector<Batch*> leased;
+    // Index of the first of `leased` that may give something.
+    size_t first = 0;
+  };
+  // First open batch and index of the pairs that may have something to grant, as a heap with the smallest on top.
+  using Waiting = std::vector<std::pair<uint32_t, uint32_t>>;
+
+  Held& HeldBy(const Worker& worker, Direction direction) {
+    return held[At(direction)].try_emplace(&worker, Held{worker.batches.begin(), {}, 0}).first->second;
+  }
+
+  // No waiting batch can be granted any more.
   bool dry[2] = {false, false};
+  std::map<const Worker*, Held> held[2];
+  std::map<MigrationId, Waiting> waiting[2];
   // Position in Output::messages of each batch's grant.
-  std::map<const Batch*, size_t> grants;
+  std::unordered_map<const Batch*, size_t> grants;
 };
 
 void Core::Impl::Schedule(TimePoint now, Output& out) {
@@ -55,14 +78,14 @@ void Core::Impl::Schedule(TimePoint now, Output& out) {
 
 Core::Impl::Pick Core::Impl::NextFor(const Worker& worker, Round& round) {
   for (const Direction direction : {Direction::kRollback, Direction::kForward}) {
-    if (const Pick held = FromHeld(worker, direction); held.batch != nullptr) {
+    if (const Pick held = FromHeld(worker, direction, round); held.batch != nullptr) {
       return held;
     }
     bool& dry = round.dry[At(direction)];
     if (dry) {
       continue;
     }
-    if (const Pick waiting = FromWaiting(direction); waiting.batch != nullptr) {
+    if (const Pick waiting = FromWaiting(direction, round); waiting.batch != nullptr) {
       return waiting;
     }
     dry = true;
@@ -70,30 +93,62 @@ Core::Impl::Pick Core::Impl::NextFor(const Worker& worker, Round& round) {
   return {};
 }
 
-Core::Impl::Pick Core::Impl::FromHeld(const Worker& worker, Direction direction) {
-  for (Batch* batch : worker.batches) {
-    if (!batch->ready[At(direction)].empty() && MayGrant(*batch->home, direction) &&
-        batch->home->pairs[batch->pair].HasTokens()) {
-      return {batch, direction};
+Core::Impl::Pick Core::Impl::FromHeld(const Worker& worker, Direction direction, Round& round) {
+  const auto gives = [direction](const Batch& batch) {
+    return !batch.ready[At(direction)].empty() && MayGrant(*batch.home, direction) &&
+           batch.home->pairs[batch.pair].HasTokens();
+  };
+  Round::Held& held = round.HeldBy(worker, direction);
+  for (; held.first < held.leased.size(); ++held.first) {
+    if (gives(*held.leased[held.first])) {
+      return {held.leased[held.first], direction};
+    }
+  }
+  while (held.next != worker.batches.end()) {
+    if (gives(**held.next)) {
+      return {*held.next, direction};
+    }
+    ++held.next;
+  }
+  return {};
+}
+
+Core::Impl::Pick Core::Impl::FirstOpen(Migration& migration, Direction direction, Round& round) {
+  const auto [found, fresh] = round.waiting[At(direction)].try_emplace(migration.row.id);
+  Round::Waiting& heap = found->second;
+  if (fresh) {
+    for (uint32_t i = 0; i < migration.pairs.size(); ++i) {
+      const ServerPair& pair = migration.pairs[i];
+      if (!pair.open[At(direction)].empty() && pair.HasTokens()) {
+        heap.emplace_back(*pair.open[At(direction)].begin(), i);
+      }
+    }
+    std::make_heap(heap.begin(), heap.end(), std::greater<>());
+  }
+  while (!heap.empty()) {
+    const auto [first, index] = heap.front();
+    const ServerPair& pair = migration.pairs[index];
+    const auto& open = pair.open[At(direction)];
+    if (!open.empty() && *open.begin() == first && pair.HasTokens()) {
+      return {&migration.batches[first], direction};
+    }
+    std::pop_heap(heap.begin(), heap.end(), std::greater<>());
+    heap.pop_back();
+    if (!open.empty() && pair.HasTokens()) {
+      heap.emplace_back(*open.begin(), index);
+      std::push_heap(heap.begin(), heap.end(), std::greater<>());
     }
   }
   return {};
 }
 
-Core::Impl::Pick Core::Impl::FromWaiting(Direction direction) const {
+Core::Impl::Pick Core::Impl::FromWaiting(Direction direction, Round& round) const {
   for (const auto& [id, migration] : fleet_.migrations()) {
     if (!MayGrant(*migration, direction)) {
       continue;
     }
-    Batch* first = nullptr;
-    for (const ServerPair& pair : migration->pairs) {
-      const auto& open = pair.open[At(direction)];
-      if (!open.empty() && pair.HasTokens() && (first == nullptr || *open.begin() < first->index)) {
-        first = &migration->batches[*open.begin()];
-      }
-    }
-    if (first != nullptr) {
-      return {first, direction};
+    if (const Pick pick = FirstOpen(*migration, direction, round); pick.batch != nullptr) {
+      return pick;
     }
   }
   return {};
@@ -121,6 +176,9 @@ void Core::Impl::Grant(Step& step, Worker& worker, const Pick& pick, Round& roun
   if (batch.worker == nullptr) {
     fleet_.Lease(batch, worker);
     step.Write(batch);
+    for (const Direction direction : {Direction::kForward, Direction::kRollback}) {
+      round.HeldBy(worker, direction).leased.push_back(&batch);
+    }
   }
   granted.fence = BeginAttempt(step, project);
   Move(step, project, {.trigger = Trigger::kGranted});

@@ -1,10 +1,14 @@
 #include "coordinator/core/step.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <vector>
 
 namespace pgconvoy::core {
 namespace {
+
+// Most details fit; a string that grows from nothing is copied half a dozen times.
+constexpr size_t kUsualDetailBytes = 160;
 
 // The row of that key in `rows`: the one that `hint` points to if it still does, else a new one.
 template <typename Row, typename IsIt>
@@ -16,8 +20,15 @@ Row& Slot(std::vector<Row>& rows, uint32_t& hint, const IsIt& is_it) {
   return rows[hint];
 }
 
+bool NeedsEscape(char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20; }
+
 void AppendJsonString(std::string_view value, std::string& json) {
   json += '"';
+  if (std::none_of(value.begin(), value.end(), NeedsEscape)) {
+    json += value;
+    json += '"';
+    return;
+  }
   for (const char c : value) {
     if (c == '"' || c == '\\') {
       json += '\\';
@@ -35,6 +46,7 @@ void AppendJsonString(std::string_view value, std::string& json) {
 
 std::string DetailJson(const EventInfo& info) {
   std::string json;
+  json.reserve(kUsualDetailBytes);
   for (const auto& [key, value] : info.details) {
     if (!value.empty()) {
       json += json.empty() ? '{' : ',';
@@ -43,7 +55,10 @@ std::string DetailJson(const EventInfo& info) {
       AppendJsonString(value, json);
     }
   }
-  return json.empty() ? json : json + '}';
+  if (!json.empty()) {
+    json += '}';
+  }
+  return json;
 }
 
 }  // namespace
@@ -75,13 +90,10 @@ BatchRow RowOf(const Batch& batch) {
   return row;
 }
 
-ProjectRow RowOf(const Project& project) {
-  ProjectRow row;
-  row.id = project.id;
-  row.migration = project.home->row.id;
-  row.batch = project.home->batches[project.batch].id;
-  row.ref = project.ref;
-  row.attributes_json = project.attributes_json;
+namespace {
+
+// What changes in the life of a project.
+void FillVolatile(const Project& project, ProjectRow& row) {
   row.state = project.state;
   row.direction = project.direction;
   row.phase = project.phase;
@@ -97,15 +109,29 @@ ProjectRow RowOf(const Project& project) {
   row.last_seq = project.last_seq;
   row.worker_id = WorkerIdOf(project);
   row.not_before = project.not_before;
+  row.error.reset();
   if (project.error) {
     row.error = *project.error;
   }
+  row.warnings.clear();
   if (project.warnings) {
     row.warnings = *project.warnings;
   }
   row.rows_copied = project.rows_copied;
   row.bytes_copied = project.bytes_copied;
+}
+
+}  // namespace
+
+ProjectRow RowOf(const Project& project) {
+  ProjectRow row;
+  row.id = project.id;
+  row.migration = project.home->row.id;
+  row.batch = project.home->batches[project.batch].id;
+  row.ref = project.ref;
+  row.attributes_json = project.attributes_json;
   row.estimated_bytes = project.estimated_bytes;
+  FillVolatile(project, row);
   return row;
 }
 
@@ -129,8 +155,13 @@ void Step::Write(Batch& batch) {
 }
 
 void Step::Write(Project& project) {
-  Slot(out_.writes.projects, project.row_hint, [&](const ProjectRow& row) { return row.id == project.id; }) =
-      RowOf(project);
+  ProjectRow& row =
+      Slot(out_.writes.projects, project.row_hint, [&](const ProjectRow& other) { return other.id == project.id; });
+  if (row.id == project.id) {
+    FillVolatile(project, row);
+  } else {
+    row = RowOf(project);
+  }
 }
 
 void Step::Write(Worker& worker) {

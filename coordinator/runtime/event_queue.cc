@@ -8,18 +8,33 @@
 
 namespace pgconvoy::runtime {
 
+absl::Status EventQueue::CheckLocked(size_t more) const {
+  if (!open_ || stopped_) {
+    return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "this coordinator does not lead at the moment",
+                     "try again");
+  }
+  if (items_.size() + more > capacity_) {
+    return MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many events wait for the coordinator",
+                     "try again");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status EventQueue::Push(Item&& item) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!open_ || stopped_) {
-      return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "this coordinator does not lead at the moment",
-                       "try again");
-    }
-    if (items_.size() >= capacity_) {
-      return MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many events wait for the coordinator",
-                       "try again");
-    }
+    PGC_RETURN_IF_ERROR(CheckLocked(1));
     items_.push_back(std::move(item));
+  }
+  changed_.notify_one();
+  return absl::OkStatus();
+}
+
+absl::Status EventQueue::PushAll(std::vector<Item>&& items) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    PGC_RETURN_IF_ERROR(CheckLocked(items.size()));
+    items_.insert(items_.end(), std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
   }
   changed_.notify_one();
   return absl::OkStatus();
@@ -28,7 +43,9 @@ absl::Status EventQueue::Push(Item&& item) {
 std::vector<Item> EventQueue::Wait(Clock& clock, MonotonicMs deadline_ms, size_t limit, bool& drained) {
   std::unique_lock<std::mutex> lock(mutex_);
   const MonotonicMs wait_ms = std::max<MonotonicMs>(0, deadline_ms - clock.NowMonotonic());
-  changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), [this] { return !items_.empty() || stopped_; });
+  changed_.wait_for(lock, std::chrono::milliseconds(wait_ms),
+                    [&] { return (limit > 0 && !items_.empty()) || poked_ || stopped_; });
+  poked_ = false;
   std::vector<Item> taken;
   if (items_.size() <= limit) {
     taken.swap(items_);
@@ -39,6 +56,14 @@ std::vector<Item> EventQueue::Wait(Clock& clock, MonotonicMs deadline_ms, size_t
   }
   drained = items_.empty();
   return taken;
+}
+
+void EventQueue::Poke() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    poked_ = true;
+  }
+  changed_.notify_all();
 }
 
 void EventQueue::Open() {

@@ -41,10 +41,15 @@ class EventQueue {
 
   // PGC-STORE-UNAVAILABLE while closed, PGC-COORD-OVERLOADED when full; the item is untouched then.
   absl::Status Push(Item&& item);
+  // All of them or none.
+  absl::Status PushAll(std::vector<Item>&& items);
 
-  // Waits until there is an item, `deadline_ms` (of `clock`) has come, or Stop() was called; then takes at most
-  // `limit` items. `drained` says whether the queue is empty now.
+  // Waits until there is an item that may be taken, `deadline_ms` (of `clock`) has come, or Poke() or Stop() was called;
+  // then takes at most `limit` items, which may be none. `drained` says whether the queue is empty now.
   std::vector<Item> Wait(Clock& clock, MonotonicMs deadline_ms, size_t limit, bool& drained);
+
+  // Ends the present wait, or the next one.
+  void Poke();
 
   void Open();
   // Returns what was still queued.
@@ -57,11 +62,14 @@ class EventQueue {
   void Pause(MonotonicMs ms);
 
  private:
+  absl::Status CheckLocked(size_t more) const;
+
   const size_t capacity_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Item> items_;
   bool open_ = false;
+  bool poked_ = false;
   bool stopped_ = false;
 };
 

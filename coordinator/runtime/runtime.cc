@@ -63,6 +63,7 @@ Runtime::~Runtime() { Stop(); }
 void Runtime::Start(std::unique_ptr<store::Store> store, store::Term term, Observer* observer) {
   store_ = std::move(store);
   observer_ = observer;
+  committer_ = std::make_unique<Committer>([this] { queue_.Poke(); });
   thread_ = std::thread([this, first = std::move(term)]() mutable {
     BeginTerm(std::move(first));
     Loop();
@@ -97,6 +98,15 @@ absl::Status Runtime::Connect(core::WorkerHello hello, std::shared_ptr<WorkerStr
 }
 
 absl::Status Runtime::Post(core::Event event) { return queue_.Push({std::move(event), nullptr, nullptr}); }
+
+absl::Status Runtime::Post(std::vector<core::Event> events) {
+  std::vector<Item> items;
+  items.reserve(events.size());
+  for (core::Event& event : events) {
+    items.push_back({std::move(event), nullptr, nullptr});
+  }
+  return queue_.PushAll(std::move(items));
+}
 
 void Runtime::Enqueue(Item item, RequestId request) {
   if (const absl::Status status = queue_.Push(std::move(item)); !status.ok()) {
@@ -156,50 +166,127 @@ void Runtime::Loop() {
   EndTerm(RestartingStatus());
 }
 
-// Until the term ends or the process does. A group that is in hand when Stop() comes is finished.
+// Until the term ends or the process does. Groups that are in hand when Stop() comes are finished.
 void Runtime::RunTerm() {
-  while (core_ != nullptr && !queue_.stopped()) {
-    bool drained = true;
-    std::vector<Item> items;
-    if (!again_.empty()) {
-      items.push_back(std::move(again_.back()));
-      again_.pop_back();
-    } else {
-      const size_t limit = singles_left_ > 0 ? 1 : options_.group_limit;
-      const MonotonicMs check = lead_proven_ + options_.lead_check_ms;
-      items = queue_.Wait(clock_, std::min(core_->NextDeadline().value_or(check), check), limit, drained);
+  while (core_ != nullptr) {
+    if (queue_.stopped() && !committer_->busy() && pending_.Empty() && gathered_.empty()) {
+      return;
     }
-    singles_left_ -= std::min(singles_left_, items.size());
-    if (const absl::Status status = RunGroup(items, drained); !status.ok()) {
+    absl::Status status = absl::OkStatus();
+    std::vector<Item> items;
+    if (std::optional<Group> group = committer_->Take()) {
+      status = std::move(group->status);
+      if (status.ok()) {
+        status = Finish(*std::move(group));
+      } else {
+        items = std::move(group->items);
+      }
+    }
+    if (status.ok()) {
+      Gather();
+      status = ApplyGathered();
+    }
+    if (status.ok() && !committer_->busy()) {
+      status = CloseGroup();
+    }
+    if (!status.ok()) {
       HandleFailure(status, std::move(items));
     }
   }
 }
 
-absl::Status Runtime::RunGroup(std::vector<Item>& items, bool drained) {
-  const core::TimePoint now = Now();
-  core::Output output;
-  // All first: whatever fails below, no call and no stream of the group is forgotten.
-  for (const Item& item : items) {
-    Admit(item);
+void Runtime::Gather() {
+  if (queue_.stopped() || !gathered_.empty()) {
+    // Only the answer of the store leads on from here.
+    if (committer_->busy()) {
+      committer_->WaitFinished();
+    }
+    return;
   }
+  if (!again_.empty()) {
+    gathered_.push_back(std::move(again_.back()));
+    again_.pop_back();
+    singles_left_ -= std::min<size_t>(singles_left_, 1);
+    return;
+  }
+  size_t limit = singles_left_ > 0 ? 1 : options_.group_limit;
+  limit -= std::min(limit, pending_.items.size());
+  const MonotonicMs check = lead_proven_ + options_.lead_check_ms;
+  // While the store is busy, time changes nothing: what it leads to could not be committed.
+  MonotonicMs deadline = std::min(core_->NextDeadline().value_or(check), check);
+  if (committer_->busy()) {
+    deadline = clock_.NowMonotonic() + options_.lead_check_ms;
+  } else if (!pending_.Empty()) {
+    deadline = clock_.NowMonotonic();
+  }
+  std::vector<Item> items = queue_.Wait(clock_, deadline, limit, drained_);
+  singles_left_ -= std::min(singles_left_, items.size());
   for (Item& item : items) {
-    PGC_RETURN_IF_ERROR(ApplyItem(item, now, output));
+    gathered_.push_back(std::move(item));
   }
+}
+
+// A migration that comes back from the store must find there what this core has decided.
+bool Runtime::MustWait(const Item& item) const {
+  const auto* const event = std::get_if<core::Event>(&item.what);
+  const core::Command* const command = event == nullptr ? nullptr : NeedsMemory(*event);
+  return command != nullptr && !core_->Holds(command->migration) && (committer_->busy() || !pending_.items.empty());
+}
+
+absl::Status Runtime::ApplyGathered() {
+  const core::TimePoint now = Now();
+  // A single one is committed alone, so that it fails alone.
+  const bool single = singles_left_ > 0 && !pending_.items.empty();
+  while (!gathered_.empty() && !single && !MustWait(gathered_.front())) {
+    // Among the items before anything can fail: no call and no stream of the group is forgotten.
+    pending_.items.push_back(std::move(gathered_.front()));
+    gathered_.pop_front();
+    Admit(pending_.items.back());
+    PGC_RETURN_IF_ERROR(ApplyItem(pending_.items.back(), now, pending_.output));
+  }
+  return absl::OkStatus();
+}
+
+bool Runtime::LeadCheckDue() { return clock_.NowMonotonic() - lead_proven_ >= options_.lead_check_ms; }
+
+absl::Status Runtime::CloseGroup() {
+  const core::TimePoint now = Now();
+  core::Output& output = pending_.output;
   // Only time that has passed with an empty queue counts against a worker: what it said may still be in there.
   const auto deadline = core_->NextDeadline();
-  if (drained && deadline.has_value() && *deadline <= now.mono) {
+  if (drained_ && gathered_.empty() && deadline.has_value() && *deadline <= now.mono) {
     core_->Apply(core::Tick{}, now, output);
   }
   core_->Schedule(now, output);
-  if (!output.writes.Empty()) {
-    PGC_RETURN_IF_ERROR(Commit(output.writes));
-    TakeNote(output.writes);
-  } else if (now.mono - lead_proven_ >= options_.lead_check_ms) {
-    PGC_RETURN_IF_ERROR(CheckLead());
+  // A leader without work would not notice that another one has taken over, and keep its workers from it.
+  if (output.writes.Empty() && !LeadCheckDue()) {
+    return Finish(std::exchange(pending_, {}));
   }
-  PGC_RETURN_IF_ERROR(Deliver(output));
-  for (const Item& item : items) {
+  for (const core::MigrationRow& migration : output.writes.new_migrations) {
+    plans_[migration.id] = std::make_shared<const std::string>(migration.spec.plan_json);
+  }
+  std::set<MigrationId> wanted;
+  for (const core::Message& message : output.messages) {
+    const auto* const grant = std::get_if<core::SendGrant>(&message);
+    if (grant != nullptr && !plans_.contains(grant->migration)) {
+      wanted.insert(grant->migration);
+    }
+  }
+  pending_.plans_wanted.assign(wanted.begin(), wanted.end());
+  committer_->Begin(*store_, std::exchange(pending_, {}));
+  return absl::OkStatus();
+}
+
+absl::Status Runtime::Finish(Group group) {
+  if (!group.output.writes.Empty()) {
+    TakeNote(group.output.writes);
+  }
+  lead_proven_ = group.committed ? clock_.NowMonotonic() : lead_proven_;
+  for (auto& [migration, plan] : group.plans) {
+    plans_[migration] = std::make_shared<const std::string>(std::move(plan));
+  }
+  PGC_RETURN_IF_ERROR(Deliver(group));
+  for (const Item& item : group.items) {
     DropIfGone(item);
   }
   return absl::OkStatus();
@@ -223,7 +310,7 @@ void Runtime::Admit(const Item& item) {
     return;
   }
   if (const auto* const hello = std::get_if<core::WorkerHello>(event)) {
-    streams_[hello->stream] = {hello->worker_id, item.stream, {}};
+    streams_[hello->stream] = {hello->worker_id, item.stream, {}, {}};
   } else if (const auto* const submit = std::get_if<core::SubmitMigration>(event)) {
     waiting_[submit->request] = item.done;
   } else if (const auto* const command = std::get_if<core::Command>(event)) {
@@ -256,21 +343,6 @@ absl::Status Runtime::ReopenIfNeeded(const core::Event& event, core::TimePoint n
   return absl::OkStatus();
 }
 
-absl::Status Runtime::Commit(const core::Writes& writes) {
-  PGC_FAILPOINT("coordinator.commit.before");
-  PGC_RETURN_IF_ERROR(store_->Commit(writes));
-  PGC_FAILPOINT("coordinator.commit.after");
-  lead_proven_ = clock_.NowMonotonic();
-  return absl::OkStatus();
-}
-
-// A leader without work would not notice that another one has taken over, and keep its workers from it.
-absl::Status Runtime::CheckLead() {
-  PGC_RETURN_IF_ERROR(store_->Commit({}));
-  lead_proven_ = clock_.NowMonotonic();
-  return absl::OkStatus();
-}
-
 // Not written to the store: a heartbeat a second of every worker would be.
 void Runtime::NoteHeard(const core::Event& event, WallMs now) {
   const StreamId* const stream = SpeakingStream(event);
@@ -299,7 +371,8 @@ void Runtime::TakeNote(const core::Writes& writes) {
 
 // ---- letting out -----------------------------------------------------------------------------------------------
 
-absl::Status Runtime::Deliver(core::Output& output) {
+absl::Status Runtime::Deliver(Group& group) {
+  core::Output& output = group.output;
   for (const core::Reply& reply : output.replies) {
     if (auto waiting = waiting_.extract(reply.request)) {
       waiting.mapped()(reply);
@@ -313,15 +386,27 @@ absl::Status Runtime::Deliver(core::Output& output) {
       Deliver(message);
     }
   }
+  for (auto& [id, entry] : streams_) {
+    SendAcks(entry);
+  }
+  PGC_RETURN_IF_ERROR(DeliverGrants(std::move(grants), std::move(group.histories)));
   for (const core::ReconcileDue& due : output.reconciles) {
+    ForgetPlan(due.migration);
     observer_->OnReconcileDue(due.migration);
   }
-  return DeliverGrants(std::move(grants));
+  return absl::OkStatus();
+}
+
+void Runtime::SendAcks(Stream& stream) {
+  if (!stream.acks.empty()) {
+    stream.stream->Send(Acks{std::exchange(stream.acks, {})});
+  }
 }
 
 void Runtime::Deliver(core::Message& message) {
   const auto send = [this](StreamId id, Outbound outbound) {
     if (const auto it = streams_.find(id); it != streams_.end()) {
+      SendAcks(it->second);
       it->second.stream->Send(std::move(outbound));
     }
   };
@@ -329,37 +414,27 @@ void Runtime::Deliver(core::Message& message) {
                  [&](core::SendWelcome& welcome) {
                    send(welcome.stream, Welcome{store_id_, epoch_, options_.settings.lease_ttl_ms});
                  },
-                 [&](core::SendAck& ack) { send(ack.stream, std::move(ack)); },
+                 [&](core::SendAck& ack) {
+                   if (const auto it = streams_.find(ack.stream); it != streams_.end()) {
+                     it->second.acks.push_back(std::move(ack));
+                   }
+                 },
                  [&](core::SendRevoke& revoke) { send(revoke.stream, std::move(revoke)); },
                  [](core::SendGrant&) {},
              },
              message);
 }
 
-absl::StatusOr<std::shared_ptr<const std::string>> Runtime::PlanOf(MigrationId migration) {
-  auto& plan = plans_[migration];
-  if (plan == nullptr) {
-    PGC_ASSIGN_OR_RETURN(std::string text, store_->LoadPlan(migration));
-    plan = std::make_shared<const std::string>(std::move(text));
+// The migration has ended; a retry sends its plan again.
+void Runtime::ForgetPlan(MigrationId migration) {
+  plans_.erase(migration);
+  for (auto& [id, entry] : streams_) {
+    entry.plans_sent.erase(migration);
   }
-  return plan;
 }
 
-// A grant is durable by now: when its history cannot be read, the term ends, the worker reconnects, does not list the
-// project, and it is granted again.
-absl::Status Runtime::DeliverGrants(std::vector<core::SendGrant> grants) {
-  std::vector<ProjectId> with_history;
-  for (const core::SendGrant& grant : grants) {
-    for (const core::GrantedProject& project : grant.projects) {
-      if (project.has_history) {
-        with_history.push_back(project.id);
-      }
-    }
-  }
-  std::map<ProjectId, store::History> histories;
-  if (!with_history.empty()) {
-    PGC_ASSIGN_OR_RETURN(histories, store_->LoadHistory(with_history));
-  }
+absl::Status Runtime::DeliverGrants(std::vector<core::SendGrant> grants,
+                                    std::map<ProjectId, store::History> histories) {
   for (core::SendGrant& grant : grants) {
     const auto entry = streams_.find(grant.stream);
     if (entry == streams_.end()) {
@@ -367,7 +442,7 @@ absl::Status Runtime::DeliverGrants(std::vector<core::SendGrant> grants) {
     }
     Grant outbound;
     if (entry->second.plans_sent.insert(grant.migration).second) {
-      PGC_ASSIGN_OR_RETURN(outbound.plan_json, PlanOf(grant.migration));
+      outbound.plan_json = plans_.at(grant.migration);
     }
     for (const core::GrantedProject& project : grant.projects) {
       if (auto history = histories.extract(project.id)) {
@@ -465,10 +540,18 @@ bool Runtime::LeadAgain() {
   return false;
 }
 
-void Runtime::HandleFailure(const absl::Status& failure, std::vector<Item> items) {
-  for (Item& item : items) {
-    if (auto* const question = std::get_if<WaitQuestion>(&item.what); question != nullptr && question->answer) {
-      question->answer(core::WaitCause::kNone);
+void Runtime::HandleFailure(const absl::Status& failure, std::vector<Item> group) {
+  // What was applied on top of it is as lost as it is.
+  std::vector<Item> later = std::exchange(pending_, {}).items;
+  for (Item& item : std::exchange(gathered_, {})) {
+    Admit(item);
+    later.push_back(std::move(item));
+  }
+  for (std::vector<Item>* const items : {&group, &later}) {
+    for (Item& item : *items) {
+      if (auto* const question = std::get_if<WaitQuestion>(&item.what); question != nullptr && question->answer) {
+        question->answer(core::WaitCause::kNone);
+      }
     }
   }
   if (VerdictOf(failure) == Verdict::kFenced) {
@@ -479,21 +562,29 @@ void Runtime::HandleFailure(const absl::Status& failure, std::vector<Item> items
     return;
   }
   log::Warn("the term ends", {{"error", Describe(failure)}, {"epoch", std::to_string(epoch_)}});
-  if (CodeOf(failure) == kDataCode && items.size() == 1) {
-    Reject(items[0], failure);
-  } else if (CodeOf(failure) == kDataCode) {
-    // Who is at fault shows when each event is committed alone. Workers send theirs again.
-    singles_left_ = options_.single_events;
-    for (auto item = items.rbegin(); item != items.rend(); ++item) {
-      if (item->done != nullptr) {
-        const auto& event = std::get<core::Event>(item->what);
-        const auto* const submit = std::get_if<core::SubmitMigration>(&event);
-        waiting_.erase(submit != nullptr ? submit->request : std::get<core::Command>(event).request);
-        again_.push_back(std::move(*item));
-      }
+  if (CodeOf(failure) == kDataCode) {
+    TryAgain(std::move(later));
+    if (group.size() == 1) {
+      Reject(group[0], failure);
+    } else {
+      // Who is at fault shows when each event is committed alone. Workers send theirs again.
+      singles_left_ = options_.single_events;
+      TryAgain(std::move(group));
     }
   }
   EndTerm(UnavailableStatus());
+}
+
+// The last of again_ is the first to be tried.
+void Runtime::TryAgain(std::vector<Item> items) {
+  for (auto item = items.rbegin(); item != items.rend(); ++item) {
+    if (item->done != nullptr) {
+      const auto& event = std::get<core::Event>(item->what);
+      const auto* const submit = std::get_if<core::SubmitMigration>(&event);
+      waiting_.erase(submit != nullptr ? submit->request : std::get<core::Command>(event).request);
+      again_.push_back(std::move(*item));
+    }
+  }
 }
 
 // The one event that the store does not take. Told before the streams close, so that it is not sent again.
@@ -502,23 +593,26 @@ void Runtime::Reject(Item& item, const absl::Status& why) {
   if (event == nullptr) {
     return;
   }
-  std::visit(Overloaded{
-                 [&](const core::SubmitMigration& submit) {
-                   waiting_.erase(submit.request);
-                   item.done(core::Reply{submit.request, RefusedStatus(why), {}, false, 0});
-                 },
-                 [&](const core::Command& command) {
-                   waiting_.erase(command.request);
-                   item.done(core::Reply{command.request, RefusedStatus(why), {}, false, 0});
-                 },
-                 [&](const core::WorkerReport& report) {
-                   core::Message ack = core::SendAck{report.stream, report.migration, report.ref,    report.fence,
-                                                     report.seq,    "ILLEGAL",        MessageOf(why)};
-                   Deliver(ack);
-                 },
-                 [](const auto&) {},
-             },
-             *event);
+  std::visit(
+      Overloaded{
+          [&](const core::SubmitMigration& submit) {
+            waiting_.erase(submit.request);
+            item.done(core::Reply{submit.request, RefusedStatus(why), {}, false, 0});
+          },
+          [&](const core::Command& command) {
+            waiting_.erase(command.request);
+            item.done(core::Reply{command.request, RefusedStatus(why), {}, false, 0});
+          },
+          [&](const core::WorkerReport& report) {
+            const auto entry = streams_.find(report.stream);
+            if (entry != streams_.end()) {
+              entry->second.stream->Send(Acks{{core::SendAck{report.stream, report.migration, report.ref,
+                                                             report.fence, report.seq, "ILLEGAL", MessageOf(why)}}});
+            }
+          },
+          [](const auto&) {},
+      },
+      *event);
 }
 
 }  // namespace pgconvoy::runtime

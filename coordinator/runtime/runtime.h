@@ -1,7 +1,9 @@
-// The one thread that owns the core and the store. It gathers events into groups, applies them, commits what they
-// changed in one transaction, and only then lets messages and replies out.
+// The one thread that owns the core. It gathers events into groups and applies them; a group is committed in one
+// transaction, and only then its messages and replies are let out. While the store commits one group, the events of the
+// next are applied already: nothing of a group leaves before the store has answered, and the core is thrown away when
+// the answer is no.
 //
-// When a commit's outcome is not known, nothing of the group is let out: all worker streams are closed, waiting calls
+// When a commit's outcome is not known, nothing of that group or of a later one is let out: all worker streams are closed, waiting calls
 // fail with UNAVAILABLE, and the core is built anew from the store under a new epoch. Workers reconnect and send again
 // what was not acknowledged. When the store refuses a value, the same happens and events are then committed one by one
 // for a while, so that the one at fault fails alone.
@@ -13,6 +15,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,6 +30,7 @@
 #include "absl/status/status.h"
 #include "common/base/clock.h"
 #include "coordinator/core/core.h"
+#include "coordinator/runtime/committer.h"
 #include "coordinator/runtime/event_queue.h"
 #include "coordinator/runtime/worker_stream.h"
 #include "coordinator/store/store.h"
@@ -92,6 +96,8 @@ class Runtime {
   absl::Status Connect(core::WorkerHello hello, std::shared_ptr<WorkerStream> stream);
   // WorkerHeartbeat, WorkerGone, WorkerReport or WorkerRelease.
   absl::Status Post(core::Event event);
+  // All of them or none, in order.
+  absl::Status Post(std::vector<core::Event> events);
 
   // `done` is called exactly once, also when the event could not be taken.
   void Submit(core::SubmitMigration submit, Done done);
@@ -110,31 +116,44 @@ class Runtime {
     std::string worker_id;
     std::shared_ptr<WorkerStream> stream;
     std::set<MigrationId> plans_sent;
+    // Of the group that is being delivered.
+    std::vector<core::SendAck> acks;
   };
 
   void Enqueue(Item item, RequestId request);
   void Loop();
   void RunTerm();
-  absl::Status RunGroup(std::vector<Item>& items, bool drained);
+  // Takes what waits in the queue, for as long as there is nothing else to do.
+  void Gather();
+  // Applies what was gathered; stops at an event that must see everything before it committed.
+  absl::Status ApplyGathered();
+  // Hands the pending group to the committer, or delivers it where it changes nothing.
+  absl::Status CloseGroup();
+  bool LeadCheckDue();
+  // Lets out what a committed group has to say.
+  absl::Status Finish(Group group);
   void Admit(const Item& item);
   absl::Status ApplyItem(Item& item, core::TimePoint now, core::Output& output);
+  bool MustWait(const Item& item) const;
   void DropIfGone(const Item& item);
   absl::Status ReopenIfNeeded(const core::Event& event, core::TimePoint now, core::Output& output);
-  absl::Status Commit(const core::Writes& writes);
-  absl::Status CheckLead();
   void NoteHeard(const core::Event& event, WallMs now);
   void TakeNote(const core::Writes& writes);
   void NoteProject(const core::ProjectRow& project);
-  absl::Status Deliver(core::Output& output);
+  absl::Status Deliver(Group& group);
   void Deliver(core::Message& message);
-  absl::Status DeliverGrants(std::vector<core::SendGrant> grants);
-  absl::StatusOr<std::shared_ptr<const std::string>> PlanOf(MigrationId migration);
+  static void SendAcks(Stream& stream);
+  absl::Status DeliverGrants(std::vector<core::SendGrant> grants, std::map<ProjectId, store::History> histories);
+  void ForgetPlan(MigrationId migration);
 
   void BeginTerm(store::Term term);
   // Lets nothing more out, then closes every stream and fails every call that waits.
   void EndTerm(const absl::Status& why);
   bool LeadAgain();
-  void HandleFailure(const absl::Status& failure, std::vector<Item> items);
+  // `group`: the events of the group that failed. Those of the pending one, which nobody has seen, go with them.
+  void HandleFailure(const absl::Status& failure, std::vector<Item> group);
+  // Calls that are to be tried again in the next term.
+  void TryAgain(std::vector<Item> items);
   void Reject(Item& item, const absl::Status& why);
   void Fail(Item& item, const absl::Status& why);
   core::TimePoint Now();
@@ -154,6 +173,12 @@ class Runtime {
   std::unique_ptr<core::Core> core_;
   int64_t epoch_ = 0;
   MonotonicMs lead_proven_ = 0;
+  // Taken from the queue, not yet applied; in order.
+  std::deque<Item> gathered_;
+  bool drained_ = true;
+  // Applied, not yet begun to be committed.
+  Group pending_;
+  std::unique_ptr<Committer> committer_;
   std::string store_id_;
   std::map<StreamId, Stream> streams_;
   std::map<MigrationId, std::shared_ptr<const std::string>> plans_;

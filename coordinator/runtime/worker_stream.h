@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "coordinator/core/core.h"
@@ -33,7 +34,12 @@ struct Grant {
 // The coordinator goes away; the worker keeps working and reconnects.
 struct Restarting {};
 
-using Outbound = std::variant<Welcome, Grant, core::SendAck, core::SendRevoke, Restarting>;
+// All acknowledgements of a stream in one commit group, in order.
+struct Acks {
+  std::vector<core::SendAck> acks;
+};
+
+using Outbound = std::variant<Welcome, Grant, Acks, core::SendRevoke, Restarting>;
 
 // Thread safety: implementations take calls from any thread and do not call back into the runtime from them.
 class WorkerStream {

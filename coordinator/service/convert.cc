@@ -177,10 +177,32 @@ absl::StatusOr<std::string> ToPayload(const google::protobuf::Message& message) 
   return json;
 }
 
+// True when the result says no more than what phase is done; printing its JSON through reflection would cost more than
+// all the rest of a report.
+bool IsBare(const v1::PhaseResult& result) {
+  v1::PhaseResult bare;
+  bare.set_phase(result.phase());
+  bare.set_direction(result.direction());
+  bare.set_fence(result.fence());
+  return bare.ByteSizeLong() == result.ByteSizeLong() && v1::Direction_IsValid(result.direction()) &&
+         result.phase() != v1::PHASE_UNSPECIFIED && result.direction() != v1::DIRECTION_UNSPECIFIED &&
+         result.fence() != 0;
+}
+
+// As ToJson() would print it.
+std::string BareJson(const v1::PhaseResult& result) {
+  return "{\"phase\":\"" + v1::Phase_Name(result.phase()) + "\",\"direction\":\"" +
+         v1::Direction_Name(result.direction()) + "\",\"fence\":\"" + std::to_string(result.fence()) + "\"}";
+}
+
+absl::StatusOr<std::string> ResultPayload(const v1::PhaseResult& result) {
+  return IsBare(result) ? BareJson(result) : ToPayload(result);
+}
+
 absl::StatusOr<core::PhaseDone> ToPhaseDone(const v1::PhaseResult& result) {
   core::PhaseDone done;
   PGC_ASSIGN_OR_RETURN(done.phase, ToPhase(result.phase()));
-  PGC_ASSIGN_OR_RETURN(done.payload_json, ToPayload(result));
+  PGC_ASSIGN_OR_RETURN(done.payload_json, ResultPayload(result));
   if (result.has_copy()) {
     done.rows_copied = std::max<int64_t>(0, result.copy().rows());
     done.bytes_copied = std::max<int64_t>(0, result.copy().bytes());
@@ -296,16 +318,32 @@ std::vector<v1::CoordinatorMessage> GrantToWire(const runtime::Grant& outbound) 
   return messages;
 }
 
-v1::CoordinatorMessage AckToWire(const core::SendAck& ack) {
-  v1::CoordinatorMessage message;
-  v1::Ack* const out = message.mutable_ack();
-  out->set_migration_id(std::to_string(ack.migration.value));
-  out->set_project_ref(ack.ref);
-  out->set_fence(ack.fence.value);
-  out->set_seq(ack.seq);
-  out->set_refused_reason(ack.refused_reason);
-  out->set_refused_message(ack.refused_message);
-  return message;
+void FillAck(const core::SendAck& ack, v1::Ack& out) {
+  out.set_migration_id(std::to_string(ack.migration.value));
+  out.set_project_ref(ack.ref);
+  out.set_fence(ack.fence.value);
+  out.set_seq(ack.seq);
+  out.set_refused_reason(ack.refused_reason);
+  out.set_refused_message(ack.refused_message);
+}
+
+std::vector<v1::CoordinatorMessage> SingleAcks(const std::vector<core::SendAck>& acks) {
+  std::vector<v1::CoordinatorMessage> messages(acks.size());
+  for (size_t i = 0; i < acks.size(); ++i) {
+    FillAck(acks[i], *messages[i].mutable_ack());
+  }
+  return messages;
+}
+
+std::vector<v1::CoordinatorMessage> AckBatches(const std::vector<core::SendAck>& acks) {
+  std::vector<v1::CoordinatorMessage> messages;
+  for (size_t i = 0; i < acks.size(); ++i) {
+    if (i % kMaxAcksInBatch == 0) {
+      messages.emplace_back();
+    }
+    FillAck(acks[i], *messages.back().mutable_ack_batch()->add_acks());
+  }
+  return messages;
 }
 
 v1::CoordinatorMessage RevokeToWire(const core::SendRevoke& revoke) {
@@ -434,15 +472,15 @@ v1::CoordinatorMessage RefusalOf(const v1::Report& report, const absl::Status& w
 
 // ---- to the worker ---------------------------------------------------------------------------------------------
 
-std::vector<v1::CoordinatorMessage> ToWire(const runtime::Outbound& outbound) {
+std::vector<v1::CoordinatorMessage> ToWire(const runtime::Outbound& outbound, bool ack_batches) {
   if (const auto* const welcome = std::get_if<runtime::Welcome>(&outbound)) {
     return {WelcomeToWire(*welcome)};
   }
   if (const auto* const grant = std::get_if<runtime::Grant>(&outbound)) {
     return GrantToWire(*grant);
   }
-  if (const auto* const ack = std::get_if<core::SendAck>(&outbound)) {
-    return {AckToWire(*ack)};
+  if (const auto* const acks = std::get_if<runtime::Acks>(&outbound)) {
+    return ack_batches && acks->acks.size() > 1 ? AckBatches(acks->acks) : SingleAcks(acks->acks);
   }
   if (const auto* const revoke = std::get_if<core::SendRevoke>(&outbound)) {
     return {RevokeToWire(*revoke)};

@@ -39,6 +39,9 @@ inline constexpr size_t kMaxSubmittedProjects = 1'000'000;
 inline constexpr int kMaxProjectsInChunk = 1000;
 // Projects that one DescribePlan call may name.
 inline constexpr int kMaxDescribedProjects = 1000;
+inline constexpr int kMaxReportsInBatch = 1000;
+// Even refused with the longest of messages they fit into one of gRPC's.
+inline constexpr size_t kMaxAcksInBatch = 400;
 // Projects on one page with their history.
 inline constexpr int kMaxHistoryPageSize = 200;
 
@@ -52,8 +55,9 @@ v1::CoordinatorMessage RefusalOf(const v1::Report& report, const absl::Status& w
 
 // ---- to the worker ---------------------------------------------------------------------------------------------
 
-// More than one message for a grant that is too large for one.
-std::vector<v1::CoordinatorMessage> ToWire(const runtime::Outbound& outbound);
+// More than one message for a grant that is too large for one, and for acknowledgements, which a worker must have said
+// that it takes as batches.
+std::vector<v1::CoordinatorMessage> ToWire(const runtime::Outbound& outbound, bool ack_batches);
 
 // ---- from the operator -----------------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ class WorkSession : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Coordi
   absl::Status Handle(const v1::WorkerMessage& message);
   absl::Status HandleHello(const v1::Hello& hello);
   absl::Status HandleReport(const v1::Report& report);
+  absl::Status HandleReports(const v1::ReportBatch& batch);
   void Leave();
   void AcknowledgeHeartbeat();
   void Enqueue(std::vector<v1::CoordinatorMessage> messages);
@@ -57,6 +58,8 @@ class WorkSession : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Coordi
   v1::WorkerMessage incoming_;
   bool greeted_ = false;
   bool draining_ = false;
+  // Set before the runtime knows this stream.
+  bool ack_batches_ = false;
 
   std::mutex mutex_;
   std::shared_ptr<WorkSession> self_;
@@ -111,6 +114,7 @@ absl::Status WorkSession::Handle(const v1::WorkerMessage& message) {
       AcknowledgeHeartbeat();
       return runtime_.Post(core::WorkerHeartbeat{id_, draining_});
     case v1::WorkerMessage::kReport: return HandleReport(message.report());
+    case v1::WorkerMessage::kReportBatch: return HandleReports(message.report_batch());
     case v1::WorkerMessage::kRelease: {
       PGC_ASSIGN_OR_RETURN(auto release, ToRelease(message.release(), id_));
       return runtime_.Post(std::move(release));
@@ -124,6 +128,7 @@ absl::Status WorkSession::Handle(const v1::WorkerMessage& message) {
 absl::Status WorkSession::HandleHello(const v1::Hello& hello) {
   PGC_ASSIGN_OR_RETURN(auto event, ToHello(hello, id_));
   draining_ = event.draining;
+  ack_batches_ = hello.takes_ack_batches();
   PGC_RETURN_IF_ERROR(runtime_.Connect(std::move(event), shared_from_this()));
   greeted_ = true;
   return absl::OkStatus();
@@ -138,6 +143,22 @@ absl::Status WorkSession::HandleReport(const v1::Report& report) {
   return runtime_.Post(*std::move(event));
 }
 
+absl::Status WorkSession::HandleReports(const v1::ReportBatch& batch) {
+  if (batch.reports_size() > kMaxReportsInBatch) {
+    return Protocol("a batch of more than 1000 reports");
+  }
+  std::vector<core::Event> events;
+  events.reserve(static_cast<size_t>(batch.reports_size()));
+  for (const v1::Report& report : batch.reports()) {
+    if (auto event = ToReport(report, id_); event.ok()) {
+      events.emplace_back(*std::move(event));
+    } else {
+      Enqueue({RefusalOf(report, event.status())});
+    }
+  }
+  return runtime_.Post(std::move(events));
+}
+
 // The worker says nothing more. The runtime closes the stream when everything that it did say has been answered.
 void WorkSession::Leave() {
   broker_.RemoveStream(id_);
@@ -150,7 +171,7 @@ void WorkSession::Leave() {
 
 void WorkSession::Send(runtime::Outbound message) {
   const bool welcome = std::holds_alternative<runtime::Welcome>(message);
-  Enqueue(ToWire(message));
+  Enqueue(ToWire(message, ack_batches_));
   if (welcome) {
     broker_.AddStream(id_, shared_from_this(), draining_);
   }

@@ -1,5 +1,6 @@
 #include "coordinator/store/event_chain.h"
 
+#include <charconv>
 #include <string_view>
 
 #include "common/crypto/crypto.h"
@@ -7,25 +8,40 @@
 namespace pgconvoy::store {
 namespace {
 
+void AppendNumber(std::string& text, int64_t value) {
+  char digits[24];
+  text.append(digits, std::to_chars(digits, digits + sizeof(digits), value).ptr);
+}
+
 void Append(std::string& text, std::string_view value) {
-  text += std::to_string(value.size());
+  AppendNumber(text, static_cast<int64_t>(value.size()));
   text += ':';
   text += value;
 }
 
+void AppendAsText(std::string& text, int64_t value) {
+  char digits[24];
+  const auto end = std::to_chars(digits, digits + sizeof(digits), value).ptr;
+  Append(text, std::string_view(digits, static_cast<size_t>(end - digits)));
+}
+
 }  // namespace
 
-std::string CanonicalEvent(int64_t seq, const core::EventRow& event) {
-  std::string text;
-  Append(text, std::to_string(seq));
-  Append(text, std::to_string(event.time));
-  Append(text, std::to_string(event.migration.value));
+void AppendCanonicalEvent(int64_t seq, const core::EventRow& event, std::string& text) {
+  AppendAsText(text, seq);
+  AppendAsText(text, event.time);
+  AppendAsText(text, event.migration.value);
   Append(text, event.project_ref);
   Append(text, event.kind);
   Append(text, event.actor);
   Append(text, event.rule);
   Append(text, event.reason);
   Append(text, event.detail_json);
+}
+
+std::string CanonicalEvent(int64_t seq, const core::EventRow& event) {
+  std::string text;
+  AppendCanonicalEvent(seq, event, text);
   return text;
 }
 

@@ -13,6 +13,7 @@ namespace pgconvoy::store {
 
 // Every column of an event, each with its length before it: no two different events have the same text.
 std::string CanonicalEvent(int64_t seq, const core::EventRow& event);
+void AppendCanonicalEvent(int64_t seq, const core::EventRow& event, std::string& text);
 
 // SHA-256, hex, over the previous digest, the epoch and the canonical text of the group's events.
 std::string LinkDigest(const std::string& previous, int64_t epoch, const std::string& canonical_events);

@@ -238,6 +238,36 @@ absl::StatusOr<Term> Store::Lead(std::optional<int64_t> previous_epoch) {
   });
 }
 
+namespace {
+
+struct Link {
+  int64_t first_seq;
+  int64_t last_seq;
+  int64_t epoch;
+  const std::string& previous;
+  const std::string& digest;
+};
+
+void FinishGroup(pqxx::transaction_base& tx, const core::Writes& writes, const Link& link) {
+  const core::Counters counters = writes.counters.value_or(core::Counters{});
+  const auto number = [](int64_t value, bool given) { return given ? std::to_string(value) : std::string(); };
+  const auto text = [](const std::string& value, bool given) { return given ? value.c_str() : nullptr; };
+  const bool events = !writes.events.empty();
+  const bool counted = writes.counters.has_value();
+  const std::string numbers[] = {number(link.first_seq, events),
+                                 number(link.last_seq, events),
+                                 number(link.epoch, events),
+                                 number(counters.next_fence, counted),
+                                 number(counters.next_migration, counted),
+                                 number(counters.next_batch, counted),
+                                 number(counters.next_project, counted)};
+  tx.exec_prepared(kFinishGroup.name, text(numbers[0], events), text(numbers[1], events), text(numbers[2], events),
+                   text(link.previous, events), text(link.digest, events), text(numbers[3], counted),
+                   text(numbers[4], counted), text(numbers[5], counted), text(numbers[6], counted));
+}
+
+}  // namespace
+
 absl::Status Store::Commit(const core::Writes& writes) {
   if (session_ == nullptr) {
     return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "not connected to the store");
@@ -255,12 +285,9 @@ absl::Status Store::Commit(const core::Writes& writes) {
     }
     if (!writes.events.empty()) {
       head = LinkDigest(chain_head_, epoch_, WriteEvents(tx, writes.events, first_seq));
-      tx.exec_prepared(kInsertLink.name, first_seq, last_seq, epoch_, chain_head_, head);
-      tx.exec_prepared(kSetChainHead.name, last_seq, head);
     }
-    if (writes.counters.has_value()) {
-      tx.exec_prepared(kSetCounters.name, writes.counters->next_fence, writes.counters->next_migration,
-                       writes.counters->next_batch, writes.counters->next_project);
+    if (!writes.events.empty() || writes.counters.has_value()) {
+      FinishGroup(tx, writes, {first_seq, last_seq, epoch_, chain_head_, head});
     }
     tx.commit();
     return absl::OkStatus();

@@ -1,11 +1,14 @@
 #include "coordinator/store/write_rows.h"
 
 #include <algorithm>
+#include <iterator>
 #include <pqxx/pqxx>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "coordinator/store/array_text.h"
+#include "coordinator/store/binary_array.h"
 #include "coordinator/store/event_chain.h"
 #include "coordinator/store/row_codec.h"
 #include "coordinator/store/write_sql.h"
@@ -19,12 +22,36 @@ constexpr size_t kRowsPerStatement = 10'000;
 template <typename Row>
 using Rows = std::vector<const Row*>;
 
-// Only the last row of each key: a statement that names a row twice would fail, or pick one of the two.
+template <typename Row>
+Rows<Row> All(const std::vector<Row>& rows) {
+  Rows<Row> all;
+  all.reserve(rows.size());
+  for (const Row& row : rows) {
+    all.push_back(&row);
+  }
+  return all;
+}
+
+template <typename Row, typename KeyOf>
+bool HasTwins(const std::vector<Row>& rows, KeyOf key_of) {
+  std::vector<decltype(key_of(rows[0]))> keys;
+  keys.reserve(rows.size());
+  for (const Row& row : rows) {
+    keys.push_back(key_of(row));
+  }
+  std::sort(keys.begin(), keys.end());
+  return std::adjacent_find(keys.begin(), keys.end()) != keys.end();
+}
+
+// Only the last row of each key: a statement that names a row twice would fail, or pick one of the two. The core names
+// a row twice now and then only.
 template <typename Row, typename KeyOf>
 Rows<Row> LastOfEachKey(const std::vector<Row>& rows, KeyOf key_of) {
+  if (!HasTwins(rows, key_of)) {
+    return All(rows);
+  }
   std::set<decltype(key_of(rows[0]))> seen;
   Rows<Row> last;
-  last.reserve(rows.size());
   for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
     if (seen.insert(key_of(*row)).second) {
       last.push_back(&*row);
@@ -34,14 +61,12 @@ Rows<Row> LastOfEachKey(const std::vector<Row>& rows, KeyOf key_of) {
   return last;
 }
 
-template <typename Row>
-Rows<Row> All(const std::vector<Row>& rows) {
-  Rows<Row> all;
-  all.reserve(rows.size());
-  for (const Row& row : rows) {
-    all.push_back(&row);
-  }
-  return all;
+template <typename Row, typename Is>
+Rows<Row> Only(const Rows<Row>& rows, Is is) {
+  Rows<Row> chosen;
+  chosen.reserve(rows.size());
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(chosen), [&is](const Row* row) { return is(*row); });
+  return chosen;
 }
 
 template <typename Row, typename Write>
@@ -55,20 +80,25 @@ void InChunks(const Rows<Row>& rows, Write write) {
 
 // One array over all rows of what `add` puts in for each.
 template <typename Row, typename AddField>
-std::string Column(const Rows<Row>& rows, AddField add) {
-  ArrayText array;
+pqxx::binarystring Column(Element element, const Rows<Row>& rows, AddField add) {
+  BinaryArray array(element);
   for (const Row* const row : rows) {
     add(array, *row);
   }
-  return array.Finish();
+  return pqxx::binarystring(std::move(array).Finish());
 }
 
-// A field as an array of its own: C(field) adds it as it is, N(field) adds NULL for "" and 0.
-#define PGC_C(expr) Column(rows, [](ArrayText& array, const auto& row) { array.Add(expr); })
-#define PGC_N(expr) Column(rows, [](ArrayText& array, const auto& row) { array.AddOrNull(expr); })
-
-int64_t Number(int value) { return value; }
-int64_t Number(uint32_t value) { return value; }
+// A field as an array of its own; _N adds NULL for "" and 0.
+#define PGC_COLUMN(element, add, expr) \
+  Column(element, rows, [](BinaryArray& array, const auto& row) { array.add(expr); })
+#define PGC_INT8(expr) PGC_COLUMN(Element::kInt8, AddInt8, expr)
+#define PGC_INT4(expr) PGC_COLUMN(Element::kInt4, AddInt4, expr)
+#define PGC_BOOL(expr) PGC_COLUMN(Element::kBool, AddBool, expr)
+#define PGC_TEXT(expr) PGC_COLUMN(Element::kText, AddText, expr)
+#define PGC_TEXT_N(expr) PGC_COLUMN(Element::kText, AddTextOrNull, expr)
+#define PGC_JSON_N(expr) PGC_COLUMN(Element::kJson, AddTextOrNull, expr)
+#define PGC_TIME(expr) PGC_COLUMN(Element::kTimestamptz, AddTime, expr)
+#define PGC_TIME_N(expr) PGC_COLUMN(Element::kTimestamptz, AddTimeOrNull, expr)
 
 std::string PhaseNames(const std::vector<Phase>& phases) {
   ArrayText array;
@@ -89,7 +119,7 @@ std::string LimitServers(const std::vector<core::ServerLimit>& limits) {
 std::string LimitProjects(const std::vector<core::ServerLimit>& limits) {
   ArrayText array;
   for (const core::ServerLimit& limit : limits) {
-    array.Add(Number(limit.max_projects));
+    array.Add(int64_t{limit.max_projects});
   }
   return array.Finish();
 }
@@ -105,30 +135,29 @@ void Expect(const pqxx::result& result, size_t rows, const char* table) {
 }
 
 void InsertMigrations(pqxx::transaction_base& tx, const Rows<core::MigrationRow>& rows) {
-  tx.exec_prepared(kInsertMigrations.name, PGC_C(row.id.value), PGC_C(std::string_view(row.spec.name)),
-                   PGC_C(std::string_view(row.spec.request_id)), PGC_C(std::string_view(row.spec.plan_json)),
-                   PGC_C(std::string_view(row.spec.plan_hash)), PGC_C(std::string_view(PhaseNames(row.spec.phases))),
-                   PGC_C(std::string_view(LimitServers(row.spec.limits))),
-                   PGC_C(std::string_view(LimitProjects(row.spec.limits))), PGC_C(Number(row.spec.batch_size)),
-                   PGC_C(row.spec.batch_bytes), PGC_C(Number(row.spec.max_attempts)),
-                   PGC_C(row.spec.initial_backoff_ms), PGC_C(row.spec.max_backoff_ms),
-                   PGC_C(row.spec.rollback_on_failure), PGC_C(Name(row.state)), PGC_C(row.create_time),
-                   PGC_N(row.end_time), PGC_C(std::string_view(Counts(row.counts))), PGC_C(row.rows_copied),
-                   PGC_C(row.bytes_copied), PGC_C(row.estimated_bytes));
+  tx.exec_prepared(kInsertMigrations.name, PGC_INT8(row.id.value), PGC_TEXT(row.spec.name),
+                   PGC_TEXT(row.spec.request_id), PGC_TEXT(row.spec.plan_json), PGC_TEXT(row.spec.plan_hash),
+                   PGC_TEXT(PhaseNames(row.spec.phases)), PGC_TEXT(LimitServers(row.spec.limits)),
+                   PGC_TEXT(LimitProjects(row.spec.limits)), PGC_INT4(row.spec.batch_size),
+                   PGC_INT8(row.spec.batch_bytes), PGC_INT4(row.spec.max_attempts),
+                   PGC_INT8(row.spec.initial_backoff_ms), PGC_INT8(row.spec.max_backoff_ms),
+                   PGC_BOOL(row.spec.rollback_on_failure), PGC_TEXT(Name(row.state)), PGC_TIME(row.create_time),
+                   PGC_TIME_N(row.end_time), PGC_TEXT(Counts(row.counts)), PGC_INT8(row.rows_copied),
+                   PGC_INT8(row.bytes_copied), PGC_INT8(row.estimated_bytes));
 }
 
 void UpdateMigrations(pqxx::transaction_base& tx, const Rows<core::MigrationRow>& rows) {
-  Expect(tx.exec_prepared(kUpdateMigrations.name, PGC_C(row.id.value), PGC_C(Name(row.state)), PGC_N(row.end_time),
-                          PGC_C(std::string_view(Counts(row.counts))), PGC_C(row.rows_copied),
-                          PGC_C(row.bytes_copied), PGC_C(row.estimated_bytes)),
+  Expect(tx.exec_prepared(kUpdateMigrations.name, PGC_INT8(row.id.value), PGC_TEXT(Name(row.state)),
+                          PGC_TIME_N(row.end_time), PGC_TEXT(Counts(row.counts)), PGC_INT8(row.rows_copied),
+                          PGC_INT8(row.bytes_copied), PGC_INT8(row.estimated_bytes)),
          rows.size(), "migration");
 }
 
 void UpsertBatches(pqxx::transaction_base& tx, const Rows<core::BatchRow>& rows) {
-  tx.exec_prepared(kUpsertBatches.name, PGC_C(row.id.value), PGC_C(row.migration.value), PGC_C(Name(row.state)),
-                   PGC_C(std::string_view(row.source_server)), PGC_C(std::string_view(row.target_server)),
-                   PGC_C(row.projects), PGC_C(row.projects_ended), PGC_C(row.estimated_bytes),
-                   PGC_N(std::string_view(row.worker_id)));
+  tx.exec_prepared(kUpsertBatches.name, PGC_INT8(row.id.value), PGC_INT8(row.migration.value),
+                   PGC_TEXT(Name(row.state)), PGC_TEXT(row.source_server), PGC_TEXT(row.target_server),
+                   PGC_INT8(row.projects), PGC_INT8(row.projects_ended), PGC_INT8(row.estimated_bytes),
+                   PGC_TEXT_N(row.worker_id));
 }
 
 // The columns that insert and update share, then those of the insert alone.
@@ -137,62 +166,123 @@ pqxx::result ExecProjects(pqxx::transaction_base& tx,
                           const char* statement,
                           const Rows<core::ProjectRow>& rows,
                           const More&... more) {
-  return tx.exec_prepared(
-      statement, PGC_C(row.id.value), PGC_C(row.batch.value), PGC_C(Name(row.state)), PGC_C(Name(row.direction)),
-      PGC_C(Name(row.phase)), PGC_C(row.fence.value), PGC_C(Number(row.attempts)), PGC_C(Number(row.failures)),
-      PGC_C(Number(row.losses)), PGC_C(Number(row.done_forward)), PGC_C(Number(row.done_rollback)),
-      PGC_C(row.touched), PGC_C(row.cancelling), PGC_C(row.discard_writes), PGC_C(row.last_seq),
-      PGC_N(std::string_view(row.worker_id)), PGC_N(row.not_before), PGC_N(std::string_view(ErrorToJson(row.error))),
-      PGC_N(std::string_view(WarningsToJson(row.warnings))), PGC_C(row.rows_copied), PGC_C(row.bytes_copied),
-      PGC_C(row.estimated_bytes), more...);
+  return tx.exec_prepared(statement, PGC_INT8(row.id.value), PGC_INT8(row.batch.value), PGC_TEXT(Name(row.state)),
+                          PGC_TEXT(Name(row.direction)), PGC_TEXT(Name(row.phase)), PGC_INT8(row.fence.value),
+                          PGC_INT4(row.attempts), PGC_INT4(row.failures), PGC_INT4(row.losses),
+                          PGC_INT8(row.done_forward), PGC_INT8(row.done_rollback), PGC_BOOL(row.touched),
+                          PGC_BOOL(row.cancelling), PGC_BOOL(row.discard_writes), PGC_INT8(row.last_seq),
+                          PGC_TEXT_N(row.worker_id), PGC_TIME_N(row.not_before), PGC_JSON_N(ErrorToJson(row.error)),
+                          PGC_JSON_N(WarningsToJson(row.warnings)), PGC_INT8(row.rows_copied),
+                          PGC_INT8(row.bytes_copied), PGC_INT8(row.estimated_bytes), more...);
 }
 
 void InsertProjects(pqxx::transaction_base& tx, const Rows<core::ProjectRow>& rows) {
-  ExecProjects(tx, kInsertProjects.name, rows, PGC_C(row.migration.value), PGC_C(std::string_view(row.ref)),
-               PGC_N(std::string_view(row.attributes_json)));
+  ExecProjects(tx, kInsertProjects.name, rows, PGC_INT8(row.migration.value), PGC_TEXT(row.ref),
+               PGC_JSON_N(row.attributes_json));
+}
+
+bool IsPlain(const core::ProjectRow& row) {
+  return row.direction == Direction::kForward && row.failures == 0 && row.losses == 0 && row.done_rollback == 0 &&
+         !row.cancelling && !row.discard_writes && row.not_before == 0 && !row.error.has_value() &&
+         row.warnings.empty();
+}
+
+void UpdatePlainProjects(pqxx::transaction_base& tx, const Rows<core::ProjectRow>& rows) {
+  Expect(tx.exec_prepared(kUpdatePlainProjects.name, PGC_INT8(row.id.value), PGC_TEXT(Name(row.state)),
+                          PGC_TEXT(Name(row.phase)), PGC_INT8(row.fence.value), PGC_INT4(row.attempts),
+                          PGC_INT8(row.done_forward), PGC_BOOL(row.touched), PGC_INT8(row.last_seq),
+                          PGC_TEXT_N(row.worker_id), PGC_INT8(row.rows_copied), PGC_INT8(row.bytes_copied)),
+         rows.size(), "project");
 }
 
 void UpdateProjects(pqxx::transaction_base& tx, const Rows<core::ProjectRow>& rows) {
-  Expect(ExecProjects(tx, kUpdateProjects.name, rows), rows.size(), "project");
+  if (const auto plain = Only(rows, IsPlain); !plain.empty()) {
+    UpdatePlainProjects(tx, plain);
+  }
+  const auto others = Only(rows, [](const core::ProjectRow& row) { return !IsPlain(row); });
+  if (!others.empty()) {
+    Expect(ExecProjects(tx, kUpdateProjects.name, others), others.size(), "project");
+  }
+}
+
+void InsertAttempts(pqxx::transaction_base& tx, const Rows<core::AttemptRow>& rows) {
+  tx.exec_prepared(kInsertAttempts.name, PGC_INT8(row.project.value), PGC_INT8(row.fence.value),
+                   PGC_INT8(row.migration.value), PGC_INT4(row.number), PGC_TEXT(Name(row.direction)),
+                   PGC_TEXT(row.worker_id), PGC_TIME(row.start_time), PGC_TEXT(Name(row.phase)));
 }
 
 void UpsertAttempts(pqxx::transaction_base& tx, const Rows<core::AttemptRow>& rows) {
-  tx.exec_prepared(kUpsertAttempts.name, PGC_C(row.project.value), PGC_C(row.fence.value), PGC_C(row.migration.value),
-                   PGC_C(Number(row.number)), PGC_C(Name(row.direction)), PGC_C(std::string_view(row.worker_id)),
-                   PGC_C(row.start_time), PGC_N(row.end_time), PGC_C(Name(row.phase)),
-                   PGC_C(std::string_view(row.outcome)), PGC_N(std::string_view(ErrorToJson(row.error))));
+  tx.exec_prepared(kUpsertAttempts.name, PGC_INT8(row.project.value), PGC_INT8(row.fence.value),
+                   PGC_INT8(row.migration.value), PGC_INT4(row.number), PGC_TEXT(Name(row.direction)),
+                   PGC_TEXT(row.worker_id), PGC_TIME(row.start_time), PGC_TIME_N(row.end_time),
+                   PGC_TEXT(Name(row.phase)), PGC_TEXT(row.outcome), PGC_JSON_N(ErrorToJson(row.error)));
+}
+
+void EndAttempts(pqxx::transaction_base& tx, const Rows<core::AttemptRow>& rows) {
+  const pqxx::result updated = tx.exec_prepared(
+      kEndAttempts.name, PGC_INT8(row.project.value), PGC_INT8(row.fence.value), PGC_TIME_N(row.end_time),
+      PGC_TEXT(Name(row.phase)), PGC_TEXT(row.outcome), PGC_JSON_N(ErrorToJson(row.error)));
+  if (updated.affected_rows() != rows.size()) {
+    UpsertAttempts(tx, rows);
+  }
+}
+
+void WriteAttempts(pqxx::transaction_base& tx, const Rows<core::AttemptRow>& rows) {
+  const auto begins = [](const core::AttemptRow& row) { return row.outcome.empty(); };
+  if (const auto begun = Only(rows, begins); !begun.empty()) {
+    InsertAttempts(tx, begun);
+  }
+  if (const auto ended = Only(rows, [&](const auto& row) { return !begins(row); }); !ended.empty()) {
+    EndAttempts(tx, ended);
+  }
 }
 
 void InsertIntents(pqxx::transaction_base& tx, const Rows<core::IntentRow>& rows) {
-  tx.exec_prepared(kInsertIntents.name, PGC_C(row.project.value), PGC_C(row.fence.value), PGC_C(row.seq),
-                   PGC_C(row.migration.value), PGC_C(std::string_view(row.payload_json)));
+  tx.exec_prepared(kInsertIntents.name, PGC_INT8(row.project.value), PGC_INT8(row.fence.value), PGC_INT8(row.seq),
+                   PGC_INT8(row.migration.value), PGC_JSON_N(row.payload_json));
 }
 
-void UpsertResults(pqxx::transaction_base& tx, const Rows<core::PhaseResultRow>& rows) {
-  tx.exec_prepared(kUpsertResults.name, PGC_C(row.project.value), PGC_C(Name(row.direction)), PGC_C(Name(row.phase)),
-                   PGC_C(row.fence.value), PGC_C(row.migration.value), PGC_C(row.end_time),
-                   PGC_C(std::string_view(row.payload_json)));
+void WriteResults(pqxx::transaction_base& tx, const char* statement, const Rows<core::PhaseResultRow>& rows) {
+  tx.exec_prepared(statement, PGC_INT8(row.project.value), PGC_TEXT(Name(row.direction)), PGC_TEXT(Name(row.phase)),
+                   PGC_INT8(row.fence.value), PGC_INT8(row.migration.value), PGC_TIME(row.end_time),
+                   PGC_JSON_N(row.payload_json));
 }
 
 void UpsertWorkers(pqxx::transaction_base& tx, const Rows<core::WorkerRow>& rows) {
-  tx.exec_prepared(kUpsertWorkers.name, PGC_C(std::string_view(row.id)), PGC_C(std::string_view(row.incarnation)),
-                   PGC_C(std::string_view(row.version)), PGC_C(std::string_view(row.host)), PGC_C(Number(row.slots)),
-                   PGC_C(std::string_view(row.state)), PGC_C(row.last_seen));
+  tx.exec_prepared(kUpsertWorkers.name, PGC_TEXT(row.id), PGC_TEXT(row.incarnation), PGC_TEXT(row.version),
+                   PGC_TEXT(row.host), PGC_INT4(row.slots), PGC_TEXT(row.state), PGC_TIME(row.last_seen));
+}
+
+pqxx::binarystring Sequence(int64_t first, size_t count) {
+  BinaryArray array(Element::kInt8);
+  for (size_t i = 0; i < count; ++i) {
+    array.AddInt8(first + static_cast<int64_t>(i));
+  }
+  return pqxx::binarystring(std::move(array).Finish());
 }
 
 void InsertEvents(pqxx::transaction_base& tx, const Rows<core::EventRow>& rows, int64_t first_seq) {
-  ArrayText seqs;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    seqs.Add(first_seq + static_cast<int64_t>(i));
-  }
-  tx.exec_prepared(kInsertEvents.name, seqs.Finish(), PGC_C(row.time), PGC_N(row.migration.value),
-                   PGC_C(std::string_view(row.project_ref)), PGC_C(std::string_view(row.kind)),
-                   PGC_C(std::string_view(row.actor)), PGC_C(std::string_view(row.rule)),
-                   PGC_C(std::string_view(row.reason)), PGC_N(std::string_view(row.detail_json)));
+  const auto migration = [](BinaryArray& array, const core::EventRow& row) {
+    if (row.migration.value == 0) {
+      array.AddNull();
+    } else {
+      array.AddInt8(row.migration.value);
+    }
+  };
+  tx.exec_prepared(kInsertEvents.name, Sequence(first_seq, rows.size()), PGC_TIME(row.time),
+                   Column(Element::kInt8, rows, migration), PGC_TEXT(row.project_ref), PGC_TEXT(row.kind),
+                   PGC_TEXT(row.actor), PGC_TEXT(row.rule), PGC_TEXT(row.reason), PGC_JSON_N(row.detail_json));
 }
 
-#undef PGC_C
-#undef PGC_N
+#undef PGC_COLUMN
+#undef PGC_INT8
+#undef PGC_INT4
+#undef PGC_BOOL
+#undef PGC_TEXT
+#undef PGC_TEXT_N
+#undef PGC_JSON_N
+#undef PGC_TIME
+#undef PGC_TIME_N
 
 }  // namespace
 
@@ -207,9 +297,12 @@ void WriteRows(pqxx::transaction_base& tx, const core::Writes& writes) {
   InChunks(LastOfEachKey(writes.migrations, by_id), [&tx](const auto& rows) { UpdateMigrations(tx, rows); });
   InChunks(LastOfEachKey(writes.batches, by_id), [&tx](const auto& rows) { UpsertBatches(tx, rows); });
   InChunks(LastOfEachKey(writes.projects, by_id), [&tx](const auto& rows) { UpdateProjects(tx, rows); });
-  InChunks(LastOfEachKey(writes.attempts, by_attempt), [&tx](const auto& rows) { UpsertAttempts(tx, rows); });
+  InChunks(LastOfEachKey(writes.attempts, by_attempt), [&tx](const auto& rows) { WriteAttempts(tx, rows); });
   InChunks(LastOfEachKey(writes.intents, by_intent), [&tx](const auto& rows) { InsertIntents(tx, rows); });
-  InChunks(LastOfEachKey(writes.results, by_result), [&tx](const auto& rows) { UpsertResults(tx, rows); });
+  InChunks(LastOfEachKey(writes.results, by_result),
+           [&tx](const auto& rows) { WriteResults(tx, kInsertResults.name, rows); });
+  InChunks(LastOfEachKey(writes.result_marks, by_result),
+           [&tx](const auto& rows) { WriteResults(tx, kUpsertResults.name, rows); });
   InChunks(LastOfEachKey(writes.workers, by_id), [&tx](const auto& rows) { UpsertWorkers(tx, rows); });
 }
 
@@ -217,7 +310,7 @@ std::string WriteEvents(pqxx::transaction_base& tx, const std::vector<core::Even
   std::string canonical;
   int64_t seq = first_seq;
   for (const core::EventRow& event : events) {
-    canonical += CanonicalEvent(seq++, event);
+    AppendCanonicalEvent(seq++, event, canonical);
   }
   seq = first_seq;
   InChunks(All(events), [&tx, &seq](const auto& rows) {

@@ -1,11 +1,10 @@
 // The statements that write the store, each prepared once per session.
 //
-// Every statement takes one array per column, so that a group is a handful of round trips however many rows it has.
+// Every statement takes one array per column, so that a group is a handful of round trips however many rows it has. The
+// arrays are unnested side by side in a select list: unnest(a, b, …) in FROM would put each of them into a tuplestore.
 #pragma once
 
 namespace pgconvoy::store {
-
-#define PGC_TIME(column) "to_timestamp(v." column "::double precision / 1000)"
 
 struct Statement {
   const char* name;
@@ -23,30 +22,38 @@ INSERT INTO pgconvoy.migration
    rows_copied, bytes_copied, estimated_bytes)
 SELECT v.id, v.name, v.request_id, v.plan_json, v.plan_hash, v.phases::text[], v.limit_servers::text[],
        v.limit_projects::integer[], v.batch_size, v.batch_bytes, v.max_attempts, v.initial_backoff_ms,
-       v.max_backoff_ms, v.rollback_on_failure, v.state, )sql" PGC_TIME("create_time") ", " PGC_TIME(
-                                                                        "end_time") R"sql(,
+       v.max_backoff_ms, v.rollback_on_failure, v.state, v.create_time, v.end_time,
        v.counts::bigint[], v.rows_copied, v.bytes_copied, v.estimated_bytes
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::integer[], $10::bigint[], $11::integer[], $12::bigint[], $13::bigint[], $14::boolean[], $15::text[],
-            $16::bigint[], $17::bigint[], $18::text[], $19::bigint[], $20::bigint[], $21::bigint[])
-  AS v(id, name, request_id, plan_json, plan_hash, phases, limit_servers, limit_projects, batch_size, batch_bytes,
-       max_attempts, initial_backoff_ms, max_backoff_ms, rollback_on_failure, state, create_time, end_time, counts,
-       rows_copied, bytes_copied, estimated_bytes))sql"};
+FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS name, unnest($3::text[]) AS request_id,
+             unnest($4::text[]) AS plan_json, unnest($5::text[]) AS plan_hash, unnest($6::text[]) AS phases,
+             unnest($7::text[]) AS limit_servers, unnest($8::text[]) AS limit_projects,
+             unnest($9::integer[]) AS batch_size, unnest($10::bigint[]) AS batch_bytes,
+             unnest($11::integer[]) AS max_attempts, unnest($12::bigint[]) AS initial_backoff_ms,
+             unnest($13::bigint[]) AS max_backoff_ms, unnest($14::boolean[]) AS rollback_on_failure,
+             unnest($15::text[]) AS state, unnest($16::timestamptz[]) AS create_time,
+             unnest($17::timestamptz[]) AS end_time, unnest($18::text[]) AS counts,
+             unnest($19::bigint[]) AS rows_copied, unnest($20::bigint[]) AS bytes_copied,
+             unnest($21::bigint[]) AS estimated_bytes) AS v)sql"};
 
 // What a migration is was fixed when it was submitted; only what happens to it is written again.
 inline constexpr Statement kUpdateMigrations = {"update_migration", R"sql(
 UPDATE pgconvoy.migration AS m
-SET state = v.state, end_time = )sql" PGC_TIME("end_time") R"sql(, counts = v.counts::bigint[],
+SET state = v.state, end_time = v.end_time, counts = v.counts::bigint[],
     rows_copied = v.rows_copied, bytes_copied = v.bytes_copied, estimated_bytes = v.estimated_bytes
-FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[])
-  AS v(id, state, end_time, counts, rows_copied, bytes_copied, estimated_bytes)
+FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS state, unnest($3::timestamptz[]) AS end_time,
+             unnest($4::text[]) AS counts, unnest($5::bigint[]) AS rows_copied,
+             unnest($6::bigint[]) AS bytes_copied, unnest($7::bigint[]) AS estimated_bytes) AS v
 WHERE m.id = v.id)sql"};
 
 inline constexpr Statement kUpsertBatches = {"upsert_batch", R"sql(
 INSERT INTO pgconvoy.batch AS b
   (id, migration_id, state, source_server, target_server, projects, projects_ended, estimated_bytes, worker_id)
-SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-                     $8::bigint[], $9::text[])
+SELECT v.id, v.migration_id, v.state, v.source_server, v.target_server, v.projects, v.projects_ended,
+       v.estimated_bytes, v.worker_id
+FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::bigint[]) AS migration_id, unnest($3::text[]) AS state,
+             unnest($4::text[]) AS source_server, unnest($5::text[]) AS target_server,
+             unnest($6::bigint[]) AS projects, unnest($7::bigint[]) AS projects_ended,
+             unnest($8::bigint[]) AS estimated_bytes, unnest($9::text[]) AS worker_id) AS v
 ON CONFLICT (id) DO UPDATE
 SET state = EXCLUDED.state, projects = EXCLUDED.projects, projects_ended = EXCLUDED.projects_ended,
     estimated_bytes = EXCLUDED.estimated_bytes, worker_id = EXCLUDED.worker_id)sql"};
@@ -56,17 +63,22 @@ INSERT INTO pgconvoy.project
   (id, migration_id, batch_id, ref, attributes, state, direction, phase, fence, attempts, failures, losses,
    done_forward, done_rollback, touched, cancelling, discard_writes, last_seq, worker_id, not_before, error, warnings,
    rows_copied, bytes_copied, estimated_bytes, update_time)
-SELECT v.id, v.migration_id, v.batch_id, v.ref, v.attributes::json, v.state, v.direction, v.phase, v.fence,
+SELECT v.id, v.migration_id, v.batch_id, v.ref, v.attributes, v.state, v.direction, v.phase, v.fence,
        v.attempts, v.failures, v.losses, v.done_forward, v.done_rollback, v.touched, v.cancelling, v.discard_writes,
-       v.last_seq, v.worker_id, )sql" PGC_TIME("not_before") R"sql(, v.error::json, v.warnings::json,
+       v.last_seq, v.worker_id, v.not_before, v.error, v.warnings,
        v.rows_copied, v.bytes_copied, v.estimated_bytes, now()
-FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::integer[],
-            $8::integer[], $9::integer[], $10::bigint[], $11::bigint[], $12::boolean[], $13::boolean[],
-            $14::boolean[], $15::bigint[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::bigint[],
-            $21::bigint[], $22::bigint[], $23::bigint[], $24::text[], $25::text[])
-  AS v(id, batch_id, state, direction, phase, fence, attempts, failures, losses, done_forward, done_rollback, touched,
-       cancelling, discard_writes, last_seq, worker_id, not_before, error, warnings, rows_copied, bytes_copied,
-       estimated_bytes, migration_id, ref, attributes))sql"};
+FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::bigint[]) AS batch_id, unnest($3::text[]) AS state,
+             unnest($4::text[]) AS direction, unnest($5::text[]) AS phase, unnest($6::bigint[]) AS fence,
+             unnest($7::integer[]) AS attempts, unnest($8::integer[]) AS failures,
+             unnest($9::integer[]) AS losses, unnest($10::bigint[]) AS done_forward,
+             unnest($11::bigint[]) AS done_rollback, unnest($12::boolean[]) AS touched,
+             unnest($13::boolean[]) AS cancelling, unnest($14::boolean[]) AS discard_writes,
+             unnest($15::bigint[]) AS last_seq, unnest($16::text[]) AS worker_id,
+             unnest($17::timestamptz[]) AS not_before, unnest($18::json[]) AS error,
+             unnest($19::json[]) AS warnings, unnest($20::bigint[]) AS rows_copied,
+             unnest($21::bigint[]) AS bytes_copied, unnest($22::bigint[]) AS estimated_bytes,
+             unnest($23::bigint[]) AS migration_id, unnest($24::text[]) AS ref,
+             unnest($25::json[]) AS attributes) AS v)sql"};
 
 inline constexpr Statement kUpdateProjects = {"update_project", R"sql(
 UPDATE pgconvoy.project AS p
@@ -74,77 +86,124 @@ SET batch_id = v.batch_id, state = v.state, direction = v.direction, phase = v.p
     attempts = v.attempts, failures = v.failures, losses = v.losses, done_forward = v.done_forward,
     done_rollback = v.done_rollback, touched = v.touched, cancelling = v.cancelling,
     discard_writes = v.discard_writes, last_seq = v.last_seq, worker_id = v.worker_id,
-    not_before = )sql" PGC_TIME("not_before") R"sql(, error = v.error::json, warnings = v.warnings::json,
+    not_before = v.not_before, error = v.error, warnings = v.warnings,
     rows_copied = v.rows_copied, bytes_copied = v.bytes_copied, estimated_bytes = v.estimated_bytes,
     update_time = now()
-FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::integer[],
-            $8::integer[], $9::integer[], $10::bigint[], $11::bigint[], $12::boolean[], $13::boolean[],
-            $14::boolean[], $15::bigint[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::bigint[],
-            $21::bigint[], $22::bigint[])
-  AS v(id, batch_id, state, direction, phase, fence, attempts, failures, losses, done_forward, done_rollback, touched,
-       cancelling, discard_writes, last_seq, worker_id, not_before, error, warnings, rows_copied, bytes_copied,
-       estimated_bytes)
+FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::bigint[]) AS batch_id, unnest($3::text[]) AS state,
+             unnest($4::text[]) AS direction, unnest($5::text[]) AS phase, unnest($6::bigint[]) AS fence,
+             unnest($7::integer[]) AS attempts, unnest($8::integer[]) AS failures,
+             unnest($9::integer[]) AS losses, unnest($10::bigint[]) AS done_forward,
+             unnest($11::bigint[]) AS done_rollback, unnest($12::boolean[]) AS touched,
+             unnest($13::boolean[]) AS cancelling, unnest($14::boolean[]) AS discard_writes,
+             unnest($15::bigint[]) AS last_seq, unnest($16::text[]) AS worker_id,
+             unnest($17::timestamptz[]) AS not_before, unnest($18::json[]) AS error,
+             unnest($19::json[]) AS warnings, unnest($20::bigint[]) AS rows_copied,
+             unnest($21::bigint[]) AS bytes_copied, unnest($22::bigint[]) AS estimated_bytes) AS v
 WHERE p.id = v.id)sql"};
 
-inline constexpr Statement kUpsertAttempts = {
-    "upsert_attempt", R"sql(
+// The same for a project that goes forward without trouble: what else there is to know of it has its usual value. Most
+// updates are of this kind and cost half as much this way.
+inline constexpr Statement kUpdatePlainProjects = {"update_plain_project", R"sql(
+UPDATE pgconvoy.project AS p
+SET state = v.state, direction = 'FORWARD', phase = v.phase, fence = v.fence, attempts = v.attempts, failures = 0,
+    losses = 0, done_forward = v.done_forward, done_rollback = 0, touched = v.touched, cancelling = false,
+    discard_writes = false, last_seq = v.last_seq, worker_id = v.worker_id, not_before = NULL, error = NULL,
+    warnings = NULL, rows_copied = v.rows_copied, bytes_copied = v.bytes_copied, update_time = now()
+FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS state, unnest($3::text[]) AS phase,
+             unnest($4::bigint[]) AS fence, unnest($5::integer[]) AS attempts,
+             unnest($6::bigint[]) AS done_forward, unnest($7::boolean[]) AS touched,
+             unnest($8::bigint[]) AS last_seq, unnest($9::text[]) AS worker_id,
+             unnest($10::bigint[]) AS rows_copied, unnest($11::bigint[]) AS bytes_copied) AS v
+WHERE p.id = v.id)sql"};
+
+// With the grant.
+inline constexpr Statement kInsertAttempts = {"insert_attempt", R"sql(
+INSERT INTO pgconvoy.attempt
+  (project_id, fence, migration_id, number, direction, worker_id, start_time, phase, outcome)
+SELECT v.project_id, v.fence, v.migration_id, v.number, v.direction, v.worker_id, v.start_time, v.phase, ''
+FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::bigint[]) AS fence,
+             unnest($3::bigint[]) AS migration_id, unnest($4::integer[]) AS number,
+             unnest($5::text[]) AS direction, unnest($6::text[]) AS worker_id,
+             unnest($7::timestamptz[]) AS start_time, unnest($8::text[]) AS phase) AS v)sql"};
+
+inline constexpr Statement kEndAttempts = {"end_attempt", R"sql(
+UPDATE pgconvoy.attempt AS a
+SET end_time = v.end_time, phase = v.phase, outcome = v.outcome, error = v.error
+FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::bigint[]) AS fence,
+             unnest($3::timestamptz[]) AS end_time, unnest($4::text[]) AS phase, unnest($5::text[]) AS outcome,
+             unnest($6::json[]) AS error) AS v
+WHERE a.project_id = v.project_id AND a.fence = v.fence)sql"};
+
+// For attempts that ended in the group that began them.
+inline constexpr Statement kUpsertAttempts = {"upsert_attempt", R"sql(
 INSERT INTO pgconvoy.attempt
   (project_id, fence, migration_id, number, direction, worker_id, start_time, end_time, phase, outcome, error)
-SELECT v.project_id, v.fence, v.migration_id, v.number, v.direction, v.worker_id, )sql" PGC_TIME(
-                          "start_time") ", " PGC_TIME("end_time") R"sql(, v.phase, v.outcome, v.error::json
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::text[], $6::text[], $7::bigint[],
-            $8::bigint[], $9::text[], $10::text[], $11::text[])
-  AS v(project_id, fence, migration_id, number, direction, worker_id, start_time, end_time, phase, outcome, error)
+SELECT v.project_id, v.fence, v.migration_id, v.number, v.direction, v.worker_id, v.start_time, v.end_time, v.phase,
+       v.outcome, v.error
+FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::bigint[]) AS fence,
+             unnest($3::bigint[]) AS migration_id, unnest($4::integer[]) AS number,
+             unnest($5::text[]) AS direction, unnest($6::text[]) AS worker_id,
+             unnest($7::timestamptz[]) AS start_time, unnest($8::timestamptz[]) AS end_time, unnest($9::text[]) AS phase,
+             unnest($10::text[]) AS outcome, unnest($11::json[]) AS error) AS v
 ON CONFLICT (project_id, fence) DO UPDATE
 SET end_time = EXCLUDED.end_time, phase = EXCLUDED.phase, outcome = EXCLUDED.outcome, error = EXCLUDED.error)sql"};
 
 inline constexpr Statement kInsertIntents = {"insert_intent", R"sql(
 INSERT INTO pgconvoy.intent (project_id, fence, seq, migration_id, payload)
-SELECT v.project_id, v.fence, v.seq, v.migration_id, v.payload::json
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[])
-  AS v(project_id, fence, seq, migration_id, payload))sql"};
+SELECT v.project_id, v.fence, v.seq, v.migration_id, v.payload
+FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::bigint[]) AS fence, unnest($3::bigint[]) AS seq,
+             unnest($4::bigint[]) AS migration_id, unnest($5::json[]) AS payload) AS v)sql"};
 
-// A phase may be done twice under one fence only after a retry inside the worker; the later result counts.
+inline constexpr Statement kInsertResults = {"insert_result", R"sql(
+INSERT INTO pgconvoy.phase_result (project_id, direction, phase, fence, migration_id, end_time, payload)
+SELECT v.project_id, v.direction, v.phase, v.fence, v.migration_id, v.end_time, v.payload
+FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::text[]) AS direction, unnest($3::text[]) AS phase,
+             unnest($4::bigint[]) AS fence, unnest($5::bigint[]) AS migration_id,
+             unnest($6::timestamptz[]) AS end_time, unnest($7::json[]) AS payload) AS v)sql"};
+
+// What becomes of a result that exists.
 inline constexpr Statement kUpsertResults = {"upsert_result", R"sql(
 INSERT INTO pgconvoy.phase_result (project_id, direction, phase, fence, migration_id, end_time, payload)
-SELECT v.project_id, v.direction, v.phase, v.fence, v.migration_id, )sql" PGC_TIME("end_time") R"sql(, v.payload::json
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[])
-  AS v(project_id, direction, phase, fence, migration_id, end_time, payload)
+SELECT v.project_id, v.direction, v.phase, v.fence, v.migration_id, v.end_time, v.payload
+FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::text[]) AS direction, unnest($3::text[]) AS phase,
+             unnest($4::bigint[]) AS fence, unnest($5::bigint[]) AS migration_id,
+             unnest($6::timestamptz[]) AS end_time, unnest($7::json[]) AS payload) AS v
 ON CONFLICT (project_id, direction, phase, fence) DO UPDATE
 SET end_time = EXCLUDED.end_time, payload = EXCLUDED.payload)sql"};
 
 inline constexpr Statement kUpsertWorkers = {"upsert_worker", R"sql(
 INSERT INTO pgconvoy.worker (id, incarnation, version, host, slots, state, last_seen)
-SELECT v.id, v.incarnation, v.version, v.host, v.slots, v.state, )sql" PGC_TIME("last_seen") R"sql(
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::bigint[])
-  AS v(id, incarnation, version, host, slots, state, last_seen)
+SELECT v.id, v.incarnation, v.version, v.host, v.slots, v.state, v.last_seen
+FROM (SELECT unnest($1::text[]) AS id, unnest($2::text[]) AS incarnation, unnest($3::text[]) AS version,
+             unnest($4::text[]) AS host, unnest($5::integer[]) AS slots, unnest($6::text[]) AS state,
+             unnest($7::timestamptz[]) AS last_seen) AS v
 ON CONFLICT (id) DO UPDATE
 SET incarnation = EXCLUDED.incarnation, version = EXCLUDED.version, host = EXCLUDED.host, slots = EXCLUDED.slots,
     state = EXCLUDED.state, last_seen = EXCLUDED.last_seen)sql"};
 
 inline constexpr Statement kInsertEvents = {"insert_event", R"sql(
 INSERT INTO pgconvoy.event (seq, event_time, migration_id, project_ref, kind, actor, rule, reason, detail)
-SELECT v.seq, )sql" PGC_TIME("event_time") R"sql(, v.migration_id, v.project_ref, v.kind, v.actor, v.rule, v.reason,
-       v.detail::json
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[])
-  AS v(seq, event_time, migration_id, project_ref, kind, actor, rule, reason, detail))sql"};
+SELECT v.seq, v.event_time, v.migration_id, v.project_ref, v.kind, v.actor, v.rule, v.reason,
+       v.detail
+FROM (SELECT unnest($1::bigint[]) AS seq, unnest($2::timestamptz[]) AS event_time,
+             unnest($3::bigint[]) AS migration_id, unnest($4::text[]) AS project_ref,
+             unnest($5::text[]) AS kind, unnest($6::text[]) AS actor, unnest($7::text[]) AS rule,
+             unnest($8::text[]) AS reason, unnest($9::json[]) AS detail) AS v)sql"};
 
-inline constexpr Statement kInsertLink = {"insert_link", R"sql(
-INSERT INTO pgconvoy.event_link (first_seq, last_seq, epoch, previous, digest) VALUES ($1, $2, $3, $4, $5))sql"};
-
-inline constexpr Statement kSetChainHead = {"set_chain_head",
-                                            "UPDATE pgconvoy.leader SET last_event_seq = $1, chain_head = $2"};
-
-inline constexpr Statement kSetCounters = {"set_counters", R"sql(
-UPDATE pgconvoy.leader SET next_fence = $1, next_migration = $2, next_batch = $3, next_project = $4)sql"};
+// Last of every commit. Null for what the group has none of: an event, changed counters.
+inline constexpr Statement kFinishGroup = {"finish_group", R"sql(
+WITH link AS (
+  INSERT INTO pgconvoy.event_link (first_seq, last_seq, epoch, previous, digest)
+  SELECT $1::bigint, $2::bigint, $3::bigint, $4::text, $5::text WHERE $1::bigint IS NOT NULL)
+UPDATE pgconvoy.leader
+SET last_event_seq = coalesce($2::bigint, last_event_seq), chain_head = coalesce($5::text, chain_head),
+    next_fence = coalesce($6::bigint, next_fence), next_migration = coalesce($7::bigint, next_migration),
+    next_batch = coalesce($8::bigint, next_batch), next_project = coalesce($9::bigint, next_project))sql"};
 
 inline constexpr Statement kStatements[] = {
-    kCheckEpoch,     kInsertMigrations, kUpdateMigrations, kUpsertBatches, kInsertProjects,
-    kUpdateProjects, kUpsertAttempts,   kInsertIntents,    kUpsertResults, kUpsertWorkers,
-    kInsertEvents,   kInsertLink,       kSetChainHead,     kSetCounters,
+    kCheckEpoch,          kInsertMigrations, kUpdateMigrations, kUpsertBatches,  kInsertProjects, kUpdateProjects,
+    kUpdatePlainProjects, kInsertAttempts,   kEndAttempts,      kUpsertAttempts, kInsertIntents,  kInsertResults,
+    kUpsertResults,       kUpsertWorkers,    kInsertEvents,     kFinishGroup,
 };
-
-#undef PGC_TIME
 
 }  // namespace pgconvoy::store

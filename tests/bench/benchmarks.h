@@ -14,5 +14,9 @@ void RunRelocate(Report& report);
 void RunLarge(Report& report);
 // What it costs to compare every row after a copy.
 void RunVerify(Report& report);
+// Durable grants and completions beside a job queue, with simulated workers.
+void RunCoordinator(Report& report);
+// A million projects.
+void RunScale(Report& report);
 
 }  // namespace pgconvoy::bench

@@ -16,6 +16,8 @@ const std::vector<std::pair<std::string, void (*)(Report&)>> kBenchmarks = {
     {"relocate", RunRelocate},
     {"large", RunLarge},
     {"verify", RunVerify},
+    {"coordinator", RunCoordinator},
+    {"scale", RunScale},
 };
 
 int Usage() {

@@ -365,14 +365,14 @@ TEST_F(CommandTest, ABackupOfAProjectThatIsUnderWayIsNotPruned) {
   Output done;
   core->Apply(prune, now, done);
   EXPECT_TRUE(done.replies.at(0).status.ok());
-  EXPECT_EQ(done.writes.results.size(), 2U);
+  EXPECT_EQ(done.writes.result_marks.size(), 2U);
   EXPECT_EQ(done.writes.events.at(0).kind, "BACKUP_PRUNED");
 
   Submit(1, Spec("r2"));
   done = {};
   core->Apply(prune, now, done);
   EXPECT_EQ(CodeOf(done.replies.at(0).status), "PGC-PROJECT-BUSY");
-  EXPECT_TRUE(done.writes.results.empty()) << "all or nothing";
+  EXPECT_TRUE(done.writes.result_marks.empty()) << "all or nothing";
 
   prune.kind = K::kBackupsRemoved;
   done = {};

@@ -89,6 +89,44 @@ TEST_F(CredentialChoice, IsNotFoundWhenThereIsNone) {
 
 // ---- reports ---------------------------------------------------------------------------------------------------
 
+TEST(ConvertReport, KeepsAResultAsProtobufPrintsIt) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  v1::Report report = SomeReport();
+  v1::PhaseResult& result = *report.mutable_phase_done();
+  result.set_phase(v1::POST_VALIDATION);
+  const auto expect_as_printed = [&] {
+    std::string json;
+    ASSERT_TRUE(google::protobuf::util::MessageToJsonString(result, &json, options).ok());
+    const auto converted = ToReport(report, {1});
+    ASSERT_TRUE(converted.ok());
+    EXPECT_EQ(std::get<core::PhaseDone>(converted->body).payload_json, json);
+  };
+  expect_as_printed();
+  result.set_fence(7);
+  expect_as_printed();
+  result.set_direction(v1::ROLLBACK);
+  expect_as_printed();
+  result.mutable_fence_result();
+  expect_as_printed();
+  result.clear_fence_result();
+  result.set_duration_ms(5);
+  expect_as_printed();
+}
+
+TEST(ConvertAcks, SharesAMessageOnlyWithAWorkerThatReadsBatches) {
+  const runtime::Outbound acks =
+      runtime::Acks{{{{1}, {3}, "acme", {7}, 1, "", ""}, {{1}, {3}, "beta", {8}, 4, "", ""}}};
+  const auto alone = ToWire(acks, false);
+  ASSERT_EQ(alone.size(), 2u);
+  EXPECT_EQ(alone[1].ack().project_ref(), "beta");
+  const auto together = ToWire(acks, true);
+  ASSERT_EQ(together.size(), 1u);
+  ASSERT_EQ(together[0].ack_batch().acks_size(), 2);
+  EXPECT_EQ(together[0].ack_batch().acks(0).fence(), 7);
+  EXPECT_EQ(together[0].ack_batch().acks(1).seq(), 4);
+}
+
 TEST(ConvertReport, CountsRowsOfACopyAndWarningsOfChecks) {
   v1::Report report = SomeReport();
   report.mutable_phase_done()->set_phase(v1::COPY);
@@ -178,7 +216,7 @@ TEST(ConvertGrant, SplitsAGrantThatIsTooLargeForOneMessage) {
     intent.set_name(std::string(900'000, 'x'));
     grant.histories[{i + 1}].intents_json.push_back(Json(intent));
   }
-  const auto messages = ToWire(runtime::Outbound(grant));
+  const auto messages = ToWire(runtime::Outbound(grant), false);
   ASSERT_GT(messages.size(), 1u);
   int projects = 0;
   for (size_t i = 0; i < messages.size(); ++i) {

@@ -100,6 +100,25 @@ TEST_F(CoordinatorTest, RecordsAReportThatIsSentTwiceOnce) {
   EXPECT_EQ(GetProject(id, "acme").results_size(), 1);
 }
 
+TEST_F(CoordinatorTest, TakesABatchOfReportsAsIfEachHadComeAlone) {
+  const std::string id = Submit({"acme"});
+  FakeWorker worker(channel_, "w1");
+  ASSERT_TRUE(worker.Hello());
+  const auto grant = worker.NextGrant();
+  ASSERT_TRUE(grant.has_value());
+  Attempt attempt(*grant, grant->projects(0));
+  v1::WorkerMessage batch;
+  *batch.mutable_report_batch()->add_reports() = attempt.Started(v1::FENCE);
+  *batch.mutable_report_batch()->add_reports() = attempt.Done(v1::FENCE);
+  const v1::Report early = attempt.Finished();
+  *batch.mutable_report_batch()->add_reports() = early;
+  ASSERT_TRUE(worker.Send(batch));
+  const auto ack = worker.AckOf(early);
+  ASSERT_TRUE(ack.has_value());
+  EXPECT_EQ(ack->refused_reason(), "ILLEGAL") << "the phases behind FENCE are not done";
+  EXPECT_EQ(GetProject(id, "acme").results_size(), 1);
+}
+
 TEST_F(CoordinatorTest, RefusesAReportWithAStaleFence) {
   Submit({"acme"});
   FakeWorker worker(channel_, "w1");
