@@ -12,12 +12,8 @@ namespace pgconvoy::bench {
 namespace {
 
 const std::vector<std::pair<std::string, void (*)(Report&)>> kBenchmarks = {
-    {"fleet", RunFleet},
-    {"relocate", RunRelocate},
-    {"large", RunLarge},
-    {"verify", RunVerify},
-    {"coordinator", RunCoordinator},
-    {"scale", RunScale},
+    {"fleet", RunFleet},   {"relocate", RunRelocate},       {"large", RunLarge},
+    {"verify", RunVerify}, {"coordinator", RunCoordinator}, {"scale", RunScale},
 };
 
 int Usage() {
@@ -49,6 +45,10 @@ int Main(const std::vector<std::string>& arguments) {
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     const bool has_value = i + 1 < arguments.size();
+    if (argument == "--help") {
+      Usage();
+      return 0;
+    }
     if (argument == "--quick") {
       options.quick = true;
     } else if (argument == "--json") {

@@ -71,7 +71,8 @@ WHERE d.datname = pg_catalog.current_database()
 constexpr char kCloneSignature[] = R"sql(
 WITH rel AS MATERIALIZED (
   SELECT * FROM pg_catalog.pg_class
-  WHERE oid >= 16384 AND relnamespace <> COALESCE(pg_catalog.to_regnamespace('pgconvoy'), 0)
+  WHERE oid >= 16384 AND relnamespace <> 'pg_toast'::pg_catalog.regnamespace
+    AND relnamespace <> COALESCE(pg_catalog.to_regnamespace('pgconvoy'), 0)
 )
 SELECT pg_catalog.md5(pg_catalog.string_agg(line, E'\n' ORDER BY line COLLATE "C")) FROM (
   SELECT pg_catalog.concat_ws(' ', 'relation', relnamespace, relname, relkind, relpersistence, relrowsecurity,
