@@ -73,11 +73,15 @@ std::string FirstLineThatDiffers(const std::string& a, const std::string& b) {
          b.substr(begin, b.find('\n', offset) - begin) + "\" here";
 }
 
+PgClusterOptions Server(const Relocation::Options& options, int version) {
+  return {.durable = options.durable, .major = version};
+}
+
 }  // namespace
 
 Relocation::Relocation(const Options& options) : Installation(options.lease_ttl) {
-  servers_["old"] = std::make_unique<PgCluster>(PgClusterOptions{.durable = options.durable, .major = options.old_version});
-  servers_["new"] = std::make_unique<PgCluster>(PgClusterOptions{.durable = options.durable, .major = options.new_version});
+  servers_["old"] = std::make_unique<PgCluster>(Server(options, options.old_version));
+  servers_["new"] = std::make_unique<PgCluster>(Server(options, options.new_version));
   MakePasswords({"PGCONVOY_OLD_READER_PASSWORD", "PGCONVOY_OLD_REGISTRAR_PASSWORD",
                  "PGCONVOY_NEW_PROVISIONER_PASSWORD", "PGCONVOY_DEMO_TENANT_PASSWORD"});
   env()["PGCONVOY_OLD_CONNINFO"] = old_server().TcpConninfo();

@@ -76,7 +76,9 @@ WITH rel AS MATERIALIZED (
 )
 SELECT pg_catalog.md5(pg_catalog.string_agg(line, E'\n' ORDER BY line COLLATE "C")) FROM (
   SELECT pg_catalog.concat_ws(' ', 'relation', relnamespace, relname, relkind, relpersistence, relrowsecurity,
-                              relforcerowsecurity, relispartition, relispopulated, relreplident, reltype, reloptions) AS line FROM rel
+                              relforcerowsecurity, relispartition, relispopulated, relreplident, reltype,
+                              reloptions) AS line
+  FROM rel
   UNION ALL
   SELECT pg_catalog.concat_ws(' ', 'column', a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull,
                               a.attidentity, a.attgenerated, a.attcollation, a.attisdropped)

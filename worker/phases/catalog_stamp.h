@@ -16,9 +16,9 @@ namespace pgconvoy::worker {
 // As the session's transaction sees the catalogs.
 absl::StatusOr<std::string> CatalogStamp(pg::Connection& connection);
 
-// Equal for two clones of one template in which the same definitions were added, whoever owns them; read in a fifth of
-// the time of the definitions themselves. It is a hash over what the catalogs say about every object of a user, with the
-// numbers that PostgreSQL gave to the template's objects: it means nothing between databases of different origin.
+// Equal for two clones of one template in which the same definitions were added, whoever owns them; read in a fraction
+// of the time of the definitions themselves. It is a hash over what the catalogs say about every object of a user, with
+// the numbers that PostgreSQL gave to the template's objects: it means nothing between databases of different origin.
 absl::StatusOr<std::string> CloneSignature(pg::Connection& connection);
 
 }  // namespace pgconvoy::worker
