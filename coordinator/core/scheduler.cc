@@ -26,8 +26,8 @@ struct MostFreeFirst {
 
 }  // namespace
 
-// Within a round tokens and ready projects only get fewer, and a batch is leased but never given back: what could not be
-// granted once need not be looked at again. All that is keyed by a pointer is looked up, never iterated.
+// Within a round tokens and ready projects only get fewer, and a batch is leased but never given back: what could not
+// be granted once need not be looked at again. All that is keyed by a pointer is looked up, never iterated.
 struct Core::Impl::Round {
   using Batches = std::set<Batch*, BatchOrder>;
   // Of one worker and direction.

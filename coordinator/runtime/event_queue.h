@@ -44,8 +44,8 @@ class EventQueue {
   // All of them or none.
   absl::Status PushAll(std::vector<Item>&& items);
 
-  // Waits until there is an item that may be taken, `deadline_ms` (of `clock`) has come, or Poke() or Stop() was called;
-  // then takes at most `limit` items, which may be none. `drained` says whether the queue is empty now.
+  // Waits until there is an item that may be taken, `deadline_ms` (of `clock`) has come, or Poke() or Stop() was
+  // called; then takes at most `limit` items, which may be none. `drained` says whether the queue is empty now.
   std::vector<Item> Wait(Clock& clock, MonotonicMs deadline_ms, size_t limit, bool& drained);
 
   // Ends the present wait, or the next one.

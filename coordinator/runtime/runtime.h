@@ -3,10 +3,10 @@
 // next are applied already: nothing of a group leaves before the store has answered, and the core is thrown away when
 // the answer is no.
 //
-// When a commit's outcome is not known, nothing of that group or of a later one is let out: all worker streams are closed, waiting calls
-// fail with UNAVAILABLE, and the core is built anew from the store under a new epoch. Workers reconnect and send again
-// what was not acknowledged. When the store refuses a value, the same happens and events are then committed one by one
-// for a while, so that the one at fault fails alone.
+// When a commit's outcome is not known, nothing of that group or of a later one is let out: all worker streams are
+// closed, waiting calls fail with UNAVAILABLE, and the core is built anew from the store under a new epoch. Workers
+// reconnect and send again what was not acknowledged. When the store refuses a value, the same happens and events are
+// then committed one by one for a while, so that the one at fault fails alone.
 //
 // Thread safety: all public functions, from any thread; callbacks run on the runtime's thread and must return soon.
 // Errors: PGC-STORE-UNAVAILABLE and PGC-COORD-OVERLOADED (Unavailable).

@@ -28,8 +28,8 @@ constexpr char kPinnedSettings[] =
     " -c search_path=pg_catalog,pg_temp -c statement_timeout=60000 -c lock_timeout=10000"
     " -c idle_in_transaction_session_timeout=60000 -c client_min_messages=error";
 
-// Each statement of a group finds its rows by key, however many they are: plans that are made anew for every group, that
-// scan a table which had been small when they were made, or that are compiled, only cost time.
+// Each statement of a group finds its rows by key, however many they are: plans that are made anew for every group,
+// that scan a table which had been small when they were made, or that are compiled, only cost time.
 constexpr char kWriterSettings[] =
     " -c plan_cache_mode=force_generic_plan -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off"
     " -c jit=off";

@@ -143,8 +143,8 @@ SELECT v.project_id, v.fence, v.migration_id, v.number, v.direction, v.worker_id
 FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::bigint[]) AS fence,
              unnest($3::bigint[]) AS migration_id, unnest($4::integer[]) AS number,
              unnest($5::text[]) AS direction, unnest($6::text[]) AS worker_id,
-             unnest($7::timestamptz[]) AS start_time, unnest($8::timestamptz[]) AS end_time, unnest($9::text[]) AS phase,
-             unnest($10::text[]) AS outcome, unnest($11::json[]) AS error) AS v
+             unnest($7::timestamptz[]) AS start_time, unnest($8::timestamptz[]) AS end_time,
+             unnest($9::text[]) AS phase, unnest($10::text[]) AS outcome, unnest($11::json[]) AS error) AS v
 ON CONFLICT (project_id, fence) DO UPDATE
 SET end_time = EXCLUDED.end_time, phase = EXCLUDED.phase, outcome = EXCLUDED.outcome, error = EXCLUDED.error)sql"};
 

@@ -1,7 +1,8 @@
 // The coordinator: durable grants and completions over gRPC with synchronous_commit=on, beside Graphile Worker.
 //
-// Store, coordinator and load share the machine. A round submits a fleet, then connects the simulated workers and counts
-// from there until the last completion is acknowledged; the jobs of the peer are queued before its clock starts, too.
+// Store, coordinator and load share the machine. A round submits a fleet, then connects the simulated workers and
+// counts from there until the last completion is acknowledged; the jobs of the peer are queued before its clock
+// starts, too.
 #include <algorithm>
 #include <cstdio>
 #include <memory>

@@ -15,8 +15,8 @@
 
 namespace pgconvoy::bench {
 
-// A fleet that is valid for the coordinator and needs no database: nobody moves it but simulated workers. Its plan backs
-// up no table, so that an attempt has FENCE, PRE_VALIDATION and CLEANUP alone, the fewest phases a plan can have.
+// A fleet that is valid for the coordinator and needs no database: nobody moves it but simulated workers. Its plan
+// backs up no table, so that an attempt has FENCE, PRE_VALIDATION and CLEANUP alone, the fewest phases a plan can have.
 struct FleetSpec {
   int64_t projects = 0;
   // Servers that the projects are spread over.

@@ -49,21 +49,25 @@ copy() {
 while read -r table columns; do
   copy "$table" "$columns" </dev/null
 done <"$COLUMNS"
-on_source -c "UPDATE public.projects SET database_name = '$name', database_user = '$name', credential_status = 'active' WHERE ref = '$ref'"
+on_source <<SQL
+UPDATE public.projects SET database_name = '$name', database_user = '$name', credential_status = 'active'
+WHERE ref = '$ref';
+SQL
 )sh";
 
 // Each project has a database of its own already, so this is less work than ours.
 constexpr char kDumpScript[] = R"sh(
 name=project_$1
 psql -XqAt -d "$TARGET dbname=postgres" -c "CREATE DATABASE \"$name\" TEMPLATE template0"
-pg_dump -d "$SERVER dbname=one_$1" | PGOPTIONS='-c synchronous_commit=off' psql -Xq1 -v ON_ERROR_STOP=1 -o /dev/null -d "$TARGET dbname=$name"
+pg_dump -d "$SERVER dbname=one_$1" |
+  PGOPTIONS='-c synchronous_commit=off' psql -Xq1 -v ON_ERROR_STOP=1 -o /dev/null -d "$TARGET dbname=$name"
 )sh";
 
 constexpr char kPgcopydbScript[] = R"sh(
 name=project_$1
 psql -XqAt -d "$TARGET dbname=postgres" -c "CREATE DATABASE \"$name\" TEMPLATE template0"
-pgcopydb clone --source "$SERVER dbname=one_$1" --target "$TARGET dbname=$name" --dir "$PWD/$1" --table-jobs 2 --index-jobs 2 >"$PWD/$1.log" 2>&1 ||
-  { cat "$PWD/$1.log" >&2; exit 1; }
+pgcopydb clone --source "$SERVER dbname=one_$1" --target "$TARGET dbname=$name" --dir "$PWD/$1" \
+  --table-jobs 2 --index-jobs 2 >"$PWD/$1.log" 2>&1 || { cat "$PWD/$1.log" >&2; exit 1; }
 )sh";
 
 // Without the platform's triggers, which stay behind, and without what would stop an owner from loading its tables.

@@ -1,5 +1,5 @@
-// Graphile Worker, the fastest job queue on PostgreSQL whose figures are public, on a server of its own with the store's
-// settings. It comes from the npm registry, pinned with digests by tests/bench/graphile/package-lock.json.
+// Graphile Worker, the fastest job queue on PostgreSQL whose figures are public, on a server of its own with the
+// store's settings. It comes from the npm registry, pinned with digests by tests/bench/graphile/package-lock.json.
 //
 // What it does for a job is less than what we do for a project: it locks a row and deletes it, and keeps no history.
 // Errors: everything throws std::runtime_error. Thread safety: one thread.

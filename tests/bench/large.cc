@@ -32,24 +32,26 @@ psql -XqAt -d "$OLD dbname=vision_big" -c "VACUUM ANALYZE"
 
 constexpr char kPgcopydbScript[] = R"sh(
 psql -XqAt -d "$NEW dbname=postgres" -c "CREATE DATABASE vision_big TEMPLATE template0 OWNER legacy_app"
-pgcopydb clone --source "$OLD dbname=vision_big" --target "$NEW dbname=vision_big" --dir "$PWD/work" --table-jobs 4 --index-jobs 4 --split-tables-larger-than 200MB >"$PWD/log" 2>&1 ||
-  { cat "$PWD/log" >&2; exit 1; }
+pgcopydb clone --source "$OLD dbname=vision_big" --target "$NEW dbname=vision_big" --dir "$PWD/work" \
+  --table-jobs 4 --index-jobs 4 --split-tables-larger-than 200MB >"$PWD/log" 2>&1 || { cat "$PWD/log" >&2; exit 1; }
 )sh";
 
-// Two tables at a time, and the indexes of a table one after the other: the two cores have enough to do.
+// Two tables at a time; of a table's indexes two at a time.
 constexpr char kPipeScript[] = R"sh(
 psql -XqAt -d "$NEW dbname=postgres" -c "CREATE DATABASE vision_big TEMPLATE template0 OWNER legacy_app"
 psql -XqAt -d "$NEW dbname=vision_big" -c "CREATE SCHEMA app AUTHORIZATION legacy_app"
+export PGOPTIONS='-c synchronous_commit=off'
+on_new() { psql -XqAt -v ON_ERROR_STOP=1 -d "$NEW dbname=vision_big" "$@"; }
 one() {
-  export PGOPTIONS='-c synchronous_commit=off'
-  psql -XqAt -v ON_ERROR_STOP=1 -d "$NEW dbname=vision_big" -c "SET ROLE legacy_app" -c "CREATE TABLE app.big$1 (id bigint, owner int NOT NULL, at timestamptz NOT NULL, amount numeric(12,2), note text)"
-  psql -XqAt -d "$OLD dbname=vision_big" -c "COPY app.big$1 TO STDOUT" | psql -XqAt -v ON_ERROR_STOP=1 -d "$NEW dbname=vision_big" -c "COPY app.big$1 FROM STDIN"
-  psql -XqAt -d "$NEW dbname=vision_big" -c "ALTER TABLE app.big$1 ADD PRIMARY KEY (id)" &
-  psql -XqAt -d "$NEW dbname=vision_big" -c "CREATE INDEX ON app.big$1 (owner)"
-  wait
-  psql -XqAt -d "$NEW dbname=vision_big" -c "CREATE INDEX ON app.big$1 (at, amount)"
+  on_new -c "SET ROLE legacy_app" -c "CREATE TABLE app.big$1 (
+    id bigint, owner int NOT NULL, at timestamptz NOT NULL, amount numeric(12,2), note text)"
+  psql -XqAt -d "$OLD dbname=vision_big" -c "COPY app.big$1 TO STDOUT" | on_new -c "COPY app.big$1 FROM STDIN"
+  on_new -c "ALTER TABLE app.big$1 ADD PRIMARY KEY (id)"
+  on_new -c "CREATE INDEX ON app.big$1 (owner)" &
+  on_new -c "CREATE INDEX ON app.big$1 (at, amount)"
+  wait $!
 }
-export -f one
+export -f on_new one
 seq 1 "$TABLES" | xargs -P 2 -I{} bash -c 'set -euo pipefail; one {}'
 )sh";
 

@@ -14,7 +14,8 @@ constexpr char kDump[] = "pg_dump | psql -1";
 
 constexpr char kDumpScript[] = R"sh(
 psql -XqAt -d "$NEW dbname=postgres" -c "CREATE DATABASE vision_$1 TEMPLATE template0 OWNER legacy_app"
-pg_dump -d "$OLD dbname=vision_$1" | PGOPTIONS='-c synchronous_commit=off' psql -Xq1 -v ON_ERROR_STOP=1 -o /dev/null -d "$NEW dbname=vision_$1"
+pg_dump -d "$OLD dbname=vision_$1" |
+  PGOPTIONS='-c synchronous_commit=off' psql -Xq1 -v ON_ERROR_STOP=1 -o /dev/null -d "$NEW dbname=vision_$1"
 )sh";
 
 // One application's database and clones of it.

@@ -1,6 +1,6 @@
 // What the benchmarks of migrations share: servers of an installation put back between two runs, one migration run and
-// timed. Nothing is deleted between runs: for minutes after many files have gone ext4 is several times as slow at making
-// new ones, and a database has 300.
+// timed. Nothing is deleted between runs: for minutes after many files have gone ext4 is several times as slow at
+// making new ones, and a database has 300.
 #pragma once
 
 #include <string>

@@ -3,11 +3,12 @@
 //
 // What one reports for a project is either the least that the state machine accepts, PHASE_DONE for each phase of the
 // grant and then ATTEMPT_DONE, or what a real worker says as well, PHASE_STARTED before each of them. Results are empty
-// but for their phase, direction and fence. Reports that are ready at the same time share a ReportBatch. A project counts as completed when the acknowledgement of its last report has come, which the coordinator sends
-// once it is durable; of each project that is granted twice, or refused, an error is kept.
+// but for their phase, direction and fence. Reports that are ready at the same time share a ReportBatch. A project
+// counts as completed when the acknowledgement of its last report has come, which the coordinator sends once it is
+// durable; of what is granted twice, refused or revoked, the first problem is kept.
 // It answers tasks with nothing, and sends no heartbeats: give the coordinator a long lease.
 //
-// Thread safety: any thread. Errors: the first one is kept, see Problem().
+// Thread safety: any thread. Errors: the waiting functions throw std::runtime_error with the first problem.
 #pragma once
 
 #include <chrono>

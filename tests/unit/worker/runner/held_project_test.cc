@@ -70,8 +70,8 @@ TEST_F(LeaseTest, CountsALongSilenceOnce) {
 class HeldProjectTest : public LeaseTest {
  protected:
   std::unique_ptr<HeldProject> Hold() {
-    return std::make_unique<HeldProject>("12", "acme", 7, lease_,
-                                         [this](const v1::WorkerMessage& message, bool) { sent_.push_back(message); });
+    return std::make_unique<HeldProject>(
+        "12", "acme", 7, lease_, [this](const v1::WorkerMessage& message, bool) { sent_.push_back(message); });
   }
 
   static v1::Report Started(v1::Phase phase) {
