@@ -72,7 +72,8 @@ pgcopydb clone --source "$SERVER dbname=one_$1" --target "$TARGET dbname=$name" 
 
 // Without the platform's triggers, which stay behind, and without what would stop an owner from loading its tables.
 constexpr char kCopyDefinitions[] = R"sh(
-pg_dump --schema-only --no-owner --no-acl -n auth -n storage -d "$FROM" | sed '/refuse_frozen/d; /FORCE ROW LEVEL SECURITY/d' |
+pg_dump --schema-only --no-owner --no-acl -n auth -n storage -d "$FROM" |
+  sed '/refuse_frozen/d; /FORCE ROW LEVEL SECURITY/d' |
   psql -Xq1 -v ON_ERROR_STOP=1 -o /dev/null -d "$TO"
 )sh";
 
