@@ -109,10 +109,46 @@ absl::Status FromSqlError(const pqxx::sql_error& error) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<pqxx::connection>> Connect(const std::string& conninfo, Access access) {
+namespace {
+
+// The policy is a private member of libpqxx's connection, and made by it: this is the only way out.
+thread_local pg_conn* latest_connection = nullptr;
+
+using Result = std::unique_ptr<PGresult, decltype(&PQclear)>;
+
+}  // namespace
+
+OpenPolicy::handle OpenPolicy::do_startconnect(handle old) {
+  latest_connection = old != nullptr ? old : normalconnect(old);
+  return latest_connection;
+}
+
+Connection::Connection(const std::string& conninfo) : basic_connection_base(conninfo), raw_(latest_connection) {}
+
+void Connection::CopyIn(pqxx::transaction_base& tx, const std::string& statement, const std::string& rows) {
+  tx.exec0(statement);
+  const bool sent =
+      PQputCopyData(raw_, rows.data(), static_cast<int>(rows.size())) == 1 && PQputCopyEnd(raw_, nullptr) == 1;
+  Result failed(nullptr, &PQclear);
+  while (PGresult* const result = PQgetResult(raw_)) {
+    Result owned(result, &PQclear);
+    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+      failed = std::move(owned);
+    }
+  }
+  if (!sent || PQstatus(raw_) == CONNECTION_BAD) {
+    throw pqxx::broken_connection("the connection was lost during COPY");
+  }
+  if (failed != nullptr) {
+    const char* const state = PQresultErrorField(failed.get(), PG_DIAG_SQLSTATE);
+    throw pqxx::sql_error(PQresultErrorMessage(failed.get()), statement, state);
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Connect(const std::string& conninfo, Access access) {
   PGC_ASSIGN_OR_RETURN(const std::string complete, Complete(conninfo, access));
   try {
-    return std::make_unique<pqxx::connection>(complete);
+    return std::make_unique<Connection>(complete);
   } catch (const std::exception& error) {
     return MakeError(Verdict::kTransient, "PGC-STORE-UNREACHABLE",
                      "no connection to the store: " + PrimaryMessage(error.what()),

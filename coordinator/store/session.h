@@ -22,7 +22,27 @@
 #include <pqxx/connection>
 #include <pqxx/transaction_base>
 
+struct pg_conn;
+
 namespace pgconvoy::store {
+
+// Remembers libpq's connection below libpqxx's, which libpqxx does not show.
+class OpenPolicy : public pqxx::connectionpolicy {
+ public:
+  using connectionpolicy::connectionpolicy;
+  handle do_startconnect(handle old) override;
+};
+
+class Connection : public pqxx::basic_connection_base<OpenPolicy> {
+ public:
+  explicit Connection(const std::string& conninfo);
+  // Rows of a binary COPY (binary_array.h) inside the transaction. `statement`: "COPY … FROM STDIN (FORMAT binary)".
+  // Throws as libpqxx does. Only while the connection is the one that was made first: libpqxx connects anew silently.
+  void CopyIn(pqxx::transaction_base& tx, const std::string& statement, const std::string& rows);
+
+ private:
+  pg_conn* const raw_;
+};
 
 enum class Access { kReadWrite, kReadOnly };
 
@@ -31,7 +51,7 @@ inline constexpr char kLeaderApplication[] = "pgconvoy-coordinator";
 inline constexpr char kReaderApplication[] = "pgconvoy-coordinator-reader";
 
 // Keepalives, timeouts and names are added to `conninfo` (keywords or URI) where it does not set them itself.
-absl::StatusOr<std::unique_ptr<pqxx::connection>> Connect(const std::string& conninfo, Access access);
+absl::StatusOr<std::unique_ptr<Connection>> Connect(const std::string& conninfo, Access access);
 
 // Breaks a connection under the call that waits on it, which then fails. It holds a second descriptor of the
 // connection's socket that is closed by itself alone, so that Shutdown() cannot hit a descriptor which libpq has closed

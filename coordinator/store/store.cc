@@ -67,7 +67,7 @@ absl::Status Unsafe(const char* setting) {
                    std::string("set ") + setting + " = on on the store's server");
 }
 
-absl::Status CheckServer(pqxx::connection& connection) {
+absl::Status CheckServer(Connection& connection) {
   if (connection.server_version() < kMinServerVersion) {
     return MakeError(Verdict::kOperator, "PGC-STORE-VERSION",
                      "the store runs PostgreSQL " + std::to_string(connection.server_version() / 10000),
@@ -127,14 +127,14 @@ std::string IdArray(const std::vector<ProjectId>& ids) {
 
 class Store::Session {
  public:
-  explicit Session(std::unique_ptr<pqxx::connection> connection)
+  explicit Session(std::unique_ptr<Connection> connection)
       : connection_(std::move(connection)), backend_pid_(connection_->backendpid()) {
     for (const Statement& statement : kStatements) {
       connection_->prepare(statement.name, statement.sql);
     }
   }
 
-  pqxx::connection& connection() { return *connection_; }
+  Connection& connection() { return *connection_; }
 
   // First statement of every write. libpqxx connects anew without a word when the session was ended, and a session
   // that is not the one which took the lead may have been ended by the next leader.
@@ -150,7 +150,7 @@ class Store::Session {
   }
 
  private:
-  std::unique_ptr<pqxx::connection> connection_;
+  std::unique_ptr<Connection> connection_;
   int backend_pid_;
 };
 
@@ -178,7 +178,7 @@ absl::Status Store::Reconnect() {
 namespace {
 
 // Before anything is disturbed: is this a store that we may lead?
-absl::Status CheckBeforeTakeover(pqxx::connection& connection, std::optional<int64_t> previous_epoch) {
+absl::Status CheckBeforeTakeover(Connection& connection, std::optional<int64_t> previous_epoch) {
   pqxx::read_transaction tx(connection);
   PGC_RETURN_IF_ERROR(CheckSchema(tx, SchemaFiles()));
   if (!previous_epoch.has_value()) {
@@ -191,7 +191,7 @@ absl::Status CheckBeforeTakeover(pqxx::connection& connection, std::optional<int
   return absl::OkStatus();
 }
 
-absl::Status EndOtherLeaders(pqxx::connection& connection) {
+absl::Status EndOtherLeaders(Connection& connection) {
   for (int i = 0; i < kTakeoverTries; ++i) {
     pqxx::nontransaction tx(connection);
     if (tx.exec_params1(kEndOtherLeaders, kLeaderApplication)[0].as<int>() == 0) {
@@ -209,7 +209,7 @@ absl::StatusOr<Term> Store::Lead(std::optional<int64_t> previous_epoch) {
     PGC_RETURN_IF_ERROR(Reconnect());
   }
   return Guarded([&]() -> absl::StatusOr<Term> {
-    pqxx::connection& connection = session_->connection();
+    Connection& connection = session_->connection();
     PGC_RETURN_IF_ERROR(CheckBeforeTakeover(connection, previous_epoch));
     PGC_RETURN_IF_ERROR(EndOtherLeaders(connection));
     Term term;
@@ -279,12 +279,12 @@ absl::Status Store::Commit(const core::Writes& writes) {
     pqxx::work tx(session_->connection());
     PGC_RETURN_IF_ERROR(session_->CheckEpoch(tx, epoch_));
     try {
-      WriteRows(tx, writes);
+      WriteRows(session_->connection(), tx, writes);
     } catch (const RowMissing& missing) {
       return MakeError(Verdict::kPermanent, "PGC-STORE-DATA", missing.what());
     }
     if (!writes.events.empty()) {
-      head = LinkDigest(chain_head_, epoch_, WriteEvents(tx, writes.events, first_seq));
+      head = LinkDigest(chain_head_, epoch_, WriteEvents(session_->connection(), tx, writes.events, first_seq));
     }
     if (!writes.events.empty() || writes.counters.has_value()) {
       FinishGroup(tx, writes, {first_seq, last_seq, epoch_, chain_head_, head});

@@ -398,7 +398,7 @@ class StoreReader::Pool {
     return result;
   }
 
-  absl::StatusOr<std::unique_ptr<pqxx::connection>> Take() {
+  absl::StatusOr<std::unique_ptr<Connection>> Take() {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (!idle_.empty()) {
@@ -417,7 +417,7 @@ class StoreReader::Pool {
                : absl::OkStatus();
   }
 
-  void Give(std::unique_ptr<pqxx::connection> connection) {
+  void Give(std::unique_ptr<Connection> connection) {
     const std::lock_guard<std::mutex> lock(mutex_);
     idle_.push_back(std::move(connection));
   }
@@ -432,7 +432,7 @@ class StoreReader::Pool {
   std::mutex mutex_;
   std::condition_variable freed_;
   int free_slots_;
-  std::vector<std::unique_ptr<pqxx::connection>> idle_;
+  std::vector<std::unique_ptr<Connection>> idle_;
   std::set<SocketGuard*> in_use_;
   bool interrupted_ = false;
 };

@@ -205,10 +205,21 @@ void UpdateProjects(pqxx::transaction_base& tx, const Rows<core::ProjectRow>& ro
   }
 }
 
-void InsertAttempts(pqxx::transaction_base& tx, const Rows<core::AttemptRow>& rows) {
-  tx.exec_prepared(kInsertAttempts.name, PGC_INT8(row.project.value), PGC_INT8(row.fence.value),
-                   PGC_INT8(row.migration.value), PGC_INT4(row.number), PGC_TEXT(Name(row.direction)),
-                   PGC_TEXT(row.worker_id), PGC_TIME(row.start_time), PGC_TEXT(Name(row.phase)));
+void CopyAttempts(Connection& connection, pqxx::transaction_base& tx, const Rows<core::AttemptRow>& rows) {
+  BinaryCopy copy(9);
+  for (const core::AttemptRow* const row : rows) {
+    copy.BeginRow();
+    copy.AddInt8(row->project.value);
+    copy.AddInt8(row->fence.value);
+    copy.AddInt8(row->migration.value);
+    copy.AddInt4(row->number);
+    copy.AddText(Name(row->direction));
+    copy.AddText(row->worker_id);
+    copy.AddTime(row->start_time);
+    copy.AddText(Name(row->phase));
+    copy.AddText("");
+  }
+  connection.CopyIn(tx, kCopyAttempts, std::move(copy).Finish());
 }
 
 void UpsertAttempts(pqxx::transaction_base& tx, const Rows<core::AttemptRow>& rows) {
@@ -227,10 +238,10 @@ void EndAttempts(pqxx::transaction_base& tx, const Rows<core::AttemptRow>& rows)
   }
 }
 
-void WriteAttempts(pqxx::transaction_base& tx, const Rows<core::AttemptRow>& rows) {
+void WriteAttempts(Connection& connection, pqxx::transaction_base& tx, const Rows<core::AttemptRow>& rows) {
   const auto begins = [](const core::AttemptRow& row) { return row.outcome.empty(); };
   if (const auto begun = Only(rows, begins); !begun.empty()) {
-    InsertAttempts(tx, begun);
+    CopyAttempts(connection, tx, begun);
   }
   if (const auto ended = Only(rows, [&](const auto& row) { return !begins(row); }); !ended.empty()) {
     EndAttempts(tx, ended);
@@ -242,10 +253,25 @@ void InsertIntents(pqxx::transaction_base& tx, const Rows<core::IntentRow>& rows
                    PGC_INT8(row.migration.value), PGC_JSON_N(row.payload_json));
 }
 
-void WriteResults(pqxx::transaction_base& tx, const char* statement, const Rows<core::PhaseResultRow>& rows) {
-  tx.exec_prepared(statement, PGC_INT8(row.project.value), PGC_TEXT(Name(row.direction)), PGC_TEXT(Name(row.phase)),
-                   PGC_INT8(row.fence.value), PGC_INT8(row.migration.value), PGC_TIME(row.end_time),
-                   PGC_JSON_N(row.payload_json));
+void CopyResults(Connection& connection, pqxx::transaction_base& tx, const Rows<core::PhaseResultRow>& rows) {
+  BinaryCopy copy(7);
+  for (const core::PhaseResultRow* const row : rows) {
+    copy.BeginRow();
+    copy.AddInt8(row->project.value);
+    copy.AddText(Name(row->direction));
+    copy.AddText(Name(row->phase));
+    copy.AddInt8(row->fence.value);
+    copy.AddInt8(row->migration.value);
+    copy.AddTime(row->end_time);
+    copy.AddText(row->payload_json);
+  }
+  connection.CopyIn(tx, kCopyResults, std::move(copy).Finish());
+}
+
+void UpsertResults(pqxx::transaction_base& tx, const Rows<core::PhaseResultRow>& rows) {
+  tx.exec_prepared(kUpsertResults.name, PGC_INT8(row.project.value), PGC_TEXT(Name(row.direction)),
+                   PGC_TEXT(Name(row.phase)), PGC_INT8(row.fence.value), PGC_INT8(row.migration.value),
+                   PGC_TIME(row.end_time), PGC_JSON_N(row.payload_json));
 }
 
 void UpsertWorkers(pqxx::transaction_base& tx, const Rows<core::WorkerRow>& rows) {
@@ -253,25 +279,25 @@ void UpsertWorkers(pqxx::transaction_base& tx, const Rows<core::WorkerRow>& rows
                    PGC_TEXT(row.host), PGC_INT4(row.slots), PGC_TEXT(row.state), PGC_TIME(row.last_seen));
 }
 
-pqxx::binarystring Sequence(int64_t first, size_t count) {
-  BinaryArray array(Element::kInt8);
-  for (size_t i = 0; i < count; ++i) {
-    array.AddInt8(first + static_cast<int64_t>(i));
+void CopyEvents(Connection& connection,
+                pqxx::transaction_base& tx,
+                const Rows<core::EventRow>& rows,
+                int64_t first_seq) {
+  BinaryCopy copy(9);
+  int64_t seq = first_seq;
+  for (const core::EventRow* const row : rows) {
+    copy.BeginRow();
+    copy.AddInt8(seq++);
+    copy.AddTime(row->time);
+    copy.AddInt8OrNull(row->migration.value);
+    copy.AddText(row->project_ref);
+    copy.AddText(row->kind);
+    copy.AddText(row->actor);
+    copy.AddText(row->rule);
+    copy.AddText(row->reason);
+    copy.AddTextOrNull(row->detail_json);
   }
-  return pqxx::binarystring(std::move(array).Finish());
-}
-
-void InsertEvents(pqxx::transaction_base& tx, const Rows<core::EventRow>& rows, int64_t first_seq) {
-  const auto migration = [](BinaryArray& array, const core::EventRow& row) {
-    if (row.migration.value == 0) {
-      array.AddNull();
-    } else {
-      array.AddInt8(row.migration.value);
-    }
-  };
-  tx.exec_prepared(kInsertEvents.name, Sequence(first_seq, rows.size()), PGC_TIME(row.time),
-                   Column(Element::kInt8, rows, migration), PGC_TEXT(row.project_ref), PGC_TEXT(row.kind),
-                   PGC_TEXT(row.actor), PGC_TEXT(row.rule), PGC_TEXT(row.reason), PGC_JSON_N(row.detail_json));
+  connection.CopyIn(tx, kCopyEvents, std::move(copy).Finish());
 }
 
 #undef PGC_COLUMN
@@ -286,7 +312,7 @@ void InsertEvents(pqxx::transaction_base& tx, const Rows<core::EventRow>& rows, 
 
 }  // namespace
 
-void WriteRows(pqxx::transaction_base& tx, const core::Writes& writes) {
+void WriteRows(Connection& connection, pqxx::transaction_base& tx, const core::Writes& writes) {
   const auto by_id = [](const auto& row) { return row.id; };
   const auto by_attempt = [](const auto& row) { return std::pair(row.project, row.fence); };
   const auto by_intent = [](const auto& row) { return std::tuple(row.project, row.fence, row.seq); };
@@ -297,24 +323,26 @@ void WriteRows(pqxx::transaction_base& tx, const core::Writes& writes) {
   InChunks(LastOfEachKey(writes.migrations, by_id), [&tx](const auto& rows) { UpdateMigrations(tx, rows); });
   InChunks(LastOfEachKey(writes.batches, by_id), [&tx](const auto& rows) { UpsertBatches(tx, rows); });
   InChunks(LastOfEachKey(writes.projects, by_id), [&tx](const auto& rows) { UpdateProjects(tx, rows); });
-  InChunks(LastOfEachKey(writes.attempts, by_attempt), [&tx](const auto& rows) { WriteAttempts(tx, rows); });
+  InChunks(LastOfEachKey(writes.attempts, by_attempt),
+           [&](const auto& rows) { WriteAttempts(connection, tx, rows); });
   InChunks(LastOfEachKey(writes.intents, by_intent), [&tx](const auto& rows) { InsertIntents(tx, rows); });
-  InChunks(LastOfEachKey(writes.results, by_result),
-           [&tx](const auto& rows) { WriteResults(tx, kInsertResults.name, rows); });
-  InChunks(LastOfEachKey(writes.result_marks, by_result),
-           [&tx](const auto& rows) { WriteResults(tx, kUpsertResults.name, rows); });
+  InChunks(LastOfEachKey(writes.results, by_result), [&](const auto& rows) { CopyResults(connection, tx, rows); });
+  InChunks(LastOfEachKey(writes.result_marks, by_result), [&tx](const auto& rows) { UpsertResults(tx, rows); });
   InChunks(LastOfEachKey(writes.workers, by_id), [&tx](const auto& rows) { UpsertWorkers(tx, rows); });
 }
 
-std::string WriteEvents(pqxx::transaction_base& tx, const std::vector<core::EventRow>& events, int64_t first_seq) {
+std::string WriteEvents(Connection& connection,
+                        pqxx::transaction_base& tx,
+                        const std::vector<core::EventRow>& events,
+                        int64_t first_seq) {
   std::string canonical;
   int64_t seq = first_seq;
   for (const core::EventRow& event : events) {
     AppendCanonicalEvent(seq++, event, canonical);
   }
   seq = first_seq;
-  InChunks(All(events), [&tx, &seq](const auto& rows) {
-    InsertEvents(tx, rows, seq);
+  InChunks(All(events), [&](const auto& rows) {
+    CopyEvents(connection, tx, rows, seq);
     seq += static_cast<int64_t>(rows.size());
   });
   return canonical;

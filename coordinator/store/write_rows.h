@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "coordinator/core/core.h"
+#include "coordinator/store/session.h"
 
 namespace pgconvoy::store {
 
@@ -16,10 +17,13 @@ class RowMissing : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Everything of `writes` but events and counters.
-void WriteRows(pqxx::transaction_base& tx, const core::Writes& writes);
+// Everything of `writes` but events and counters. `tx` is a transaction of `connection`.
+void WriteRows(Connection& connection, pqxx::transaction_base& tx, const core::Writes& writes);
 
 // The group's events, from `first_seq` on. Returns their canonical text for the hash chain.
-std::string WriteEvents(pqxx::transaction_base& tx, const std::vector<core::EventRow>& events, int64_t first_seq);
+std::string WriteEvents(Connection& connection,
+                        pqxx::transaction_base& tx,
+                        const std::vector<core::EventRow>& events,
+                        int64_t first_seq);
 
 }  // namespace pgconvoy::store

@@ -116,16 +116,6 @@ FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS state, unnest($3:
              unnest($10::bigint[]) AS rows_copied, unnest($11::bigint[]) AS bytes_copied) AS v
 WHERE p.id = v.id)sql"};
 
-// With the grant.
-inline constexpr Statement kInsertAttempts = {"insert_attempt", R"sql(
-INSERT INTO pgconvoy.attempt
-  (project_id, fence, migration_id, number, direction, worker_id, start_time, phase, outcome)
-SELECT v.project_id, v.fence, v.migration_id, v.number, v.direction, v.worker_id, v.start_time, v.phase, ''
-FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::bigint[]) AS fence,
-             unnest($3::bigint[]) AS migration_id, unnest($4::integer[]) AS number,
-             unnest($5::text[]) AS direction, unnest($6::text[]) AS worker_id,
-             unnest($7::timestamptz[]) AS start_time, unnest($8::text[]) AS phase) AS v)sql"};
-
 inline constexpr Statement kEndAttempts = {"end_attempt", R"sql(
 UPDATE pgconvoy.attempt AS a
 SET end_time = v.end_time, phase = v.phase, outcome = v.outcome, error = v.error
@@ -154,13 +144,6 @@ SELECT v.project_id, v.fence, v.seq, v.migration_id, v.payload
 FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::bigint[]) AS fence, unnest($3::bigint[]) AS seq,
              unnest($4::bigint[]) AS migration_id, unnest($5::json[]) AS payload) AS v)sql"};
 
-inline constexpr Statement kInsertResults = {"insert_result", R"sql(
-INSERT INTO pgconvoy.phase_result (project_id, direction, phase, fence, migration_id, end_time, payload)
-SELECT v.project_id, v.direction, v.phase, v.fence, v.migration_id, v.end_time, v.payload
-FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::text[]) AS direction, unnest($3::text[]) AS phase,
-             unnest($4::bigint[]) AS fence, unnest($5::bigint[]) AS migration_id,
-             unnest($6::timestamptz[]) AS end_time, unnest($7::json[]) AS payload) AS v)sql"};
-
 // What becomes of a result that exists.
 inline constexpr Statement kUpsertResults = {"upsert_result", R"sql(
 INSERT INTO pgconvoy.phase_result (project_id, direction, phase, fence, migration_id, end_time, payload)
@@ -181,15 +164,6 @@ ON CONFLICT (id) DO UPDATE
 SET incarnation = EXCLUDED.incarnation, version = EXCLUDED.version, host = EXCLUDED.host, slots = EXCLUDED.slots,
     state = EXCLUDED.state, last_seen = EXCLUDED.last_seen)sql"};
 
-inline constexpr Statement kInsertEvents = {"insert_event", R"sql(
-INSERT INTO pgconvoy.event (seq, event_time, migration_id, project_ref, kind, actor, rule, reason, detail)
-SELECT v.seq, v.event_time, v.migration_id, v.project_ref, v.kind, v.actor, v.rule, v.reason,
-       v.detail
-FROM (SELECT unnest($1::bigint[]) AS seq, unnest($2::timestamptz[]) AS event_time,
-             unnest($3::bigint[]) AS migration_id, unnest($4::text[]) AS project_ref,
-             unnest($5::text[]) AS kind, unnest($6::text[]) AS actor, unnest($7::text[]) AS rule,
-             unnest($8::text[]) AS reason, unnest($9::json[]) AS detail) AS v)sql"};
-
 // Last of every commit. Null for what the group has none of: an event, changed counters.
 inline constexpr Statement kFinishGroup = {"finish_group", R"sql(
 WITH link AS (
@@ -200,10 +174,22 @@ SET last_event_seq = coalesce($2::bigint, last_event_seq), chain_head = coalesce
     next_fence = coalesce($6::bigint, next_fence), next_migration = coalesce($7::bigint, next_migration),
     next_batch = coalesce($8::bigint, next_batch), next_project = coalesce($9::bigint, next_project))sql"};
 
+// Rows that are only ever appended come by COPY, which writes a page of them at a time where INSERT writes each.
+inline constexpr char kCopyAttempts[] =
+    "COPY pgconvoy.attempt (project_id, fence, migration_id, number, direction, worker_id, start_time, phase, "
+    "outcome) "
+    "FROM STDIN (FORMAT binary)";
+inline constexpr char kCopyResults[] =
+    "COPY pgconvoy.phase_result (project_id, direction, phase, fence, migration_id, end_time, payload) "
+    "FROM STDIN (FORMAT binary)";
+inline constexpr char kCopyEvents[] =
+    "COPY pgconvoy.event (seq, event_time, migration_id, project_ref, kind, actor, rule, reason, detail) "
+    "FROM STDIN (FORMAT binary)";
+
 inline constexpr Statement kStatements[] = {
-    kCheckEpoch,          kInsertMigrations, kUpdateMigrations, kUpsertBatches,  kInsertProjects, kUpdateProjects,
-    kUpdatePlainProjects, kInsertAttempts,   kEndAttempts,      kUpsertAttempts, kInsertIntents,  kInsertResults,
-    kUpsertResults,       kUpsertWorkers,    kInsertEvents,     kFinishGroup,
+    kCheckEpoch,     kInsertMigrations,    kUpdateMigrations, kUpsertBatches,  kInsertProjects,
+    kUpdateProjects, kUpdatePlainProjects, kEndAttempts,      kUpsertAttempts, kInsertIntents,
+    kUpsertResults,  kUpsertWorkers,       kFinishGroup,
 };
 
 }  // namespace pgconvoy::store
