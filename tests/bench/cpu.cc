@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <sstream>
 
@@ -17,9 +18,18 @@ struct Stat {
   double waited_for = 0;
 };
 
+// "" for a process that has ended meanwhile.
+std::string ReadProcess(const std::string& pid) {
+  try {
+    return testing::ReadFile("/proc/" + pid + "/stat");
+  } catch (const std::exception&) {
+    return "";
+  }
+}
+
 // See proc(5): the name in parentheses may hold anything.
 Stat ReadStat(const std::string& pid) {
-  const std::string text = testing::ReadFile("/proc/" + pid + "/stat");
+  const std::string text = ReadProcess(pid);
   const size_t name_end = text.rfind(')');
   if (name_end == std::string::npos) {
     return {};
