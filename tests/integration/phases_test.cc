@@ -1,6 +1,9 @@
 // Every phase forward and back, repeated and fenced.
 #include <gmock/gmock.h>
 
+#include <atomic>
+#include <thread>
+
 #include "tests/integration/phases_fixture.h"
 #include "worker/phases/reconcile.h"
 
@@ -141,6 +144,37 @@ TEST_F(PhasesTest, AValueWithoutANewOneStopsTheProjectBeforeAnythingIsMade) {
   ASSERT_EQ(Describe(Run(*attempt, Phase::kFence)), "OK");
   EXPECT_THAT(Describe(Run(*attempt, Phase::kPreValidation)), HasSubstr("auth.users.aud holds \"authenticated\""));
   EXPECT_EQ(fleet_.WhyNotUntouched(ref()), "");
+}
+
+// Other projects' logins come and go while one is looked at.
+TEST_F(PhasesTest, LoginsThatEndMeanwhileAreNobodyWhoConnects) {
+  const auto attempt = NewAttempt();
+  for (const Phase phase : {Phase::kFence, Phase::kPreValidation, Phase::kFreeze, Phase::kCredentials,
+                            Phase::kProvision, Phase::kBackup, Phase::kCopy, Phase::kVerify, Phase::kCutover}) {
+    ASSERT_EQ(Describe(Run(*attempt, phase)), "OK");
+  }
+  std::string create;
+  std::string drop;
+  for (int i = 0; i < 100; ++i) {
+    create += "CREATE ROLE passing_" + std::to_string(i) + " LOGIN; ";
+    drop += "DROP ROLE passing_" + std::to_string(i) + "; ";
+  }
+  std::atomic<bool> stop = false;
+  std::thread others([&] {
+    while (!stop) {
+      fleet_.target().Exec("postgres", create);
+      fleet_.target().Exec("postgres", drop);
+    }
+  });
+  for (int i = 0; i < 200; ++i) {
+    const std::string outcome = Describe(Run(*attempt, Phase::kPostValidation));
+    EXPECT_EQ(outcome, "OK");
+    if (outcome != "OK") {
+      break;
+    }
+  }
+  stop = true;
+  others.join();
 }
 
 TEST_F(PhasesTest, TheReconcilerRemovesWhatADeadAttemptLeft) {

@@ -36,7 +36,7 @@ ORDER BY 1
 // $1: the database; $2: logins. Those that may connect.
 constexpr char kMayConnect[] = R"sql(
 SELECT rolname FROM pg_catalog.pg_roles
-WHERE rolname = ANY ($2::pg_catalog.name[]) AND pg_catalog.has_database_privilege(rolname, $1, 'CONNECT')
+WHERE rolname = ANY ($2::pg_catalog.name[]) AND pg_catalog.has_database_privilege(oid, $1, 'CONNECT')
 )sql";
 
 constexpr char kLockRecord[] = R"sql(

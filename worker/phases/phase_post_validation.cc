@@ -12,11 +12,12 @@
 namespace pgconvoy::worker {
 namespace {
 
-// $1: the database; $2: roles that may connect. Superusers cannot be kept out and are not counted.
+// $1: the database; $2: roles that may connect. Superusers cannot be kept out and are not counted. Asked by number:
+// other projects' logins end at any moment, and a name that is gone would be an error.
 constexpr char kOthersWhoConnect[] = R"sql(
 SELECT pg_catalog.string_agg(r.rolname, ', ' ORDER BY r.rolname) FROM pg_catalog.pg_roles r
 WHERE r.rolcanlogin AND NOT r.rolsuper AND r.rolname <> ALL ($2::pg_catalog.name[])
-  AND pg_catalog.has_database_privilege(r.rolname, $1, 'CONNECT')
+  AND pg_catalog.has_database_privilege(r.oid, $1, 'CONNECT')
 )sql";
 
 struct Column {
