@@ -114,7 +114,7 @@ std::vector<double> GrantLatencies(CoordinatorRig& rig, int samples) {
 void RunCoordinator(Report& report) {
   const bool quick = report.options().quick;
   const int rounds = report.RoundsOr(5);
-  const int64_t projects = quick ? 4'000 : 100'000;
+  const int64_t projects = quick ? 4'000 : 50'000;
   CoordinatorRig rig;
   report.Setting("projects per round", std::to_string(projects));
   report.Setting("simulated workers", "8 streams of 256 slots, in one process");
