@@ -145,6 +145,9 @@ void RunCoordinator(Report& report) {
   report.Setting("CPU per project", plain.CpuPerProject());
   report.Setting("CPU per project, 1000 limits", limited.CpuPerProject());
   report.Setting("CPU per project, PHASE_STARTED", full.CpuPerProject());
+  // Idle is a store that has come to rest: what the rounds left to vacuum and to write out would be measured otherwise.
+  rig.store().Exec("postgres", "VACUUM ANALYZE");
+  rig.store().Exec("postgres", "CHECKPOINT");
   const std::vector<double> latencies = GrantLatencies(rig, quick ? 30 : 400);
   report.JudgeValue("submit to grant when idle, p50", Percentile(latencies, 0.5), Report::Want::kAtMost, 3, "ms");
   report.JudgeValue("submit to grant when idle, p99", Percentile(latencies, 0.99), Report::Want::kAtMost, 20, "ms");
