@@ -191,6 +191,8 @@ constexpr char kLiveRefs[] =
     "SELECT DISTINCT ref FROM pgconvoy.project "
     "WHERE state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR') AND migration_id IN "
     "(SELECT id FROM pgconvoy.migration WHERE counts[$2] + counts[$3] + counts[$4] + counts[$5] > 0) LIMIT $1";
+constexpr char kOnlyTheseMigrations[] =
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 // PostgreSQL counts from 1.
 constexpr int CountAt(ProjectState state) { return static_cast<int>(state) + 1; }
 
@@ -620,6 +622,7 @@ absl::StatusOr<LiveRefs> StoreReader::ListLiveRefs(int limit) {
     LiveRefs live;
     // First: what is granted between the two has a fence that counts as one given out later.
     live.next_fence.value = tx.exec1(kNextFence)[0].as<int64_t>();
+    tx.exec0(kOnlyTheseMigrations);
     live.refs = ReadTexts(tx.exec_params(kLiveRefs, limit + 1, CountAt(ProjectState::kPending),
                                          CountAt(ProjectState::kWaiting), CountAt(ProjectState::kRunning),
                                          CountAt(ProjectState::kNeedsOperator)));
