@@ -119,6 +119,7 @@ void ApplyDefaults(v1::Plan& plan) {
   execution.set_max_backoff_ms(OrDefault<int64_t>(execution.max_backoff_ms(), 30'000));
   execution.set_on_failure(OrDefault(execution.on_failure(), v1::Execution::ROLLBACK));
   execution.set_phase_timeout_ms(OrDefault<int64_t>(execution.phase_timeout_ms(), 300'000));
+  execution.set_jobs(OrDefault(execution.jobs(), 4));
 }
 
 std::string CanonicalJson(const v1::Plan& plan) {

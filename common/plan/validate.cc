@@ -608,6 +608,7 @@ void Validator::ExecutionSection() {
   checks_.Range("execution.initial_backoff_ms", execution.initial_backoff_ms(), 1, kDayMs);
   checks_.Range("execution.max_backoff_ms", execution.max_backoff_ms(), 1, kDayMs);
   checks_.Range("execution.phase_timeout_ms", execution.phase_timeout_ms(), 1, kDayMs);
+  checks_.Range("execution.jobs", execution.jobs(), 1, 64);
   if (execution.max_backoff_ms() != 0 && execution.initial_backoff_ms() > execution.max_backoff_ms()) {
     checks_.Error("execution.initial_backoff_ms", "PGC-PLAN-RANGE", "larger than max_backoff_ms");
   }

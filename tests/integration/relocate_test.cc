@@ -56,7 +56,7 @@ class KilledRelocation : public ::testing::TestWithParam<const char*> {
  protected:
   static Relocation& fleet() {
     if (!fleet_) {
-      fleet_ = std::make_unique<Relocation>(Relocation::Options{.projects = 17});
+      fleet_ = std::make_unique<Relocation>(Relocation::Options{.projects = 20});
       fleet_->StartCoordinator();
     }
     return *fleet_;
@@ -71,7 +71,10 @@ class KilledRelocation : public ::testing::TestWithParam<const char*> {
 TEST_P(KilledRelocation, LosesNothingAndCanBeUndone) {
   const std::string ref = NextProject();
   // A definition of its own, so that its template has to be laid.
-  fleet().OnSource(ref, "SET ROLE legacy_app; CREATE TABLE app.only_in_" + ref + " (i int)");
+  fleet().OnSource(ref, "SET ROLE legacy_app; CREATE TABLE app.only_in_" + ref +
+                            " (i int PRIMARY KEY, t text); INSERT INTO app.only_in_" + ref +
+                            " SELECT n, n FROM generate_series(1, 10000) n; CREATE INDEX ON app.only_in_" + ref +
+                            " (t)");
   const std::string before = fleet().Dump("old", ref);
   const std::string migration = fleet().Submit({ref});
   ASSERT_EQ(fleet().StartWorker("w", std::string(GetParam()) + "=kill").Wait(), kKilled) << fleet().WorkerLog("w");
@@ -97,7 +100,10 @@ INSTANTIATE_TEST_SUITE_P(Phases,
                                            "worker.phase.PROVISION.done",
                                            "worker.backup.table",
                                            "worker.phase.BACKUP.done",
+                                           "worker.copy.indexes_aside",
                                            "worker.copy.before_commit",
+                                           "worker.copy.index_made",
+                                           "worker.copy.constraints_added",
                                            "worker.phase.COPY.done",
                                            "worker.verify.before_finish",
                                            "worker.verify.before_settings",

@@ -97,7 +97,7 @@ absl::StatusOr<PooledSession> Attempt::Transformer() {
       pool_.Acquire(source_server(), LoginKind::kTransformer, project_.source_database, names_.application_name));
 }
 
-absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin() {
+absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenTarget() {
   PGC_RETURN_IF_ERROR(EnsureAttemptLogin(*this));
   pg::SessionOptions options;
   // What is loaded before the last commit can be loaded again from the backup; that commit is synchronous.
@@ -106,6 +106,7 @@ absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenAsLogin() {
                                                        project_.database, names_.application_name, options));
   PGC_RETURN_IF_ERROR(SessionPool::ApplySettings(*session, plan_.target().settings()));
   session->SetSilenceLimit(plan_.execution().phase_timeout_ms());
+  PGC_RETURN_IF_ERROR(session->ExecScript("SET ROLE " + Ident(project_.user)));
   return session;
 }
 
@@ -116,13 +117,30 @@ absl::StatusOr<pg::Connection*> Attempt::Target() {
                      "name the migration that made it instead of the plan");
   }
   if (target_ == nullptr || target_->broken()) {
-    PGC_ASSIGN_OR_RETURN(target_, OpenAsLogin());
-    PGC_RETURN_IF_ERROR(target_->ExecScript("SET ROLE " + Ident(project_.user)));
+    PGC_ASSIGN_OR_RETURN(target_, OpenTarget());
   }
   return target_.get();
 }
 
-void Attempt::CloseTarget() { target_.reset(); }
+absl::StatusOr<std::vector<pg::Connection*>> Attempt::Targets(size_t wanted) {
+  PGC_ASSIGN_OR_RETURN(pg::Connection* const first, Target());
+  std::vector<pg::Connection*> sessions = {first};
+  std::erase_if(more_targets_, [](const auto& session) { return session->broken(); });
+  const size_t limit = std::min(wanted, static_cast<size_t>(std::max(1, plan_.execution().jobs())));
+  while (sessions.size() < limit) {
+    if (more_targets_.size() < sessions.size()) {
+      PGC_ASSIGN_OR_RETURN(auto session, OpenTarget());
+      more_targets_.push_back(std::move(session));
+    }
+    sessions.push_back(more_targets_[sessions.size() - 1].get());
+  }
+  return sessions;
+}
+
+void Attempt::CloseTarget() {
+  target_.reset();
+  more_targets_.clear();
+}
 
 // A rollback that came to its end has undone what was forward until then.
 int64_t Attempt::LastUndone() const {

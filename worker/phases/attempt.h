@@ -71,6 +71,12 @@ struct ProjectNames {
   std::string fallback;
 };
 
+// The session that took the attempt's backup, and what source_watch.h wants to know of the backup's snapshot.
+struct SourceWatch {
+  PooledSession reader;
+  int64_t oldest = 0;
+};
+
 class Attempt {
  public:
   // PGC-PLAN-… when a template of the plan cannot be rendered for this project.
@@ -128,7 +134,9 @@ class Attempt {
   // The attempt's own session in the project's target database, as the attempt's login acting as the project's role.
   // Makes the login first when this attempt has none yet.
   absl::StatusOr<pg::Connection*> Target();
-  // Closes what Target() opened, so that the database can be renamed or dropped.
+  // Target() and more sessions like it, as many as there is work for, but at most the plan's `execution.jobs`.
+  absl::StatusOr<std::vector<pg::Connection*>> Targets(size_t wanted);
+  // Closes what these opened, so that the database can be renamed or dropped.
   void CloseTarget();
 
   // The latest result of a phase's forward direction, this attempt's included; null when there is none, or when a
@@ -147,13 +155,15 @@ class Attempt {
   std::optional<Secret> password;
   // The password of the attempt's login; set by EnsureAttemptLogin.
   std::optional<Secret> login_password;
+  // From BACKUP to CUTOVER of the attempt, where the plan takes tables whole.
+  std::optional<SourceWatch> source_watch;
   std::vector<std::string> warnings;
 
  private:
   Attempt(const v1::Plan& plan, AttemptGrant grant, SessionPool& pool, SchemaCache& schemas, Reporter& reporter);
   absl::Status CheckSections() const;
   absl::Status RenderNames();
-  absl::StatusOr<std::unique_ptr<pg::Connection>> OpenAsLogin();
+  absl::StatusOr<std::unique_ptr<pg::Connection>> OpenTarget();
   int64_t LastUndone() const;
   Owner owner() const { return {grant_.store_id, grant_.ref, grant_.migration_id}; }
   // A server that is silent for longer than the plan allows breaks the session.
@@ -168,6 +178,7 @@ class Attempt {
   SchemaCache& schemas_;
   Reporter& reporter_;
   std::unique_ptr<pg::Connection> target_;
+  std::vector<std::unique_ptr<pg::Connection>> more_targets_;
 };
 
 }  // namespace pgconvoy::worker

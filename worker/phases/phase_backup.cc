@@ -12,6 +12,7 @@
 #include "worker/phases/columns.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/schema_script.h"
+#include "worker/phases/source_watch.h"
 #include "worker/phases/tables.h"
 
 namespace pgconvoy::worker {
@@ -114,12 +115,14 @@ void Describe(const backup::Manifest& manifest, const std::string& manifest_dige
   }
 }
 
-absl::Status ReadEverything(Attempt& attempt,
-                            pg::Connection& reader,
-                            const SourceSchema& schema,
-                            backup::BackupWriter& writer) {
+// Returns the oldest transaction that was under way then.
+absl::StatusOr<int64_t> ReadEverything(Attempt& attempt,
+                                       pg::Connection& reader,
+                                       const SourceSchema& schema,
+                                       backup::BackupWriter& writer) {
   const std::string& scope = writer.manifest().scope;
   PGC_ASSIGN_OR_RETURN(const auto snapshot, BeginSourceSnapshot(attempt, reader, schema));
+  PGC_ASSIGN_OR_RETURN(const int64_t oldest, OldestTransaction(reader));
   if (attempt.backup_only()) {
     PGC_RETURN_IF_ERROR(CheckDefinitionsUnchanged(attempt, reader, schema));
   }
@@ -127,7 +130,7 @@ absl::Status ReadEverything(Attempt& attempt,
     PGC_RETURN_IF_ERROR(writer.WriteSchema(ToScript(schema)));
   }
   if (scope == backup::kScopeSchema) {
-    return absl::OkStatus();
+    return oldest;
   }
   for (const TableInfo& table : schema.tables) {
     PGC_RETURN_IF_ERROR(BackUpTable(attempt, reader, table, writer));
@@ -138,7 +141,7 @@ absl::Status ReadEverything(Attempt& attempt,
     sequences.push_back({value.sequence(), value.last_value(), value.is_called()});
   }
   writer.SetSequences(std::move(sequences));
-  return absl::OkStatus();
+  return oldest;
 }
 
 absl::StatusOr<v1::PhaseResult> TakeBackup(Attempt& attempt) {
@@ -155,11 +158,14 @@ absl::StatusOr<v1::PhaseResult> TakeBackup(Attempt& attempt) {
 
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
   PGC_ASSIGN_OR_RETURN(auto writer, backup::BackupWriter::Create(options, Header(attempt, *reader)));
-  PGC_RETURN_IF_ERROR(ReadEverything(attempt, *reader, *schema, *writer));
+  PGC_ASSIGN_OR_RETURN(const int64_t oldest, ReadEverything(attempt, *reader, *schema, *writer));
   PGC_FAILPOINT("worker.backup.before_seal");
   PGC_ASSIGN_OR_RETURN(const std::string manifest_digest, writer->Seal());
   PGC_FAILPOINT("worker.backup.sealed");
   Describe(writer->manifest(), manifest_digest, *result.mutable_backup());
+  if (attempt.has_target() && attempt.has_cutover() && TakesTablesWhole(*schema)) {
+    attempt.source_watch = SourceWatch{std::move(reader), oldest};
+  }
   return result;
 }
 

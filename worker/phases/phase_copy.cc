@@ -1,3 +1,4 @@
+#include <atomic>
 #include <set>
 #include <utility>
 
@@ -6,14 +7,16 @@
 #include "worker/backup/backup.h"
 #include "worker/core/sql.h"
 #include "worker/phases/backup_access.h"
+#include "worker/phases/late_indexes.h"
+#include "worker/phases/parallel.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/tables.h"
 
 namespace pgconvoy::worker {
 namespace {
 
-// Small chunks share a transaction up to so many bytes: one commit for a small project, bounded redo for a large one.
-constexpr int64_t kBytesPerCommit = 32 << 20;
+// From so many rows on, an index costs more to keep up while they come in than to drop and make again.
+constexpr int64_t kRowsToIndexLater = 10'000;
 
 using ChunkKey = std::pair<std::string, int>;
 
@@ -42,16 +45,22 @@ class Loader {
   absl::Status Load() {
     PGC_RETURN_IF_ERROR(BeginBackup());
     PGC_RETURN_IF_ERROR(ReadLedger());
-    for (const backup::TableEntry& table : reader_.manifest().tables) {
-      for (size_t i = 0; i < table.chunks.size(); ++i) {
-        PGC_RETURN_IF_ERROR(LoadUnlessThere(table, static_cast<int>(i)));
-      }
-    }
-    PGC_RETURN_IF_ERROR(CommitOpen());
+    PGC_RETURN_IF_ERROR(SetIndexesAside(target_, LargeTables()));
+    PGC_FAILPOINT("worker.copy.indexes_aside");
+    PGC_RETURN_IF_ERROR(LoadChunks());
+    PGC_RETURN_IF_ERROR(BuildIndexes());
     return SetSequences();
   }
 
  private:
+  struct Chunk {
+    const backup::TableEntry* table = nullptr;
+    int index = 0;
+    const backup::ChunkEntry& entry() const { return table->chunks[static_cast<size_t>(index)]; }
+  };
+  // What one transaction loads: one commit for a small project, bounded redo for a large one.
+  using Task = std::vector<Chunk>;
+
   // A ledger under another backup's id does not count: the target is emptied in the transaction that writes the new id.
   absl::Status BeginBackup() {
     PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target_));
@@ -83,33 +92,81 @@ class Loader {
     return absl::OkStatus();
   }
 
-  absl::Status LoadUnlessThere(const backup::TableEntry& table, int index) {
-    const backup::ChunkEntry& chunk = table.chunks[static_cast<size_t>(index)];
-    result_.set_rows(result_.rows() + chunk.rows);
-    result_.set_bytes(result_.bytes() + chunk.raw_bytes);
-    if (loaded_.contains({table.table, index})) {
-      result_.set_chunks_skipped(result_.chunks_skipped() + 1);
-      return absl::OkStatus();
+  // Those that are still empty and whose rows cost less to index all at once than one by one.
+  std::vector<std::string> LargeTables() const {
+    std::vector<std::string> tables;
+    for (const backup::TableEntry& table : reader_.manifest().tables) {
+      const auto first = loaded_.lower_bound({table.table, 0});
+      const bool begun = first != loaded_.end() && first->first == table.table;
+      if (!begun && table.rows >= kRowsToIndexLater) {
+        tables.push_back(SplitTable(table.table).Quoted());
+      }
     }
-    PGC_RETURN_IF_ERROR(LoadChunk(table, chunk, index));
-    result_.set_chunks_loaded(result_.chunks_loaded() + 1);
-    open_bytes_ += chunk.raw_bytes;
-    if (open_bytes_ >= kBytesPerCommit) {
-      PGC_RETURN_IF_ERROR(CommitOpen());
-      attempt_.reporter().Progress(result_.rows(), result_.bytes());
-    }
-    return attempt_.reporter().Checkpoint();
+    return tables;
   }
 
-  // Rows and ledger row commit together: nothing is lost or doubled, whenever this process dies.
-  absl::Status LoadChunk(const backup::TableEntry& table, const backup::ChunkEntry& chunk, int index) {
-    PGC_ASSIGN_OR_RETURN(const std::string rows, reader_.ReadChunk(table, chunk));
-    if (open_ == nullptr) {
-      PGC_ASSIGN_OR_RETURN(open_, pg::Transaction::Begin(target_));
+  std::vector<Task> TasksLeft() {
+    std::vector<Task> tasks;
+    int64_t open_bytes = kBytesPerTask;
+    for (const backup::TableEntry& table : reader_.manifest().tables) {
+      for (size_t i = 0; i < table.chunks.size(); ++i) {
+        const Chunk chunk{&table, static_cast<int>(i)};
+        result_.set_rows(result_.rows() + chunk.entry().rows);
+        result_.set_bytes(result_.bytes() + chunk.entry().raw_bytes);
+        if (loaded_.contains({table.table, chunk.index})) {
+          result_.set_chunks_skipped(result_.chunks_skipped() + 1);
+          continue;
+        }
+        if (open_bytes >= kBytesPerTask) {
+          tasks.emplace_back();
+          open_bytes = 0;
+        }
+        tasks.back().push_back(chunk);
+        open_bytes += chunk.entry().raw_bytes;
+        result_.set_chunks_loaded(result_.chunks_loaded() + 1);
+      }
     }
+    return tasks;
+  }
+
+  absl::Status LoadChunks() {
+    const std::vector<Task> tasks = TasksLeft();
+    PGC_ASSIGN_OR_RETURN(const auto sessions, attempt_.Targets(tasks.size()));
+    std::atomic<int64_t> rows = 0;
+    std::atomic<int64_t> bytes = 0;
+    return RunOnSessions(sessions, tasks.size(), [&](pg::Connection& session, size_t i) -> absl::Status {
+      PGC_RETURN_IF_ERROR(LoadTask(session, tasks[i]));
+      for (const Chunk& chunk : tasks[i]) {
+        rows += chunk.entry().rows;
+        bytes += chunk.entry().raw_bytes;
+      }
+      attempt_.reporter().Progress(rows, bytes);
+      return absl::OkStatus();
+    });
+  }
+
+  // Rows and ledger rows commit together: nothing is lost or doubled, whenever this process dies.
+  absl::Status LoadTask(pg::Connection& session, const Task& task) const {
+    PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(session));
+    for (const Chunk& chunk : task) {
+      PGC_RETURN_IF_ERROR(LoadChunk(session, *chunk.table, chunk.entry(), chunk.index));
+      PGC_RETURN_IF_ERROR(attempt_.reporter().Checkpoint());
+    }
+    PGC_FAILPOINT("worker.copy.before_commit");
+    // In doubt or not: the next attempt asks the ledger.
+    PGC_RETURN_IF_ERROR(transaction->Commit());
+    PGC_FAILPOINT("worker.copy.after_commit");
+    return absl::OkStatus();
+  }
+
+  absl::Status LoadChunk(pg::Connection& session,
+                         const backup::TableEntry& table,
+                         const backup::ChunkEntry& chunk,
+                         int index) const {
+    PGC_ASSIGN_OR_RETURN(const std::string rows, reader_.ReadChunk(table, chunk));
     bool sent = false;
     const auto taken =
-        target_.CopyIn("COPY " + SplitTable(table.table).Quoted() + " (" + IdentList(table.columns) + ") FROM STDIN",
+        session.CopyIn("COPY " + SplitTable(table.table).Quoted() + " (" + IdentList(table.columns) + ") FROM STDIN",
                        [&]() -> absl::StatusOr<std::string_view> {
                          return std::exchange(sent, true) ? std::string_view() : std::string_view(rows);
                        });
@@ -122,26 +179,19 @@ class Loader {
                            std::to_string(chunk.rows));
     }
     PGC_FAILPOINT("worker.copy.chunk_sent");
-    return target_
+    return session
         .Exec(kRecord, {backup_id_, table.table, std::to_string(index), std::to_string(chunk.rows),
                         std::to_string(attempt_.grant().fence)})
         .status();
   }
 
-  absl::Status CommitOpen() {
-    if (open_ == nullptr) {
+  absl::Status BuildIndexes() {
+    PGC_ASSIGN_OR_RETURN(const size_t missing, IndexesAside(target_));
+    if (missing == 0) {
       return absl::OkStatus();
     }
-    PGC_FAILPOINT("worker.copy.before_commit");
-    const absl::Status committed = open_->Commit();
-    open_.reset();
-    open_bytes_ = 0;
-    if (!committed.ok()) {
-      // In doubt or not: the next attempt asks the ledger.
-      return committed;
-    }
-    PGC_FAILPOINT("worker.copy.after_commit");
-    return absl::OkStatus();
+    PGC_ASSIGN_OR_RETURN(const auto sessions, attempt_.Targets(missing));
+    return BuildIndexesAside(sessions, attempt_.reporter());
   }
 
   // setval is not transactional, so it comes after the last chunk and is repeated as often as needed.
@@ -162,8 +212,6 @@ class Loader {
   v1::CopyResult& result_;
   const std::string backup_id_;
   std::set<ChunkKey> loaded_;
-  std::unique_ptr<pg::Transaction> open_;
-  int64_t open_bytes_ = 0;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "worker/phases/fallback.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/registry.h"
+#include "worker/phases/source_watch.h"
 #include "worker/phases/tables.h"
 #include "worker/phases/tenant_writes.h"
 
@@ -40,7 +41,8 @@ absl::Status CheckSourceUnchanged(Attempt& attempt) {
     return MakeError(Verdict::kPermanent, "PGC-BACKUP-MISSING",
                      "there is no sealed backup to compare the source with");
   }
-  PGC_ASSIGN_OR_RETURN(const auto now, SourceDigests(attempt));
+  PGC_ASSIGN_OR_RETURN(const auto now, SourceDigestsSince(attempt, sealed->backup()));
+  attempt.source_watch.reset();
   const std::string difference =
       FirstDifference({sealed->backup().tables().begin(), sealed->backup().tables().end()}, now);
   if (difference.empty()) {

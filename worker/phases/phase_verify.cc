@@ -12,6 +12,7 @@
 #include "worker/phases/databases.h"
 #include "worker/phases/exact.h"
 #include "worker/phases/fallback.h"
+#include "worker/phases/parallel.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/registry.h"
 #include "worker/phases/roles.h"
@@ -85,6 +86,16 @@ absl::Status CompareObjects(const std::vector<std::string>& source, const std::v
                    "stop DDL on the source for the time of the migration, then retry");
 }
 
+// Of COPY text.
+int64_t BytesOf(const Attempt& attempt) {
+  const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
+  int64_t bytes = 0;
+  for (const v1::TableDigest& table : sealed == nullptr ? v1::BackupResult().tables() : sealed->backup().tables()) {
+    bytes += table.bytes();
+  }
+  return bytes;
+}
+
 std::vector<v1::TableDigest> Expected(const v1::PhaseResult& sealed) {
   return {sealed.backup().tables().begin(), sealed.backup().tables().end()};
 }
@@ -131,20 +142,21 @@ absl::Status CompareGenerated(Attempt& attempt, const SourceSchema& schema, pg::
 absl::Status CompareDigests(Attempt& attempt,
                             const SourceSchema& schema,
                             const std::vector<v1::TableDigest>& expected,
+                            const std::vector<pg::Connection*>& targets,
                             v1::VerifyResult& verify) {
-  PGC_ASSIGN_OR_RETURN(const auto found, TargetDigests(attempt, schema));
+  PGC_ASSIGN_OR_RETURN(const auto found, targets.size() > 1 ? TargetDigestsOn(targets, attempt, schema)
+                                                            : TargetDigests(attempt, schema));
   const std::string difference = FirstDifference(expected, found);
   if (!difference.empty()) {
     return Mismatch(difference);
   }
   verify.mutable_tables()->Assign(found.begin(), found.end());
-  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
-  return CompareGenerated(attempt, schema, *target);
+  return CompareGenerated(attempt, schema, *targets[0]);
 }
 
 absl::Status CompareContent(Attempt& attempt,
                             const SourceSchema& schema,
-                            pg::Connection& target,
+                            const std::vector<pg::Connection*>& targets,
                             v1::VerifyResult& verify) {
   const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
   if (sealed == nullptr) {
@@ -156,13 +168,13 @@ absl::Status CompareContent(Attempt& attempt,
   if (level == v1::Verification::COUNTS) {
     // A rollback compares with these digests, and calls a target written to that was never equal.
     verify.mutable_tables()->Assign(expected.begin(), expected.end());
-    return CompareCounts(target, expected);
+    return CompareCounts(*targets[0], expected);
   }
   if (level == v1::Verification::EXACT) {
     PGC_ASSIGN_OR_RETURN(const auto backup, OpenBackup(attempt));
-    PGC_RETURN_IF_ERROR(CompareEveryRow(attempt, target, *backup));
+    PGC_RETURN_IF_ERROR(CompareEveryRow(attempt, *targets[0], *backup));
   }
-  return CompareDigests(attempt, schema, expected, verify);
+  return CompareDigests(attempt, schema, expected, targets, verify);
 }
 
 absl::Status CompareSequences(Attempt& attempt, const SourceSchema& schema, v1::VerifyResult& verify) {
@@ -243,14 +255,15 @@ absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   }
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   PGC_ASSIGN_OR_RETURN(const bool finished, IsFinished(attempt));
-  const auto compare = [&](pg::Connection& target) { return CompareContent(attempt, *schema, target, *verify); };
   if (finished || attempt.plan().verification().level() == v1::Verification::EXACT) {
     // When an earlier attempt died after the last DDL, FORCE is on and would hide rows from their owner. EXACT makes
     // tables that must not stay.
-    PGC_RETURN_IF_ERROR(WithoutForce(attempt, *schema, compare));
+    PGC_RETURN_IF_ERROR(WithoutForce(attempt, *schema, [&](pg::Connection& target) {
+      return CompareContent(attempt, *schema, {&target}, *verify);
+    }));
   } else {
-    PGC_ASSIGN_OR_RETURN(pg::Connection* const unfinished, attempt.Target());
-    PGC_RETURN_IF_ERROR(compare(*unfinished));
+    PGC_ASSIGN_OR_RETURN(const auto targets, attempt.Targets(SessionsFor(BytesOf(attempt))));
+    PGC_RETURN_IF_ERROR(CompareContent(attempt, *schema, targets, *verify));
   }
   PGC_RETURN_IF_ERROR(CompareSequences(attempt, *schema, *verify));
   PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());

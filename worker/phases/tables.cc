@@ -1,16 +1,25 @@
 #include "worker/phases/tables.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "common/base/error.h"
 #include "worker/core/sql.h"
 #include "worker/phases/columns.h"
+#include "worker/phases/parallel.h"
 
 namespace pgconvoy::worker {
 namespace {
 
 // Rows between two safe points of a long read.
 constexpr int64_t kRowsPerCheckpoint = 2'000;
+
+// 64 MiB.
+constexpr int64_t kPagesPerRange = 8'192;
+
+constexpr char kPages[] = R"sql(
+SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass) / pg_catalog.current_setting('block_size')::pg_catalog.int8
+)sql";
 
 absl::Status Changed(const std::string& what) {
   return MakeError(Verdict::kPermanent, "PGC-SRC-DDL", what + " since the migration read it",
@@ -43,6 +52,43 @@ absl::Status CheckAllUnchanged(pg::Connection& reader, const v1::Plan& plan, con
     PGC_RETURN_IF_ERROR(CheckUnchanged(reader, table));
   }
   return absl::OkStatus();
+}
+
+// Pages first to last, but without `last`; the last range of a table has no end.
+struct PageRange {
+  size_t table = 0;
+  int64_t first = 0;
+  std::optional<int64_t> last;
+};
+
+absl::StatusOr<std::vector<PageRange>> RangesOf(pg::Connection& connection, const SourceSchema& schema) {
+  std::vector<PageRange> ranges;
+  for (size_t i = 0; i < schema.tables.size(); ++i) {
+    // A partitioned table has no pages of its own, so it is read as a whole.
+    PGC_ASSIGN_OR_RETURN(const pg::Result size,
+                         connection.Exec(kPages, {SplitTable(schema.tables[i].name).Quoted()}));
+    const int64_t pages = size.Int(0, 0);
+    int64_t first = 0;
+    for (; first + kPagesPerRange < pages; first += kPagesPerRange) {
+      ranges.push_back({i, first, first + kPagesPerRange});
+    }
+    ranges.push_back({i, first, std::nullopt});
+  }
+  return ranges;
+}
+
+// Read by a TID range scan, which PostgreSQL has since version 14.
+std::string RangeCopySql(const TableInfo& table, const PageRange& range) {
+  std::string condition;
+  if (range.first > 0) {
+    condition = " WHERE ctid OPERATOR(pg_catalog.>=) '(" + std::to_string(range.first) + ",0)'";
+  }
+  if (range.last) {
+    condition += (condition.empty() ? " WHERE" : " AND") + std::string(" ctid OPERATOR(pg_catalog.<) '(") +
+                 std::to_string(*range.last) + ",0)'";
+  }
+  return "COPY (SELECT " + IdentList(table.columns) + " FROM " + SplitTable(table.name).Quoted() + condition +
+         ") TO STDOUT";
 }
 
 }  // namespace
@@ -137,6 +183,27 @@ absl::StatusOr<std::vector<v1::TableDigest>> TargetDigests(Attempt& attempt, con
     PGC_ASSIGN_OR_RETURN(const RowDigest digest,
                          ReadDigest(attempt, *target, TargetCopySql(info.name, info.columns), nullptr));
     digests.push_back(ToProto(info.name, digest));
+  }
+  return digests;
+}
+
+absl::StatusOr<std::vector<v1::TableDigest>> TargetDigestsOn(const std::vector<pg::Connection*>& sessions,
+                                                             Attempt& attempt,
+                                                             const SourceSchema& schema) {
+  PGC_ASSIGN_OR_RETURN(const std::vector<PageRange> ranges, RangesOf(*sessions[0], schema));
+  std::vector<RowDigest> found(ranges.size());
+  PGC_RETURN_IF_ERROR(RunOnSessions(sessions, ranges.size(), [&](pg::Connection& session, size_t i) -> absl::Status {
+    const TableInfo& table = schema.tables[ranges[i].table];
+    PGC_ASSIGN_OR_RETURN(found[i], ReadDigest(attempt, session, RangeCopySql(table, ranges[i]), nullptr));
+    return absl::OkStatus();
+  }));
+  std::vector<RowDigest> sums(schema.tables.size());
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    sums[ranges[i].table].Add(found[i]);
+  }
+  std::vector<v1::TableDigest> digests;
+  for (size_t i = 0; i < sums.size(); ++i) {
+    digests.push_back(ToProto(schema.tables[i].name, sums[i]));
   }
   return digests;
 }

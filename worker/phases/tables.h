@@ -41,6 +41,12 @@ absl::StatusOr<std::vector<v1::TableDigest>> SourceDigests(Attempt& attempt);
 // Reads every table of the target. Call before FORCE ROW LEVEL SECURITY is set, or inside WithoutForce.
 absl::StatusOr<std::vector<v1::TableDigest>> TargetDigests(Attempt& attempt, const SourceSchema& schema);
 
+// The same on several sessions at once, large tables in ranges of pages; for a target that nobody writes to, as every
+// session reads what is committed when it gets there.
+absl::StatusOr<std::vector<v1::TableDigest>> TargetDigestsOn(const std::vector<pg::Connection*>& sessions,
+                                                             Attempt& attempt,
+                                                             const SourceSchema& schema);
+
 // Runs `body` in a transaction of the target session in which no table has FORCE ROW LEVEL SECURITY, and rolls it
 // back: the owner would otherwise see only what the policies show.
 absl::Status WithoutForce(Attempt& attempt,

@@ -29,6 +29,7 @@ TEST(ApplyDefaults, FillsEveryDocumentedDefault) {
   EXPECT_EQ(plan.execution().initial_backoff_ms(), 500);
   EXPECT_EQ(plan.execution().max_backoff_ms(), 30'000);
   EXPECT_EQ(plan.execution().phase_timeout_ms(), 300'000);
+  EXPECT_EQ(plan.execution().jobs(), 4);
   EXPECT_EQ(plan.execution().on_failure(), v1::Execution::ROLLBACK);
 }
 
@@ -61,7 +62,7 @@ TEST(CanonicalJson, HasFieldOrderSortedKeysAndNoSpaces) {
             "{\"version\":1,\"name\":\"x\",\"cutover\":{\"set\":{\"alpha\":\"1\",\"mid\":\"1\",\"zeta\":\"1\"}},"
             "\"execution\":{\"batch_size\":20,\"batch_bytes\":\"1073741824\",\"max_attempts\":8,"
             "\"initial_backoff_ms\":\"500\",\"max_backoff_ms\":\"30000\",\"on_failure\":\"ROLLBACK\","
-            "\"phase_timeout_ms\":\"300000\"}}");
+            "\"phase_timeout_ms\":\"300000\",\"jobs\":4}}");
 }
 
 TEST(CanonicalJson, ComesBackAsTheSamePlan) {

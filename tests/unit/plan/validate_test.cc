@@ -187,6 +187,7 @@ TEST(ValidatePlan, ChecksRanges) {
       {"compression_level: 3", "chunk_bytes: 268435457", "PGC-PLAN-RANGE", "268435457", "backup.chunk_bytes"},
       {"batch_size: 10", "batch_size: 10001", "PGC-PLAN-RANGE", "10001", "execution.batch_size"},
       {"batch_size: 10", "max_attempts: 101", "PGC-PLAN-RANGE", "101", "execution.max_attempts"},
+      {"batch_size: 10", "jobs: 65", "PGC-PLAN-RANGE", "65", "execution.jobs"},
       {"batch_size: 10", "phase_timeout_ms: 86400001", "PGC-PLAN-RANGE", "86400001", "execution.phase_timeout_ms"},
       {"batch_size: 10", "initial_backoff_ms: 30001", "PGC-PLAN-RANGE", "30001", "execution.initial_backoff_ms"},
   };

@@ -1,0 +1,33 @@
+// Indexes of large tables that are made after the rows have come in: sorting once costs a fraction of inserting each
+// row into each index.
+//
+// A clone has its template's indexes. SetIndexesAside drops those of the tables that are about to be filled and writes
+// their definitions, as the server prints them, into the table pgconvoy.late_index of the same database, in one
+// transaction; each is made again in one transaction with the change of its row there. So an attempt that dies leaves a
+// database that knows what it still lacks, and the next one goes on.
+//
+// Left as they are: exclusion constraints, indexes of partitions, and those that something else refers to (a comment, a
+// view, CLUSTER, REPLICA IDENTITY, statistics of an expression), which would be lost with them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/pg/connection.h"
+#include "worker/phases/attempt.h"
+
+namespace pgconvoy::worker {
+
+// `tables`: quoted names. Tables that have no such index, for example because it is aside already, are passed over.
+absl::Status SetIndexesAside(pg::Connection& target, const std::vector<std::string>& tables);
+
+// How many are still to be made.
+absl::StatusOr<size_t> IndexesAside(pg::Connection& target);
+
+// Makes all of them, several at a time, then the constraints that they are for. `reporter` is asked between two whether
+// the attempt may go on.
+absl::Status BuildIndexesAside(const std::vector<pg::Connection*>& targets, Reporter& reporter);
+
+}  // namespace pgconvoy::worker
