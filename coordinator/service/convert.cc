@@ -360,6 +360,7 @@ v1::CoordinatorMessage WelcomeToWire(const runtime::Welcome& welcome) {
   message.mutable_welcome()->set_store_id(welcome.store_id);
   message.mutable_welcome()->set_epoch(welcome.epoch);
   message.mutable_welcome()->set_lease_ttl_ms(welcome.lease_ttl_ms);
+  message.mutable_welcome()->set_takes_report_batches(true);
   return message;
 }
 

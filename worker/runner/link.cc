@@ -26,8 +26,27 @@ constexpr int64_t kMaxBackoffMs = 2'000;
 constexpr auto kHeartbeatInterval = std::chrono::milliseconds(1'000);
 constexpr auto kGatherTime = std::chrono::milliseconds(20);
 constexpr auto kFarewellTimeout = std::chrono::seconds(5);
+constexpr int kMaxReportsInBatch = 1'000;
 
 using Stream = grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>;
+
+// Neighbouring reports become one message each; everything keeps its place.
+std::deque<v1::WorkerMessage> PackReports(std::deque<v1::WorkerMessage> messages) {
+  std::deque<v1::WorkerMessage> packed;
+  for (v1::WorkerMessage& message : messages) {
+    if (!message.has_report()) {
+      packed.push_back(std::move(message));
+      continue;
+    }
+    const bool fits = !packed.empty() && packed.back().has_report_batch() &&
+                      packed.back().report_batch().reports_size() < kMaxReportsInBatch;
+    if (!fits) {
+      packed.emplace_back();
+    }
+    *packed.back().mutable_report_batch()->add_reports() = std::move(*message.mutable_report());
+  }
+  return packed;
+}
 
 absl::Status BeforeWrite() {
   PGC_FAILPOINT("worker.link.write");
@@ -91,6 +110,7 @@ class Link::Impl {
       const std::lock_guard<std::mutex> lock(mutex_);
       outbox_.clear();
       urgent_ = false;
+      packs_reports_ = false;
       open_ = true;
     }
     v1::WorkerMessage hello;
@@ -136,6 +156,10 @@ class Link::Impl {
         log::Info("connected to the coordinator", {{"address", address_}});
       }
       answered = true;
+      if (message.has_welcome()) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        packs_reports_ = message.welcome().takes_report_batches();
+      }
       handler_.OnMessage(message);
     }
     if (answered && !stopped_) {
@@ -168,8 +192,12 @@ class Link::Impl {
       }
       changed_.wait_for(lock, kGatherTime, [this] { return urgent_ || stopped_ || !open_; });
       urgent_ = false;
-      const std::deque<v1::WorkerMessage> messages = std::exchange(outbox_, {});
+      std::deque<v1::WorkerMessage> messages = std::exchange(outbox_, {});
+      const bool pack = packs_reports_;
       lock.unlock();
+      if (pack) {
+        messages = PackReports(std::move(messages));
+      }
       const bool written = BeforeWrite().ok() && WriteAll(stream, messages);
       lock.lock();
       if (!written) {
@@ -205,6 +233,8 @@ class Link::Impl {
   bool open_ = false;
   // Whether something in the outbox cannot wait.
   bool urgent_ = false;
+  // Whether the coordinator at the other end knows ReportBatch.
+  bool packs_reports_ = false;
   std::atomic<bool> stopped_ = false;
   std::atomic<bool> draining_ = false;
   // Of the reading thread. told_: once is enough, however often it is tried again.

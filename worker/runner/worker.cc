@@ -1,5 +1,6 @@
 #include "worker/runner/worker.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -110,6 +111,7 @@ class Worker::Impl : public LinkHandler {
     hello.set_version(PGCONVOY_VERSION);
     hello.set_host(options_.host);
     hello.set_slots(options_.slots);
+    hello.set_takes_ack_batches(true);
     const std::lock_guard<std::mutex> lock(mutex_);
     hello.set_draining(draining_);
     // A new stream knows no plans: the coordinator sends each again with the first grant of its migration.
@@ -135,6 +137,10 @@ class Worker::Impl : public LinkHandler {
       case v1::CoordinatorMessage::kWelcome: OnWelcome(message.welcome()); break;
       case v1::CoordinatorMessage::kGrant: OnGrant(message.grant()); break;
       case v1::CoordinatorMessage::kAck: OnAck(message.ack()); break;
+      case v1::CoordinatorMessage::kAckBatch:
+        std::for_each(message.ack_batch().acks().begin(), message.ack_batch().acks().end(),
+                      [this](const v1::Ack& ack) { OnAck(ack); });
+        break;
       case v1::CoordinatorMessage::kRevoke: OnRevoke(message.revoke()); break;
       case v1::CoordinatorMessage::kTask: OnTask(message.task()); break;
       case v1::CoordinatorMessage::kRestarting: log::Info("the coordinator is restarting; work goes on"); break;

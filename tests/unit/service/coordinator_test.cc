@@ -22,6 +22,7 @@ TEST_F(CoordinatorTest, LeadsAProjectThroughAllItsPhases) {
   ASSERT_TRUE(welcome.has_value());
   EXPECT_EQ(welcome->store_id().size(), 36u);
   EXPECT_EQ(welcome->lease_ttl_ms(), 15'000);
+  EXPECT_TRUE(welcome->takes_report_batches());
   const auto grant = worker.NextGrant();
   ASSERT_TRUE(grant.has_value());
   EXPECT_EQ(grant->plan_json(), PlanJson());
