@@ -4,15 +4,14 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <thread>
 #include <utility>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/failpoint.h"
+#include "common/base/mutex.h"
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
 #include "pgconvoy/v1/worker_service.grpc.pb.h"
@@ -66,20 +65,20 @@ class Link::Impl {
   }
 
   void Send(const v1::WorkerMessage& message, bool can_wait) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     if (open_) {
       outbox_.push_back(message);
       urgent_ = urgent_ || !can_wait;
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
   }
 
   void SetDraining(bool draining) { draining_ = draining; }
 
   void Stop() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     stopped_ = true;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
 
  private:
@@ -88,7 +87,7 @@ class Link::Impl {
     grpc::ClientContext context;
     const auto stream = stub.Work(&context);
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const MutexLock lock(mutex_);
       outbox_.clear();
       urgent_ = false;
       open_ = true;
@@ -102,9 +101,9 @@ class Link::Impl {
     std::thread writer([this, &stream, &context] { WriteLoop(*stream, context); });
     const bool answered = ReadLoop(*stream);
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const MutexLock lock(mutex_);
       open_ = false;
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
     writer.join();
     const grpc::Status status = stream->Finish();
@@ -145,20 +144,21 @@ class Link::Impl {
   }
 
   void WriteLoop(Stream& stream, grpc::ClientContext& context) {
-    std::unique_lock<std::mutex> lock(mutex_);
+    MutexLock lock(mutex_);
     while (open_) {
       if (outbox_.empty() && stopped_) {
-        lock.unlock();
+        lock.Unlock();
         stream.WritesDone();
         // The coordinator takes in all that was said and answers by closing. A cancellation at once could overtake
         // the last reports; should it hang, this process still ends.
-        lock.lock();
-        if (!changed_.wait_for(lock, kFarewellTimeout, [this] { return !open_; })) {
+        lock.Lock();
+        if (!changed_.WaitFor(lock, kFarewellTimeout,
+                              [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !open_; })) {
           context.TryCancel();
         }
         return;
       }
-      if (outbox_.empty() && changed_.wait_for(lock, kHeartbeatInterval) == std::cv_status::timeout) {
+      if (outbox_.empty() && !changed_.WaitFor(lock, kHeartbeatInterval)) {
         v1::WorkerMessage heartbeat;
         heartbeat.mutable_heartbeat()->set_draining(draining_);
         outbox_.push_back(heartbeat);
@@ -166,12 +166,13 @@ class Link::Impl {
       if (outbox_.empty()) {
         continue;
       }
-      changed_.wait_for(lock, kGatherTime, [this] { return urgent_ || stopped_ || !open_; });
+      changed_.WaitFor(lock, kGatherTime,
+                       [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return urgent_ || stopped_ || !open_; });
       urgent_ = false;
       const std::deque<v1::WorkerMessage> messages = std::exchange(outbox_, {});
-      lock.unlock();
+      lock.Unlock();
       const bool written = BeforeWrite().ok() && WriteAll(stream, messages);
-      lock.lock();
+      lock.Lock();
       if (!written) {
         return;
       }
@@ -193,18 +194,18 @@ class Link::Impl {
   }
 
   void Sleep(int64_t ms) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait_for(lock, std::chrono::milliseconds(ms), [this] { return stopped_.load(); });
+    MutexLock lock(mutex_);
+    changed_.WaitFor(lock, std::chrono::milliseconds(ms), [this] { return stopped_.load(); });
   }
 
   const std::string address_;
   LinkHandler& handler_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<v1::WorkerMessage> outbox_;
-  bool open_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  std::deque<v1::WorkerMessage> outbox_ ABSL_GUARDED_BY(mutex_);
+  bool open_ ABSL_GUARDED_BY(mutex_) = false;
   // Whether something in the outbox cannot wait.
-  bool urgent_ = false;
+  bool urgent_ ABSL_GUARDED_BY(mutex_) = false;
   std::atomic<bool> stopped_ = false;
   std::atomic<bool> draining_ = false;
   // Of the reading thread. told_: once is enough, however often it is tried again.
