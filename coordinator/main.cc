@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -106,19 +107,7 @@ void Declare(CLI::App& app, Flags& flags) {
   app.footer(kExamples);
 }
 
-bool HasPasswordArgument(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    const size_t scheme = argument.find("://");
-    const size_t at = argument.find('@');
-    const bool uri_password = scheme != std::string::npos && at != std::string::npos &&
-                              argument.substr(scheme + 3, at - scheme - 3).find(':') != std::string::npos;
-    if (uri_password || argument.find("password=") != std::string::npos) {
-      return true;
-    }
-  }
-  return false;
-}
+bool HasPasswordArgument(int argc, char** argv) { return std::any_of(argv + 1, argv + argc, HoldsPassword); }
 
 // "500ms", "15s", "2m".
 std::optional<int64_t> ParseDuration(const std::string& text) {
@@ -309,7 +298,10 @@ int Main(int argc, char** argv) {
   try {
     app.parse(WithEnvironment(kEnvironment, argc, argv));
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    if (error.get_exit_code() == 0) {
+      return app.exit(error);
+    }
+    return Fail(InputError("PGC-USAGE", Printable(error.what()), "--help shows the flags"), kExitUsage);
   }
   if (flags.print_phase_table) {
     std::cout << core::PhaseTableMarkdown() << "\n```mermaid\n" << core::PhaseTableMermaid() << "```\n";

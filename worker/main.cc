@@ -12,6 +12,7 @@
 
 #include "common/base/arguments.h"
 #include "common/base/error.h"
+#include "common/base/text.h"
 #include "common/crypto/crypto.h"
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
@@ -56,6 +57,10 @@ std::string CheckAddress(const std::string& address) {
   return status.ok() ? "" : pgconvoy::Describe(status);
 }
 
+auto Between(int64_t min, int64_t max) {
+  return [=](const std::string& text) { return pgconvoy::WhyNoNumber(text, min, max); };
+}
+
 // Signals are taken by a thread of their own, so that a drain may take locks.
 void DrainOnSignal(pgconvoy::worker::Worker& worker, const sigset_t& signals) {
   std::thread([&worker, signals] {
@@ -92,15 +97,15 @@ int main(int argc, char** argv) {
   app.add_option("--worker-id", options.worker_id,
                  "Stable name of this worker; default: host and process id [PGCONVOY_WORKER_ID]");
   app.add_option("--slots", options.slots, "Projects to run at once, 1 to 256 [PGCONVOY_SLOTS]")
-      ->check(CLI::Range(1, 256))
+      ->check(Between(1, 256))
       ->capture_default_str();
   app.add_option("--exit-when-idle", idle_s,
                  "End after so many seconds without work; 0: never [PGCONVOY_EXIT_WHEN_IDLE]")
-      ->check(CLI::Range(0, 86400))
+      ->check(Between(0, 86'400))
       ->capture_default_str();
   app.add_option("--drain-timeout", drain_s,
                  "Seconds that SIGTERM leaves running attempts before they are abandoned [PGCONVOY_DRAIN_TIMEOUT]")
-      ->check(CLI::Range(0, 86400))
+      ->check(Between(0, 86'400))
       ->capture_default_str();
   app.add_option("--log-format", log_format, "text or json [PGCONVOY_LOG_FORMAT]")
       ->check(CLI::IsMember({"text", "json"}))
@@ -111,8 +116,14 @@ int main(int argc, char** argv) {
   try {
     app.parse(pgconvoy::WithEnvironment(kEnvironment, argc, argv));
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? 0 : kUsage;
+    if (error.get_exit_code() == 0) {
+      return app.exit(error);
+    }
+    std::cerr << "pgconvoy-worker: error "
+              << pgconvoy::Describe(
+                     pgconvoy::InputError("PGC-USAGE", pgconvoy::Printable(error.what()), "--help shows the flags"))
+              << "\n";
+    return kUsage;
   }
   options.exit_when_idle_ms = idle_s * 1000;
   options.drain_timeout_ms = drain_s * 1000;

@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands/commands.h"
+#include "common/base/arguments.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
@@ -29,6 +30,10 @@ constexpr int kMaxLimit = 1'000'000;
 // A description is "Example:\n  …\n\nSummary.": help begins with the example, lists show the summary.
 std::string Describe(const std::string& example, const std::string& summary) {
   return "Example:\n  " + example + "\n\n" + summary;
+}
+
+auto Between(int64_t min, int64_t max) {
+  return [=](const std::string& text) { return WhyNoNumber(text, min, max); };
 }
 
 class ExampleFirst : public CLI::Formatter {
@@ -105,6 +110,7 @@ class CommandLine {
   int Run(int argc, char** argv) {
     try {
       app_.parse(argc, argv);
+      RefuseEmptyValues(&app_);
     } catch (const CLI::CallForHelp&) {
       Out(app_.help());
       return kOk;
@@ -167,7 +173,7 @@ class CommandLine {
   void AddLimit(CLI::App* command) {
     command->add_option("--limit", values_.get.limit, "Show at most so many; 0: all (the default)")
         ->option_text("N")
-        ->check(CLI::Range(0, kMaxLimit));
+        ->check(Between(0, kMaxLimit));
   }
 
   void AddLooking() {
@@ -219,7 +225,7 @@ class CommandLine {
     submit->add_flag("--all", o.all, "Every project that the plan's registry names");
     submit->add_option("--batch-size", o.batch_size, "Most projects in one batch, instead of the plan's")
         ->option_text("N")
-        ->check(CLI::Range(1, kMaxBatchSize));
+        ->check(Between(1, kMaxBatchSize));
     CLI::Option* dry = submit->add_flag("--dry-run", o.dry_run, "Show what every phase would do; change nothing");
     submit->add_flag("--wait", o.wait, "Follow it to its end")->excludes(dry);
     submit->add_flag("--yes,--force", o.yes, "Do not ask");
@@ -230,7 +236,7 @@ class CommandLine {
     submit->add_flag("--no-rollback", o.no_rollback, "Leave a project that failed as it is");
     submit->add_option("--retry-attempts", o.retry_attempts, "Attempts of a project, instead of the plan's")
         ->option_text("N")
-        ->check(CLI::Range(1, kMaxAttempts));
+        ->check(Between(1, kMaxAttempts));
     submit->add_option("--request-id", o.request_id, "Makes a repeated submission find the first one")
         ->option_text("UUID");
 
@@ -457,10 +463,10 @@ class CommandLine {
                        [&o](Session& s) { return LocalUp(s, o); });
     up->add_option("--workers", o.workers, "Worker processes, 1 to 64 (2)")
         ->option_text("N")
-        ->check(CLI::Range(1, kMaxWorkers));
+        ->check(Between(1, kMaxWorkers));
     up->add_option("--slots", o.slots, "Projects at once per worker, 1 to 256 (4)")
         ->option_text("N")
-        ->check(CLI::Range(1, kMaxSlots));
+        ->check(Between(1, kMaxSlots));
     up->add_option("--listen", o.listen, "Where the coordinator listens (127.0.0.1:7070); port 0: any")
         ->option_text("ADDR");
     up->add_flag("--detach", o.detach, "Return once everything is connected");
@@ -483,6 +489,21 @@ class CommandLine {
       active = active->get_subcommands().front();
     }
     return active;
+  }
+
+  // An empty value is most likely a variable that a script never set. To go on without it could hit everything where
+  // one project was meant.
+  static void RefuseEmptyValues(const CLI::App* app) {
+    for (const CLI::Option* option : app->get_options()) {
+      for (const std::string& value : option->results()) {
+        if (value.empty()) {
+          throw CLI::ValidationError(option->get_name(), "the value is empty");
+        }
+      }
+    }
+    for (const CLI::App* command : app->get_subcommands()) {
+      RefuseEmptyValues(command);
+    }
   }
 
   int Dispatch() {

@@ -1,13 +1,12 @@
 #include "cli/commands/client.h"
 
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 #include <utility>
 
 #include <grpcpp/grpcpp.h>
 
 #include "common/base/error.h"
+#include "common/base/mutex.h"
 #include "common/base/text.h"
 #include "common/rpc/rpc.h"
 #include "pgconvoy/v1/migration_service.grpc.pb.h"
@@ -58,8 +57,10 @@ class StreamReader : public MigrationStream {
   }
 
   Next Wait(Millis most) override {
-    std::unique_lock lock(mutex_);
-    arrived_.wait_for(lock, most, [this] { return next_.migration.has_value() || next_.closed; });
+    MutexLock lock(mutex_);
+    arrived_.WaitFor(lock, most, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return next_.migration.has_value() || next_.closed;
+    });
     Next taken = next_;
     next_.migration.reset();
     return taken;
@@ -69,24 +70,24 @@ class StreamReader : public MigrationStream {
   void ReadAll() {
     v1::Migration migration;
     while (reader_->Read(&migration)) {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       next_.migration = migration;
-      arrived_.notify_one();
+      arrived_.NotifyOne();
     }
     const absl::Status status = Explain(reader_->Finish(), address_);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     next_.status = status;
     next_.closed = true;
-    arrived_.notify_one();
+    arrived_.NotifyOne();
   }
 
   const std::string address_;
   v1::WatchMigrationRequest request_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReader<v1::Migration>> reader_;
-  std::mutex mutex_;
-  std::condition_variable arrived_;
-  Next next_;
+  Mutex mutex_;
+  Condition arrived_;
+  Next next_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

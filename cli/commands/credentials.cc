@@ -52,10 +52,15 @@ absl::Status WriteKeyPair(const KeyPair& pair, const std::string& file) {
   return status;
 }
 
-absl::StatusOr<Secret> OpenCredential(const v1::SealedCredential& sealed, const std::string& key_file) {
+absl::StatusOr<Secret> LoadKey(const std::string& key_file) {
   std::error_code ignored;
   const std::string path = std::filesystem::absolute(key_file, ignored).string();
-  PGC_ASSIGN_OR_RETURN(const Secret key, plan::ResolveSecret("${file:" + path + "}", false));
+  return plan::ResolveSecret("${file:" + path + "}", false);
+}
+
+absl::StatusOr<Secret> OpenCredential(const v1::SealedCredential& sealed,
+                                      const Secret& key,
+                                      const std::string& key_file) {
   PGC_ASSIGN_OR_RETURN(const std::string public_key, PublicKeyOf(key));
   if (public_key != sealed.recipient()) {
     return InputError("PGC-KEY-OTHER", key_file + " is not the key that this password was sealed to",
@@ -85,6 +90,10 @@ int Keygen(Session& session, const std::string& file) {
 }
 
 int Reveal(Session& session, const std::string& name, const std::string& ref, const std::string& key_file) {
+  const auto key = LoadKey(key_file);
+  if (!key.ok()) {
+    return Fail(session, key.status());
+  }
   const auto migration = FindMigration(session, name);
   if (!migration.ok()) {
     return Fail(session, migration.status());
@@ -96,7 +105,7 @@ int Reveal(Session& session, const std::string& name, const std::string& ref, co
   if (!sealed.ok()) {
     return Fail(session, sealed.status());
   }
-  const auto password = OpenCredential(*sealed, key_file);
+  const auto password = OpenCredential(*sealed, *key, key_file);
   if (!password.ok()) {
     return Fail(session, password.status());
   }

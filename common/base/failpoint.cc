@@ -7,12 +7,12 @@
 #include <csignal>
 #include <cstdlib>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 
 #include "common/base/error.h"
+#include "common/base/mutex.h"
 #include "common/base/text.h"
 
 namespace pgconvoy {
@@ -79,14 +79,14 @@ absl::Status RunAction(std::string_view name, std::string_view action) {
 }  // namespace
 
 absl::Status HitFailpoint(std::string_view name) {
-  static std::mutex* const mutex = new std::mutex;
-  static auto* const points = new std::map<std::string, Failpoint>([] {
+  static Mutex* const mutex = new Mutex;
+  static auto* const points ABSL_PT_GUARDED_BY(*mutex) = new std::map<std::string, Failpoint>([] {
     const char* const config = std::getenv("PGCONVOY_FAILPOINTS");
     return ParseFailpoints(config == nullptr ? "" : config);
   }());
   std::string action;
   {
-    const std::lock_guard<std::mutex> lock(*mutex);
+    const MutexLock lock(*mutex);
     const auto it = points->find(std::string(name));
     if (it == points->end()) {
       return absl::OkStatus();

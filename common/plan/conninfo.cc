@@ -134,6 +134,10 @@ absl::Status CheckConninfo(std::string_view conninfo) {
   if (conninfo.starts_with("postgres://") || conninfo.starts_with("postgresql://")) {
     return Bad("a connection URI is not allowed");
   }
+  if (conninfo.find('\0') != std::string_view::npos) {
+    // libpq would see what is before it alone.
+    return Bad("the conninfo holds a NUL");
+  }
   std::string_view rest = conninfo;
   SkipSpaces(rest);
   if (rest.empty()) {

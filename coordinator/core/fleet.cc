@@ -231,7 +231,7 @@ void Fleet::Place(Project& project) {
 
 void Fleet::RefreshOpen(Batch& batch) {
   ServerPair& pair = batch.home->pairs[batch.pair];
-  for (const size_t direction : {0, 1}) {
+  for (const size_t direction : {size_t{0}, size_t{1}}) {
     if (batch.worker == nullptr && !batch.ready[direction].empty()) {
       pair.open[direction].insert(batch.index);
     } else {

@@ -79,7 +79,7 @@ std::string CheckBatch(const Batch& batch, const Tally& tally) {
   if (in(tally.running) != batch.running.size()) {
     return "a batch has a project running that does not run";
   }
-  for (const size_t direction : {0, 1}) {
+  for (const size_t direction : {size_t{0}, size_t{1}}) {
     if (in(tally.ready[direction]) != batch.ready[direction].size()) {
       return "a batch queues a project that is not ready";
     }

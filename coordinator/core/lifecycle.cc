@@ -308,7 +308,11 @@ void Core::Impl::EndMigrations(Step& step) {
   }
   for (const MigrationId id : std::set<MigrationId>(step.changed())) {
     Migration* migration = fleet_.FindMigration(id);
-    if (migration == nullptr || migration->Unended() > 0) {
+    if (migration == nullptr) {
+      // What a step has changed was held when the step began, and is dropped here alone.
+      std::abort();
+    }
+    if (migration->Unended() > 0) {
       continue;
     }
     if (!IsEnded(migration->row.state)) {

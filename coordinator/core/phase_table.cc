@@ -54,10 +54,11 @@ constexpr auto kPhases = std::to_array<PhaseRow>({
      Always, 9},
 });
 
+// Of a row that a rollback can have.
 bool InRollback(const PhaseRow& row, std::span<const Phase> forward) {
   // A rollback fences, proves and cleans up whatever the forward direction would have done.
   const bool always = row.phase == Phase::kFence || row.phase == Phase::kVerify || row.phase == Phase::kCleanup;
-  return row.rollback_order > 0 && (always || std::find(forward.begin(), forward.end(), row.phase) != forward.end());
+  return always || std::find(forward.begin(), forward.end(), row.phase) != forward.end();
 }
 
 std::vector<const PhaseRow*> RollbackRows() {

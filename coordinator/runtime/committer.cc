@@ -52,48 +52,49 @@ Committer::Committer(std::function<void()> done) : done_(std::move(done)) {
 
 Committer::~Committer() {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     stopped_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   thread_.join();
 }
 
 void Committer::Begin(store::Store& store, Group group) {
   busy_ = true;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     store_ = &store;
     begun_ = std::move(group);
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 std::optional<Group> Committer::Take() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   std::optional<Group> group = std::exchange(finished_, std::nullopt);
   busy_ = busy_ && !group.has_value();
   return group;
 }
 
 void Committer::WaitFinished() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [this] { return finished_.has_value(); });
+  MutexLock lock(mutex_);
+  changed_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return finished_.has_value(); });
 }
 
 void Committer::Loop() {
-  std::unique_lock<std::mutex> lock(mutex_);
+  MutexLock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return begun_.has_value() || stopped_; });
+    changed_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return begun_.has_value() || stopped_; });
     if (!begun_.has_value()) {
       return;
     }
     Group group = *std::exchange(begun_, std::nullopt);
-    lock.unlock();
-    group.status = CommitAndRead(*store_, group);
-    lock.lock();
+    store::Store& store = *store_;
+    lock.Unlock();
+    group.status = CommitAndRead(store, group);
+    lock.Lock();
     finished_ = std::move(group);
-    changed_.notify_all();
+    changed_.NotifyAll();
     done_();
   }
 }

@@ -5,17 +5,16 @@
 // Ownership: the store must outlive the groups that were begun.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/base/mutex.h"
 #include "coordinator/core/core.h"
 #include "coordinator/runtime/event_queue.h"
 #include "coordinator/store/store.h"
@@ -63,12 +62,12 @@ class Committer {
   // Of the runtime's thread.
   bool busy_ = false;
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  store::Store* store_ = nullptr;
-  std::optional<Group> begun_;
-  std::optional<Group> finished_;
-  bool stopped_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  store::Store* store_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  std::optional<Group> begun_ ABSL_GUARDED_BY(mutex_);
+  std::optional<Group> finished_ ABSL_GUARDED_BY(mutex_);
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

@@ -22,29 +22,30 @@ absl::Status EventQueue::CheckLocked(size_t more) const {
 
 absl::Status EventQueue::Push(Item&& item) {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     PGC_RETURN_IF_ERROR(CheckLocked(1));
     items_.push_back(std::move(item));
   }
-  changed_.notify_one();
+  changed_.NotifyOne();
   return absl::OkStatus();
 }
 
 absl::Status EventQueue::PushAll(std::vector<Item>&& items) {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     PGC_RETURN_IF_ERROR(CheckLocked(items.size()));
     items_.insert(items_.end(), std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
   }
-  changed_.notify_one();
+  changed_.NotifyOne();
   return absl::OkStatus();
 }
 
 std::vector<Item> EventQueue::Wait(Clock& clock, MonotonicMs deadline_ms, size_t limit, bool& drained) {
-  std::unique_lock<std::mutex> lock(mutex_);
+  MutexLock lock(mutex_);
   const MonotonicMs wait_ms = std::max<MonotonicMs>(0, deadline_ms - clock.NowMonotonic());
-  changed_.wait_for(lock, std::chrono::milliseconds(wait_ms),
-                    [&] { return (limit > 0 && !items_.empty()) || poked_ || stopped_; });
+  changed_.WaitFor(lock, std::chrono::milliseconds(wait_ms), [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return (limit > 0 && !items_.empty()) || poked_ || stopped_;
+  });
   poked_ = false;
   std::vector<Item> taken;
   if (items_.size() <= limit) {
@@ -60,39 +61,40 @@ std::vector<Item> EventQueue::Wait(Clock& clock, MonotonicMs deadline_ms, size_t
 
 void EventQueue::Poke() {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     poked_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void EventQueue::Open() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   open_ = true;
 }
 
 std::vector<Item> EventQueue::Close() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   open_ = false;
   return std::exchange(items_, {});
 }
 
 void EventQueue::Stop() {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     stopped_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 bool EventQueue::stopped() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   return stopped_;
 }
 
 void EventQueue::Pause(MonotonicMs ms) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait_for(lock, std::chrono::milliseconds(ms), [this] { return stopped_; });
+  MutexLock lock(mutex_);
+  changed_.WaitFor(lock, std::chrono::milliseconds(ms),
+                   [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopped_; });
 }
 
 }  // namespace pgconvoy::runtime

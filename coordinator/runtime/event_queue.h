@@ -5,16 +5,15 @@
 // Thread safety: Push from any thread; Wait, Close and Open from the runtime's thread; Stop from any.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "common/base/clock.h"
+#include "common/base/mutex.h"
 #include "coordinator/core/core.h"
 #include "coordinator/runtime/worker_stream.h"
 
@@ -62,15 +61,15 @@ class EventQueue {
   void Pause(MonotonicMs ms);
 
  private:
-  absl::Status CheckLocked(size_t more) const;
+  absl::Status CheckLocked(size_t more) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const size_t capacity_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<Item> items_;
-  bool open_ = false;
-  bool poked_ = false;
-  bool stopped_ = false;
+  mutable Mutex mutex_;
+  Condition changed_;
+  std::vector<Item> items_ ABSL_GUARDED_BY(mutex_);
+  bool open_ ABSL_GUARDED_BY(mutex_) = false;
+  bool poked_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace pgconvoy::runtime

@@ -17,6 +17,9 @@ template <typename... Handlers>
 struct Overloaded : Handlers... {
   using Handlers::operator()...;
 };
+// clang 14 does not deduce the arguments of an aggregate by itself.
+template <typename... Handlers>
+Overloaded(Handlers...) -> Overloaded<Handlers...>;
 
 absl::Status RestartingStatus() {
   return MakeError(Verdict::kTransient, "PGC-COORD-RESTARTING", "the coordinator restarts", "reconnect");
@@ -67,9 +70,9 @@ void Runtime::Start(std::unique_ptr<store::Store> store, store::Term term, Obser
   thread_ = std::thread([this, first = std::move(term)]() mutable {
     BeginTerm(std::move(first));
     Loop();
-    const std::lock_guard<std::mutex> lock(ended_mutex_);
+    const MutexLock lock(ended_mutex_);
     thread_ended_ = true;
-    ended_.notify_all();
+    ended_.NotifyAll();
   });
 }
 
@@ -79,9 +82,10 @@ void Runtime::Stop() {
     return;
   }
   {
-    std::unique_lock<std::mutex> lock(ended_mutex_);
+    MutexLock lock(ended_mutex_);
     const auto grace = std::chrono::milliseconds(options_.stop_grace_ms);
-    while (!ended_.wait_for(lock, grace, [this] { return thread_ended_; })) {
+    while (!ended_.WaitFor(lock, grace,
+                           [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(ended_mutex_) { return thread_ended_; })) {
       log::Warn("the store does not answer; its connection is cut");
       store_->Interrupt();
     }
@@ -137,7 +141,7 @@ void Runtime::AskWaitCause(MigrationId migration,
 }
 
 std::map<std::string, WorkerNote> Runtime::WorkerNotes() const {
-  const std::lock_guard<std::mutex> lock(notes_mutex_);
+  const MutexLock lock(notes_mutex_);
   std::map<std::string, WorkerNote> notes;
   for (const auto& [project, worker] : worker_of_running_) {
     ++notes[worker].running;
@@ -348,7 +352,7 @@ void Runtime::NoteHeard(const core::Event& event, WallMs now) {
   const StreamId* const stream = SpeakingStream(event);
   const auto entry = stream == nullptr ? streams_.end() : streams_.find(*stream);
   if (entry != streams_.end()) {
-    const std::lock_guard<std::mutex> lock(notes_mutex_);
+    const MutexLock lock(notes_mutex_);
     heard_[entry->second.worker_id] = now;
   }
 }
@@ -363,7 +367,7 @@ void Runtime::NoteProject(const core::ProjectRow& project) {
 
 void Runtime::TakeNote(const core::Writes& writes) {
   ++revision_;
-  const std::lock_guard<std::mutex> lock(notes_mutex_);
+  const MutexLock lock(notes_mutex_);
   for (const core::ProjectRow& project : writes.projects) {
     NoteProject(project);
   }
@@ -463,7 +467,7 @@ void Runtime::BeginTerm(store::Term term) {
   store_id_ = term.store_id;
   core_ = std::make_unique<core::Core>(options_.settings, options_.seed + static_cast<uint64_t>(epoch_));
   {
-    const std::lock_guard<std::mutex> lock(notes_mutex_);
+    const MutexLock lock(notes_mutex_);
     worker_of_running_.clear();
     heard_.clear();
     for (const core::ProjectRow& project : term.snapshot.projects) {

@@ -13,13 +13,11 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -29,6 +27,7 @@
 
 #include "absl/status/status.h"
 #include "common/base/clock.h"
+#include "common/base/mutex.h"
 #include "coordinator/core/core.h"
 #include "coordinator/runtime/committer.h"
 #include "coordinator/runtime/event_queue.h"
@@ -139,7 +138,7 @@ class Runtime {
   absl::Status ReopenIfNeeded(const core::Event& event, core::TimePoint now, core::Output& output);
   void NoteHeard(const core::Event& event, WallMs now);
   void TakeNote(const core::Writes& writes);
-  void NoteProject(const core::ProjectRow& project);
+  void NoteProject(const core::ProjectRow& project) ABSL_EXCLUSIVE_LOCKS_REQUIRED(notes_mutex_);
   absl::Status Deliver(Group& group);
   void Deliver(core::Message& message);
   static void SendAcks(Stream& stream);
@@ -188,13 +187,13 @@ class Runtime {
   size_t singles_left_ = 0;
   bool lead_lost_ = false;
 
-  mutable std::mutex notes_mutex_;
-  std::unordered_map<int64_t, std::string> worker_of_running_;
-  std::unordered_map<std::string, WallMs> heard_;
+  mutable Mutex notes_mutex_;
+  std::unordered_map<int64_t, std::string> worker_of_running_ ABSL_GUARDED_BY(notes_mutex_);
+  std::unordered_map<std::string, WallMs> heard_ ABSL_GUARDED_BY(notes_mutex_);
 
-  std::mutex ended_mutex_;
-  std::condition_variable ended_;
-  bool thread_ended_ = false;
+  Mutex ended_mutex_;
+  Condition ended_;
+  bool thread_ended_ ABSL_GUARDED_BY(ended_mutex_) = false;
 };
 
 }  // namespace pgconvoy::runtime

@@ -71,19 +71,6 @@ absl::StatusOr<std::pair<std::string, Fence>> ToBackupId(const std::string& text
   return std::pair(text.substr(0, slash), Fence{*fence});
 }
 
-const char* WireName(core::WaitCause cause) {
-  switch (cause) {
-    case core::WaitCause::kNone: return "";
-    case core::WaitCause::kPausedByUser: return "PAUSED_BY_USER";
-    case core::WaitCause::kRetryBackoff: return "RETRY_BACKOFF";
-    case core::WaitCause::kSourceTokens: return "SOURCE_TOKENS";
-    case core::WaitCause::kTargetTokens: return "TARGET_TOKENS";
-    case core::WaitCause::kNoWorker: return "NO_WORKER";
-    case core::WaitCause::kBatchOrder: return "BATCH_ORDER";
-  }
-  return "";
-}
-
 class MigrationService : public v1::MigrationService::CallbackService {
  public:
   MigrationService(const Backend& backend, TaskBroker& broker) : backend_(backend), broker_(broker) {}
@@ -286,7 +273,7 @@ MigrationService::Unary* MigrationService::GetProject(Context* context,
     }
     backend_.runtime.AskWaitCause(*ToMigrationId(request->migration_id()), request->ref(),
                                   [reactor, response](core::WaitCause cause) {
-                                    response->set_wait_cause(WireName(cause));
+                                    response->set_wait_cause(std::string(core::Name(cause)));
                                     reactor->Finish(grpc::Status::OK);
                                   });
   };

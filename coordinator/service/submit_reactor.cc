@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -35,6 +36,8 @@ class SubmitReactor : public grpc::ServerReadReactor<v1::SubmitMigrationRequest>
   absl::Status TakeProjects(const v1::ProjectChunk& chunk);
   void Submit();
   void Answer(const core::Reply& reply);
+  // Whether the migration that has this request's id is the one that was asked for.
+  absl::Status CheckSame(const core::MigrationRow& migration) const;
 
   const Backend backend_;
   v1::SubmitMigrationResponse* const response_;
@@ -44,6 +47,9 @@ class SubmitReactor : public grpc::ServerReadReactor<v1::SubmitMigrationRequest>
   // Set with the header.
   std::optional<plan::ProjectCheck> project_check_;
   core::SubmitMigration submit_;
+  // Of submit_, which the runtime takes.
+  std::string plan_hash_;
+  size_t projects_ = 0;
   std::atomic<bool> cancelled_ = false;
 };
 
@@ -121,7 +127,24 @@ void SubmitReactor::Submit() {
     Finish(rpc::ToGrpc(Bad("the stream must begin with a header")));
     return;
   }
+  plan_hash_ = submit_.spec.plan_hash;
+  projects_ = submit_.projects.size();
   backend_.runtime.Submit(std::move(submit_), [this](const core::Reply& reply) { Answer(reply); });
+}
+
+absl::Status SubmitReactor::CheckSame(const core::MigrationRow& migration) const {
+  const auto projects = std::accumulate(migration.counts.begin(), migration.counts.end(), int64_t{0});
+  if (migration.spec.plan_hash == plan_hash_ && projects == static_cast<int64_t>(projects_)) {
+    return absl::OkStatus();
+  }
+  const absl::Status made = InputError(
+      "PGC-RPC-REUSED-ID",
+      "migration " + std::to_string(migration.id.value) + " has this request id, with another plan or other projects",
+      "take a new request id for a new migration");
+  absl::Status status(absl::StatusCode::kAlreadyExists, made.message());
+  made.ForEachPayload(
+      [&status](absl::string_view url, const absl::Cord& payload) { status.SetPayload(url, payload); });
+  return status;
 }
 
 void SubmitReactor::Answer(const core::Reply& reply) {
@@ -130,12 +153,16 @@ void SubmitReactor::Answer(const core::Reply& reply) {
     return;
   }
   response_->set_existed(reply.existed);
-  const bool taken = backend_.pool.Run([this, id = reply.migration] {
-    auto migration = backend_.reader->GetMigration(id);
-    if (migration.ok()) {
+  const bool taken = backend_.pool.Run([this, id = reply.migration, existed = reply.existed] {
+    const auto migration = backend_.reader->GetMigration(id);
+    absl::Status status = migration.status();
+    if (status.ok() && existed) {
+      status = CheckSame(*migration);
+    }
+    if (status.ok()) {
       *response_->mutable_migration() = ToWire(*migration, false);
     }
-    Finish(rpc::ToGrpc(migration.status()));
+    Finish(rpc::ToGrpc(status));
   });
   if (!taken) {
     // The request id makes it safe to ask again.

@@ -29,11 +29,11 @@ TaskBroker::~TaskBroker() { Stop(); }
 void TaskBroker::Stop() {
   std::map<std::string, Running> left;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
     left.swap(tasks_);
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   if (thread_.joinable()) {
     thread_.join();
   }
@@ -43,13 +43,13 @@ void TaskBroker::Stop() {
 }
 
 void TaskBroker::AddStream(core::StreamId id, std::shared_ptr<TaskStream> stream, bool draining) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   workers_[id] = {std::move(stream), draining, 0};
   AssignLocked();
 }
 
 void TaskBroker::SetDraining(core::StreamId id, bool draining) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (const auto it = workers_.find(id); it != workers_.end()) {
     it->second.draining = draining;
   }
@@ -58,7 +58,7 @@ void TaskBroker::SetDraining(core::StreamId id, bool draining) {
 void TaskBroker::RemoveStream(core::StreamId id) {
   Sinks orphans;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     workers_.erase(id);
     for (auto it = tasks_.begin(); it != tasks_.end();) {
       if (it->second.worker == id) {
@@ -78,7 +78,7 @@ void TaskBroker::OnResult(core::StreamId id, const v1::TaskResult& result) {
   std::shared_ptr<TaskSink> sink;
   const bool ends = result.done() || result.has_error();
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto it = tasks_.find(result.task_id());
     if (it == tasks_.end() || it->second.worker != id) {
       return;
@@ -99,22 +99,22 @@ void TaskBroker::OnResult(core::StreamId id, const v1::TaskResult& result) {
 }
 
 std::string TaskBroker::Start(v1::Task task, std::shared_ptr<TaskSink> sink) {
-  std::unique_lock<std::mutex> lock(mutex_);
+  MutexLock lock(mutex_);
   const std::string id = "task-" + std::to_string(next_task_++);
   if (stopping_) {
-    lock.unlock();
+    lock.Unlock();
     sink->OnEnd(NoWorker("the coordinator stops"));
     return id;
   }
   task.set_task_id(id);
   tasks_[id] = {std::move(task), std::move(sink), {}, std::chrono::steady_clock::now() + wait_for_worker_};
   AssignLocked();
-  changed_.notify_all();
+  changed_.NotifyAll();
   return id;
 }
 
 void TaskBroker::Forget(const std::string& task_id) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (const auto it = tasks_.find(task_id); it != tasks_.end()) {
     EraseLocked(it);
   }
@@ -150,7 +150,7 @@ void TaskBroker::AssignLocked() {
 
 // Gives up on tasks that have waited too long.
 void TaskBroker::Loop() {
-  std::unique_lock<std::mutex> lock(mutex_);
+  MutexLock lock(mutex_);
   while (!stopping_) {
     const auto now = std::chrono::steady_clock::now();
     auto next = now + std::chrono::hours(1);
@@ -167,14 +167,14 @@ void TaskBroker::Loop() {
       ++it;
     }
     if (late.empty()) {
-      changed_.wait_until(lock, next);
+      changed_.WaitUntil(lock, next);
       continue;
     }
-    lock.unlock();
+    lock.Unlock();
     for (const auto& sink : late) {
       sink->OnEnd(NoWorker("no worker has connected"));
     }
-    lock.lock();
+    lock.Lock();
   }
 }
 

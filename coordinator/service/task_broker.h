@@ -7,17 +7,16 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "common/base/clock.h"
+#include "common/base/mutex.h"
 #include "coordinator/core/core.h"
 #include "pgconvoy/v1/worker_service.pb.h"
 
@@ -77,17 +76,17 @@ class TaskBroker {
   };
   using Sinks = std::vector<std::shared_ptr<TaskSink>>;
 
-  void AssignLocked();
-  void EraseLocked(std::map<std::string, Running>::iterator task);
+  void AssignLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EraseLocked(std::map<std::string, Running>::iterator task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Loop();
 
   const std::chrono::milliseconds wait_for_worker_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::map<core::StreamId, Worker> workers_;
-  std::map<std::string, Running> tasks_;
-  int64_t next_task_ = 1;
-  bool stopping_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  std::map<core::StreamId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Running> tasks_ ABSL_GUARDED_BY(mutex_);
+  int64_t next_task_ ABSL_GUARDED_BY(mutex_) = 1;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

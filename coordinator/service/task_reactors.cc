@@ -4,12 +4,12 @@
 
 #include <deque>
 #include <iterator>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/mutex.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/service/thread_pool.h"
 
@@ -50,26 +50,27 @@ class TaskStreamReactor : public grpc::ServerWriteReactor<Response>, public Task
 
  private:
   explicit TaskStreamReactor(TaskBroker& broker) : broker_(broker) {}
-  void AdvanceLocked();
+  void AdvanceLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Abandon();
   // False when no task is left.
   bool StartNext();
 
   TaskBroker& broker_;
-  std::mutex mutex_;
-  std::shared_ptr<TaskStreamReactor> self_;
-  std::deque<v1::Task> tasks_;
-  std::string task_id_;
-  bool abandoned_ = false;
-  std::deque<Response> queue_;
-  bool writing_ = false;
-  bool finished_ = false;
-  std::optional<grpc::Status> end_;
+  Mutex mutex_;
+  std::shared_ptr<TaskStreamReactor> self_ ABSL_GUARDED_BY(mutex_);
+  std::deque<v1::Task> tasks_ ABSL_GUARDED_BY(mutex_);
+  std::string task_id_ ABSL_GUARDED_BY(mutex_);
+  bool abandoned_ ABSL_GUARDED_BY(mutex_) = false;
+  std::deque<Response> queue_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
 };
 
 template <typename Response>
 std::shared_ptr<TaskStreamReactor<Response>> TaskStreamReactor<Response>::Create(TaskBroker& broker) {
   std::shared_ptr<TaskStreamReactor> reactor(new TaskStreamReactor(broker));
+  const MutexLock lock(reactor->mutex_);
   reactor->self_ = reactor;
   return reactor;
 }
@@ -77,7 +78,7 @@ std::shared_ptr<TaskStreamReactor<Response>> TaskStreamReactor<Response>::Create
 template <typename Response>
 void TaskStreamReactor<Response>::Run(std::vector<v1::Task> tasks) {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     tasks_.assign(std::make_move_iterator(tasks.begin()), std::make_move_iterator(tasks.end()));
   }
   if (!StartNext()) {
@@ -90,7 +91,7 @@ bool TaskStreamReactor<Response>::StartNext() {
   std::shared_ptr<TaskStreamReactor> self;
   v1::Task task;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     if (tasks_.empty() || abandoned_) {
       return false;
     }
@@ -101,7 +102,7 @@ bool TaskStreamReactor<Response>::StartNext() {
   std::string task_id = broker_.Start(std::move(task), self);
   bool abandoned = false;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     task_id_ = std::move(task_id);
     abandoned = abandoned_;
   }
@@ -113,7 +114,7 @@ bool TaskStreamReactor<Response>::StartNext() {
 
 template <typename Response>
 void TaskStreamReactor<Response>::OnItems(const v1::TaskResult& result) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   Fill(result, queue_.emplace_back());
   AdvanceLocked();
 }
@@ -123,7 +124,7 @@ void TaskStreamReactor<Response>::OnEnd(const absl::Status& status) {
   if (status.ok() && StartNext()) {
     return;
   }
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!end_.has_value()) {
     end_ = rpc::ToGrpc(status);
   }
@@ -146,7 +147,7 @@ void TaskStreamReactor<Response>::AdvanceLocked() {
 
 template <typename Response>
 void TaskStreamReactor<Response>::OnWriteDone(bool ok) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   writing_ = false;
   if (ok) {
     queue_.pop_front();
@@ -168,7 +169,7 @@ template <typename Response>
 void TaskStreamReactor<Response>::Abandon() {
   std::string task_id;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     abandoned_ = true;
     task_id = task_id_;
   }
@@ -178,7 +179,7 @@ void TaskStreamReactor<Response>::Abandon() {
 template <typename Response>
 void TaskStreamReactor<Response>::OnDone() {
   std::shared_ptr<TaskStreamReactor> self;
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   self = std::move(self_);
   // `self` is declared before the lock and so outlives it.
 }

@@ -12,10 +12,10 @@ ThreadPool::ThreadPool(int threads, size_t capacity) : capacity_(capacity) {
 
 ThreadPool::~ThreadPool() {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   for (std::thread& thread : threads_) {
     thread.join();
   }
@@ -23,36 +23,37 @@ ThreadPool::~ThreadPool() {
 
 bool ThreadPool::Run(std::function<void()> work) {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     if (waiting_.size() >= capacity_) {
       return false;
     }
     waiting_.push_back(std::move(work));
   }
-  changed_.notify_one();
+  changed_.NotifyOne();
   return true;
 }
 
 bool ThreadPool::WaitIdle(std::chrono::milliseconds most) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  return idle_.wait_for(lock, most, [this] { return working_ == 0 && waiting_.empty(); });
+  MutexLock lock(mutex_);
+  return idle_.WaitFor(lock, most,
+                       [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return working_ == 0 && waiting_.empty(); });
 }
 
 void ThreadPool::Loop() {
-  std::unique_lock<std::mutex> lock(mutex_);
+  MutexLock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+    changed_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !waiting_.empty(); });
     if (waiting_.empty()) {
       return;
     }
     const std::function<void()> work = std::move(waiting_.front());
     waiting_.pop_front();
     ++working_;
-    lock.unlock();
+    lock.Unlock();
     work();
-    lock.lock();
+    lock.Lock();
     --working_;
-    idle_.notify_all();
+    idle_.NotifyAll();
   }
 }
 

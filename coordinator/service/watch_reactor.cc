@@ -5,10 +5,10 @@
 
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <string>
 
 #include "common/base/error.h"
+#include "common/base/mutex.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/convert.h"
@@ -41,9 +41,9 @@ class WatchReactor : public grpc::ServerWriteReactor<v1::Migration> {
   v1::Migration message_;
   bool ended_ = false;
 
-  std::mutex mutex_;
-  bool cancelled_ = false;
-  grpc::Alarm alarm_;
+  Mutex mutex_;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  grpc::Alarm alarm_ ABSL_GUARDED_BY(mutex_);
 };
 
 WatchReactor::WatchReactor(const Backend& backend, MigrationId id) : backend_(backend), id_(id) { Read(); }
@@ -87,7 +87,7 @@ void WatchReactor::OnWriteDone(bool ok) {
 }
 
 void WatchReactor::Pause() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (cancelled_) {
     Finish(grpc::Status::CANCELLED);
     return;
@@ -104,7 +104,7 @@ void WatchReactor::Pause() {
 }
 
 void WatchReactor::OnCancel() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   cancelled_ = true;
   alarm_.Cancel();
 }

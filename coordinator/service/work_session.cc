@@ -3,12 +3,12 @@
 #include <grpcpp/grpcpp.h>
 
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "common/base/error.h"
+#include "common/base/mutex.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/convert.h"
@@ -48,7 +48,7 @@ class WorkSession : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Coordi
   void Leave();
   void AcknowledgeHeartbeat();
   void Enqueue(std::vector<v1::CoordinatorMessage> messages);
-  void AdvanceLocked();
+  void AdvanceLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool closing();
 
   runtime::Runtime& runtime_;
@@ -61,19 +61,22 @@ class WorkSession : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Coordi
   // Set before the runtime knows this stream.
   bool ack_batches_ = false;
 
-  std::mutex mutex_;
-  std::shared_ptr<WorkSession> self_;
+  Mutex mutex_;
+  std::shared_ptr<WorkSession> self_ ABSL_GUARDED_BY(mutex_);
   // The front one is being written while writing_.
-  std::deque<v1::CoordinatorMessage> queue_;
-  bool writing_ = false;
-  bool finished_ = false;
+  std::deque<v1::CoordinatorMessage> queue_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   // Set: finish with it once the queue is empty.
-  std::optional<grpc::Status> end_;
+  std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
 };
 
 WorkSession* WorkSession::Start(runtime::Runtime& runtime, TaskBroker& broker) {
   auto session = std::make_shared<WorkSession>(runtime, broker);
-  session->self_ = session;
+  {
+    const MutexLock lock(session->mutex_);
+    session->self_ = session;
+  }
   session->StartRead(&session->incoming_);
   return session.get();
 }
@@ -192,7 +195,7 @@ void WorkSession::AcknowledgeHeartbeat() {
 
 void WorkSession::Close(const absl::Status& why) {
   broker_.RemoveStream(id_);
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!end_.has_value()) {
     end_ = rpc::ToGrpc(why);
   }
@@ -200,12 +203,12 @@ void WorkSession::Close(const absl::Status& why) {
 }
 
 bool WorkSession::closing() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   return end_.has_value();
 }
 
 void WorkSession::Enqueue(std::vector<v1::CoordinatorMessage> messages) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (end_.has_value()) {
     return;
   }
@@ -237,7 +240,7 @@ void WorkSession::AdvanceLocked() {
 }
 
 void WorkSession::OnWriteDone(bool ok) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   writing_ = false;
   if (ok) {
     queue_.pop_front();
@@ -252,7 +255,7 @@ void WorkSession::OnWriteDone(bool ok) {
 
 void WorkSession::OnDone() {
   std::shared_ptr<WorkSession> self;
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   self = std::move(self_);
   // `self` is declared before the lock and so outlives it.
 }

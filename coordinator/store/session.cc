@@ -157,7 +157,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connect(const std::string& conninfo,
 }
 
 void SocketGuard::Reset(int socket) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (descriptor_ >= 0) {
     ::close(descriptor_);
   }
@@ -165,7 +165,7 @@ void SocketGuard::Reset(int socket) {
 }
 
 void SocketGuard::Shutdown() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (descriptor_ >= 0) {
     ::shutdown(descriptor_, SHUT_RDWR);
   }

@@ -11,12 +11,12 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/mutex.h"
 
 // libpqxx 6's connection is a typedef of a template, which cannot be declared without its header.
 #include <pqxx/connection>
@@ -66,8 +66,8 @@ class SocketGuard {
   void Shutdown();
 
  private:
-  std::mutex mutex_;
-  int descriptor_ = -1;
+  Mutex mutex_;
+  int descriptor_ ABSL_GUARDED_BY(mutex_) = -1;
 };
 
 // The error behind the exception that is being handled. To be called in a catch block only.

@@ -1,12 +1,11 @@
 #include "coordinator/store/store_reader.h"
 
-#include <condition_variable>
 #include <map>
-#include <mutex>
 #include <pqxx/pqxx>
 #include <set>
 
 #include "common/base/error.h"
+#include "common/base/mutex.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
 #include "coordinator/store/array_text.h"
@@ -354,7 +353,7 @@ class StoreReader::Pool {
   }
 
   void Interrupt() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     interrupted_ = true;
     for (SocketGuard* const socket : in_use_) {
       socket->Shutdown();
@@ -366,16 +365,16 @@ class StoreReader::Pool {
 
   struct Slot {
     explicit Slot(Pool& owner) : pool(owner) {
-      std::unique_lock<std::mutex> lock(pool.mutex_);
-      pool.freed_.wait(lock, [this] { return pool.free_slots_ > 0; });
+      MutexLock lock(pool.mutex_);
+      pool.freed_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(pool.mutex_) { return pool.free_slots_ > 0; });
       --pool.free_slots_;
       pool.in_use_.insert(&socket);
     }
     ~Slot() {
-      const std::lock_guard<std::mutex> lock(pool.mutex_);
+      const MutexLock lock(pool.mutex_);
       pool.in_use_.erase(&socket);
       ++pool.free_slots_;
-      pool.freed_.notify_one();
+      pool.freed_.NotifyOne();
     }
     Slot(const Slot&) = delete;
     Slot& operator=(const Slot&) = delete;
@@ -402,7 +401,7 @@ class StoreReader::Pool {
 
   absl::StatusOr<std::unique_ptr<Connection>> Take() {
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const MutexLock lock(mutex_);
       if (!idle_.empty()) {
         auto connection = std::move(idle_.back());
         idle_.pop_back();
@@ -413,30 +412,30 @@ class StoreReader::Pool {
   }
 
   absl::Status CheckNotInterrupted() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     return interrupted_
                ? MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "the coordinator stops", "try again")
                : absl::OkStatus();
   }
 
   void Give(std::unique_ptr<Connection> connection) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     idle_.push_back(std::move(connection));
   }
 
   // When one connection has died the others have most likely died with it.
   void Clear() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     idle_.clear();
   }
 
   const std::string conninfo_;
-  std::mutex mutex_;
-  std::condition_variable freed_;
-  int free_slots_;
-  std::vector<std::unique_ptr<Connection>> idle_;
-  std::set<SocketGuard*> in_use_;
-  bool interrupted_ = false;
+  Mutex mutex_;
+  Condition freed_;
+  int free_slots_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<Connection>> idle_ ABSL_GUARDED_BY(mutex_);
+  std::set<SocketGuard*> in_use_ ABSL_GUARDED_BY(mutex_);
+  bool interrupted_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 StoreReader::StoreReader(std::string conninfo, int max_connections)

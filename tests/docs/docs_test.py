@@ -174,5 +174,34 @@ class Documents(unittest.TestCase):
                     printed("pgconvoy-worker", "--help")), line)
 
 
+class BadInput(unittest.TestCase):
+    """Every bad input has a row, and every row a test that exists."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.text = read("docs/bad-input.md")
+        cls.cells = [[cell.strip() for cell in line.split("|")] for line in cls.text.split("\n")
+                     if re.match(r"\| \d", line)]
+
+    def test_lists_each_number_once(self):
+        numbers = [int(number) for cells in self.cells for number in cells[1].split(",")]
+        self.assertEqual(sorted(numbers), list(range(1, 101)))
+
+    def test_names_tests_that_exist(self):
+        sources = "\n".join(path.read_text() for path in sorted((ROOT / "tests").rglob("*_test.cc")))
+        hostile = read("tests/integration/hostile_client_test.py")
+        targets = {path.name for path in (ROOT / "tests/fuzz/corpus").iterdir()}
+        named = re.findall(r"`(\w+)\.(\w+)`", "\n".join(cells[4] for cells in self.cells if len(cells) > 4))
+        self.assertGreater(len(named), 60)
+        for suite, name in named:
+            with self.subTest(f"{suite}.{name}"):
+                if suite == "Fuzz":
+                    self.assertIn(name, targets)
+                elif suite == "Hostile":
+                    self.assertIn(f"class {name}(", hostile)
+                else:
+                    self.assertRegex(sources, rf"TEST(_F|_P)?\(\s*{suite},\s*{name}\)")
+
+
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0]] + sys.argv[3:])

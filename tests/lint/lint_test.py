@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """That the lint finds what it is there for: each case is a small tree with one violation."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,9 @@ class Includes(unittest.TestCase):
         self.refused("coordinator/service/a.cc", '"coordinator/store/b.h"',
                      b=("coordinator/store/b.h", "#include <pqxx/pqxx>\n"))
 
+    def test_keeps_locks_out_of_pure_folders(self):
+        self.refused("coordinator/core/a.cc", '"common/base/b.h"', b=("common/base/b.h", "#include <mutex>\n"))
+
     def test_keeps_grpc_out_of_headers(self):
         self.refused("coordinator/service/a.h", "<grpcpp/server.h>")
         self.refused("cli/commands/a.h", '"CLI/CLI.hpp"')
@@ -61,6 +65,44 @@ class Includes(unittest.TestCase):
     def test_keeps_libraries_in_their_homes(self):
         self.refused("worker/copy/a.cc", "<libpq-fe.h>")
         self.refused("coordinator/runtime/a.cc", "<pqxx/pqxx>")
+
+
+class Locks(unittest.TestCase):
+    HEADER = """#include "common/base/mutex.h"
+class Counter {
+ public:
+  void Grow() { %s ++count_; }
+ private:
+  pgconvoy::Mutex mutex_;
+  int count_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+"""
+
+    def check(self, body, more=""):
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder).resolve()
+            (root / "common/base").mkdir(parents=True)
+            (root / "common/base/mutex.h").write_text((HERE.parent.parent / "common/base/mutex.h").read_text())
+            source = root / "common/base/counter.cc"
+            source.write_text(self.HEADER % body + more)
+            entry = {"directory": folder, "file": str(source), "command": f"c++ -std=c++20 -I{root} -c {source}"}
+            (root / "compile_commands.json").write_text(json.dumps([entry]))
+            done = subprocess.run([sys.executable, HERE / "thread_safety.py", root, root], capture_output=True,
+                                  text=True, check=False)
+            return done.returncode, done.stdout + done.stderr
+
+    def test_accepts_what_is_locked(self):
+        self.assertEqual(self.check("const pgconvoy::MutexLock lock(mutex_);"), (0, ""))
+
+    def test_refuses_what_is_not_locked(self):
+        code, output = self.check("")
+        self.assertEqual(code, 1)
+        self.assertIn("requires holding mutex 'mutex_'", output)
+
+    def test_refuses_locks_that_it_cannot_check(self):
+        code, output = self.check("const pgconvoy::MutexLock lock(mutex_);", "std::mutex other;\n")
+        self.assertEqual(code, 1)
+        self.assertIn("common/base/counter.cc:9: std::mutex is not checked", output)
 
 
 class Text(unittest.TestCase):

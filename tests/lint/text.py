@@ -9,8 +9,8 @@ CODE = {".h", ".cc", ".proto", ".py", ".sh", ".cmake", ".yaml", ".yml", ".txt"}
 PROSE = {".md", ".sql", ".json", ".service", ""}
 SKIPPED_FOLDERS = {"build", ".git", ".cache"}
 SKIPPED_FILES = {"LICENSE", "tests/lint/text.py"}
-# Golden files hold what a program prints, as it prints it.
-GOLDEN = re.compile(r"/(golden|testdata)/")
+# Golden files hold what a program prints, as it prints it; a corpus, whatever broke a parser or might.
+GOLDEN = re.compile(r"/(golden|testdata|corpus)/")
 # 118 columns is where clang-format breaks code; comments and shell get two more.
 LONGEST_LINE = 120
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")

@@ -32,6 +32,8 @@ namespace {
 
 constexpr int kFormat = 2;
 constexpr size_t kSha256Digits = 64;
+// A chunk is held in memory whole. Sums of figures below it cannot overflow in any manifest that fits into memory.
+constexpr int64_t kMaxChunkBytes = int64_t{1} << 40;
 
 absl::Status Malformed(const std::string& why) {
   return MakeError(Verdict::kPermanent, "PGC-BACKUP-MANIFEST", "the manifest is refused: " + why);
@@ -43,7 +45,8 @@ bool IsHex(std::string_view text, size_t digits) {
 
 absl::Status CheckChunk(const TableEntry& table, size_t index) {
   const ChunkEntry& chunk = table.chunks[index];
-  const bool sane = chunk.rows > 0 && chunk.raw_bytes >= chunk.rows && chunk.stored_bytes > 0 &&
+  const bool sane = chunk.rows > 0 && chunk.raw_bytes >= chunk.rows && chunk.raw_bytes <= kMaxChunkBytes &&
+                    chunk.stored_bytes > 0 && chunk.stored_bytes <= kMaxChunkBytes &&
                     IsHex(chunk.sha256, kSha256Digits) && chunk.file == ChunkFileName(table.table, index + 1);
   return sane ? absl::OkStatus() : Malformed("chunk " + std::to_string(index + 1) + " of " + Printable(table.table));
 }
@@ -75,7 +78,8 @@ absl::Status CheckTable(const TableEntry& table) {
 absl::Status CheckScope(const Manifest& manifest) {
   const SchemaEntry& schema = manifest.schema;
   const bool known = manifest.scope == kScopeFull || manifest.scope == kScopeSchema || manifest.scope == kScopeData;
-  const bool whole = schema.file == kSchemaFile && schema.bytes > 0 && IsHex(schema.sha256, kSha256Digits);
+  const bool whole = schema.file == kSchemaFile && schema.bytes > 0 && schema.bytes <= kMaxChunkBytes &&
+                     IsHex(schema.sha256, kSha256Digits);
   const bool none = schema.file.empty() && schema.bytes == 0 && schema.sha256.empty();
   const bool sane = known && (manifest.scope == kScopeData ? none : whole) &&
                     (manifest.scope != kScopeSchema || (manifest.tables.empty() && manifest.sequences.empty()));

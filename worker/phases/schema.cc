@@ -613,7 +613,7 @@ absl::StatusOr<bool> IsUnchanged(pg::Connection& reader, const SourceSchema& sch
 absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaCache::Get(Attempt& attempt) {
   const std::string key = CacheKey(attempt);
   // Held while the source is read: the other slots want the same thing and would only dump it again.
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (const auto it = schemas_.find(key); it != schemas_.end()) {
     return it->second;
   }
@@ -623,36 +623,36 @@ absl::StatusOr<std::shared_ptr<const SourceSchema>> SchemaCache::Get(Attempt& at
 }
 
 void SchemaCache::Forget(const Attempt& attempt) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   schemas_.erase(CacheKey(attempt));
   source_checks_.erase(CacheKey(attempt));
 }
 
 std::shared_ptr<const v1::ChecksResult> SchemaCache::SourceChecks(const Attempt& attempt) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto it = source_checks_.find(CacheKey(attempt));
   return it != source_checks_.end() ? it->second : nullptr;
 }
 
 void SchemaCache::KeepSourceChecks(const Attempt& attempt, v1::ChecksResult found) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   source_checks_[CacheKey(attempt)] = std::make_shared<const v1::ChecksResult>(std::move(found));
 }
 
 bool SchemaCache::IsVerified(const SourceSchema& schema, const std::string& signature) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   return verified_.contains({schema.hash, signature});
 }
 
 void SchemaCache::KeepVerified(const SourceSchema& schema, const std::string& signature) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   verified_.emplace(schema.hash, signature);
 }
 
 absl::StatusOr<TemplateNames> SchemaCache::EnsureTemplate(Attempt& attempt, const SourceSchema& schema) {
   const TemplateNames names{"pgc_tmpl_" + schema.hash, "pgc_tmplo_" + schema.hash};
   const std::string key = attempt.target_server().conninfo() + "\n" + names.database;
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!laid_.contains(key)) {
     PGC_RETURN_IF_ERROR(LayTemplate(attempt, schema, names));
     laid_.insert(key);
@@ -661,7 +661,7 @@ absl::StatusOr<TemplateNames> SchemaCache::EnsureTemplate(Attempt& attempt, cons
 }
 
 void SchemaCache::ForgetTemplate(const TemplateNames& laid) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   std::erase_if(laid_, [&laid](const std::string& key) { return key.ends_with("\n" + laid.database); });
 }
 

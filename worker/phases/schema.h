@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <utility>
@@ -16,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/mutex.h"
 #include "worker/phases/attempt.h"
 #include "worker/phases/foreign_keys.h"
 #include "worker/phases/template.h"
@@ -116,12 +116,12 @@ class SchemaCache {
   void ForgetTemplate(const TemplateNames& laid);
 
  private:
-  std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<const SourceSchema>> schemas_;
-  std::map<std::string, std::shared_ptr<const v1::ChecksResult>> source_checks_;
+  Mutex mutex_;
+  std::map<std::string, std::shared_ptr<const SourceSchema>> schemas_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<const v1::ChecksResult>> source_checks_ ABSL_GUARDED_BY(mutex_);
   // Hash of a schema and signature of a target that has it.
-  std::set<std::pair<std::string, std::string>> verified_;
-  std::set<std::string> laid_;
+  std::set<std::pair<std::string, std::string>> verified_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> laid_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace pgconvoy::worker

@@ -167,7 +167,7 @@ void SessionPool::GiveBack(Idle session) {
   if (session.connection->broken() || PQtransactionStatus(session.connection->raw()) != PQTRANS_IDLE) {
     return;
   }
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   idle_.push_back(std::move(session));
   if (idle_.size() > kMaxIdle) {
     idle_.pop_front();
@@ -175,7 +175,7 @@ void SessionPool::GiveBack(Idle session) {
 }
 
 SessionPool::Idle SessionPool::Take(const std::string& key, const std::string& application_name) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   auto found = idle_.end();
   for (auto session = idle_.begin(); session != idle_.end(); ++session) {
     const bool better = found == idle_.end() || found->application_name != application_name ||

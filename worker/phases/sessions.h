@@ -6,11 +6,11 @@
 
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/base/mutex.h"
 #include "common/pg/connection.h"
 #include "pgconvoy/v1/plan.pb.h"
 
@@ -87,8 +87,8 @@ class SessionPool {
   // Idle sessions kept in all; the oldest is closed for one more. Where every project has a source database of its own,
   // sessions would otherwise pile up until the server takes no more.
   static constexpr size_t kMaxIdle = 32;
-  std::mutex mutex_;
-  std::deque<Idle> idle_;
+  Mutex mutex_;
+  std::deque<Idle> idle_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace pgconvoy::worker

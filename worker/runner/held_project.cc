@@ -25,7 +25,7 @@ absl::Status LeaseLost(const std::string& ref, const std::string& why) {
 LeaseWatch::LeaseWatch(Clock& clock) : clock_(clock), heard_(clock.NowMonotonic()), ttl_ms_(kDefaultTtlMs) {}
 
 void LeaseWatch::Heard() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   if (SilentLocked()) {
     ++lapses_;
   }
@@ -33,12 +33,12 @@ void LeaseWatch::Heard() {
 }
 
 void LeaseWatch::SetTtl(int64_t lease_ttl_ms) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   ttl_ms_ = lease_ttl_ms;
 }
 
 int64_t LeaseWatch::Lapses() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   return lapses_ + (SilentLocked() ? 1 : 0);
 }
 
@@ -70,7 +70,7 @@ v1::WorkerMessage HeldProject::Wrap(const v1::Report& report) const {
 }
 
 int64_t HeldProject::Post(v1::Report report, bool can_wait) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   report.set_migration_id(migration_id_);
   report.set_project_ref(ref_);
   report.set_fence(fence_);
@@ -82,10 +82,10 @@ int64_t HeldProject::Post(v1::Report report, bool can_wait) {
 }
 
 absl::Status HeldProject::WaitDurable(int64_t seq) {
-  std::unique_lock<std::mutex> lock(mutex_);
+  MutexLock lock(mutex_);
   while (durable_seq_ < seq) {
     PGC_RETURN_IF_ERROR(StopReasonLocked());
-    changed_.wait_for(lock, kWaitStep);
+    changed_.WaitFor(lock, kWaitStep);
   }
   return absl::OkStatus();
 }
@@ -105,7 +105,7 @@ absl::Status HeldProject::Intent(const v1::Intent& intent) {
 void HeldProject::Progress(int64_t rows, int64_t bytes) {
   const MonotonicMs now = Clock::System().NowMonotonic();
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     if (now - last_progress_ < kProgressIntervalMs) {
       return;
     }
@@ -118,7 +118,7 @@ void HeldProject::Progress(int64_t rows, int64_t bytes) {
 }
 
 absl::Status HeldProject::Checkpoint() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   return StopReasonLocked();
 }
 
@@ -138,7 +138,7 @@ void HeldProject::StopLocked(const absl::Status& why) {
 
 void HeldProject::Acknowledge(const v1::Ack& ack) {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     if (ack.refused_reason() == "LEASE_LOST") {
       StopLocked(LeaseLost(ref_, "the coordinator says that its lease is lost"));
     } else if (!ack.refused_reason().empty()) {
@@ -152,21 +152,21 @@ void HeldProject::Acknowledge(const v1::Ack& ack) {
       }
     }
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void HeldProject::Revoke(v1::Revoke::Reason reason) {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     StopLocked(reason == v1::Revoke::CANCELLED
                    ? MakeError(Verdict::kAbandoned, "PGC-ABANDONED", "project " + ref_ + " was called off")
                    : LeaseLost(ref_, "the coordinator has taken it back"));
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 std::vector<v1::WorkerMessage> HeldProject::Unacknowledged() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<v1::WorkerMessage> messages;
   for (const v1::Report& report : unacknowledged_) {
     messages.push_back(Wrap(report));

@@ -7,17 +7,16 @@
 // refuse and revoke.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "common/base/clock.h"
+#include "common/base/mutex.h"
 #include "pgconvoy/v1/worker_service.pb.h"
 #include "worker/phases/attempt.h"
 
@@ -35,13 +34,13 @@ class LeaseWatch {
   int64_t Lapses() const;
 
  private:
-  bool SilentLocked() const;
+  bool SilentLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Clock& clock_;
-  mutable std::mutex mutex_;
-  MonotonicMs heard_;
-  int64_t ttl_ms_;
-  int64_t lapses_ = 0;
+  mutable Mutex mutex_;
+  MonotonicMs heard_ ABSL_GUARDED_BY(mutex_);
+  int64_t ttl_ms_ ABSL_GUARDED_BY(mutex_);
+  int64_t lapses_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 class HeldProject : public Reporter {
@@ -72,9 +71,9 @@ class HeldProject : public Reporter {
   std::vector<v1::WorkerMessage> Unacknowledged() const;
 
  private:
-  absl::Status StopReasonLocked() const;
+  absl::Status StopReasonLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The first reason stays, unless the lease is lost.
-  void StopLocked(const absl::Status& why);
+  void StopLocked(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   v1::WorkerMessage Wrap(const v1::Report& report) const;
 
   const std::string migration_id_;
@@ -84,14 +83,14 @@ class HeldProject : public Reporter {
   const int64_t lapses_at_grant_;
   const Send send_;
 
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<v1::Report> unacknowledged_;
-  int64_t next_seq_ = 1;
-  int64_t durable_seq_ = 0;
+  mutable Mutex mutex_;
+  Condition changed_;
+  std::deque<v1::Report> unacknowledged_ ABSL_GUARDED_BY(mutex_);
+  int64_t next_seq_ ABSL_GUARDED_BY(mutex_) = 1;
+  int64_t durable_seq_ ABSL_GUARDED_BY(mutex_) = 0;
   // Why the attempt must stop: its lease is lost, it was called off, or a report of it was refused.
-  absl::Status stop_;
-  MonotonicMs last_progress_ = 0;
+  absl::Status stop_ ABSL_GUARDED_BY(mutex_);
+  MonotonicMs last_progress_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace pgconvoy::worker

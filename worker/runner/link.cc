@@ -4,15 +4,14 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <thread>
 #include <utility>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/failpoint.h"
+#include "common/base/mutex.h"
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
 #include "pgconvoy/v1/worker_service.grpc.pb.h"
@@ -85,20 +84,20 @@ class Link::Impl {
   }
 
   void Send(const v1::WorkerMessage& message, bool can_wait) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     if (open_) {
       outbox_.push_back(message);
       urgent_ = urgent_ || !can_wait;
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
   }
 
   void SetDraining(bool draining) { draining_ = draining; }
 
   void Stop() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     stopped_ = true;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
 
  private:
@@ -107,7 +106,7 @@ class Link::Impl {
     grpc::ClientContext context;
     const auto stream = stub.Work(&context);
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const MutexLock lock(mutex_);
       outbox_.clear();
       urgent_ = false;
       packs_reports_ = false;
@@ -122,9 +121,9 @@ class Link::Impl {
     std::thread writer([this, &stream, &context] { WriteLoop(*stream, context); });
     const bool answered = ReadLoop(*stream);
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const MutexLock lock(mutex_);
       open_ = false;
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
     writer.join();
     const grpc::Status status = stream->Finish();
@@ -157,7 +156,7 @@ class Link::Impl {
       }
       answered = true;
       if (message.has_welcome()) {
-        const std::lock_guard<std::mutex> lock(mutex_);
+        const MutexLock lock(mutex_);
         packs_reports_ = message.welcome().takes_report_batches();
       }
       handler_.OnMessage(message);
@@ -169,20 +168,21 @@ class Link::Impl {
   }
 
   void WriteLoop(Stream& stream, grpc::ClientContext& context) {
-    std::unique_lock<std::mutex> lock(mutex_);
+    MutexLock lock(mutex_);
     while (open_) {
       if (outbox_.empty() && stopped_) {
-        lock.unlock();
+        lock.Unlock();
         stream.WritesDone();
         // The coordinator takes in all that was said and answers by closing. A cancellation at once could overtake
         // the last reports; should it hang, this process still ends.
-        lock.lock();
-        if (!changed_.wait_for(lock, kFarewellTimeout, [this] { return !open_; })) {
+        lock.Lock();
+        if (!changed_.WaitFor(lock, kFarewellTimeout,
+                              [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !open_; })) {
           context.TryCancel();
         }
         return;
       }
-      if (outbox_.empty() && changed_.wait_for(lock, kHeartbeatInterval) == std::cv_status::timeout) {
+      if (outbox_.empty() && !changed_.WaitFor(lock, kHeartbeatInterval)) {
         v1::WorkerMessage heartbeat;
         heartbeat.mutable_heartbeat()->set_draining(draining_);
         outbox_.push_back(heartbeat);
@@ -190,16 +190,17 @@ class Link::Impl {
       if (outbox_.empty()) {
         continue;
       }
-      changed_.wait_for(lock, kGatherTime, [this] { return urgent_ || stopped_ || !open_; });
+      changed_.WaitFor(lock, kGatherTime,
+                       [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return urgent_ || stopped_ || !open_; });
       urgent_ = false;
       std::deque<v1::WorkerMessage> messages = std::exchange(outbox_, {});
       const bool pack = packs_reports_;
-      lock.unlock();
+      lock.Unlock();
       if (pack) {
         messages = PackReports(std::move(messages));
       }
       const bool written = BeforeWrite().ok() && WriteAll(stream, messages);
-      lock.lock();
+      lock.Lock();
       if (!written) {
         return;
       }
@@ -221,20 +222,20 @@ class Link::Impl {
   }
 
   void Sleep(int64_t ms) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait_for(lock, std::chrono::milliseconds(ms), [this] { return stopped_.load(); });
+    MutexLock lock(mutex_);
+    changed_.WaitFor(lock, std::chrono::milliseconds(ms), [this] { return stopped_.load(); });
   }
 
   const std::string address_;
   LinkHandler& handler_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<v1::WorkerMessage> outbox_;
-  bool open_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  std::deque<v1::WorkerMessage> outbox_ ABSL_GUARDED_BY(mutex_);
+  bool open_ ABSL_GUARDED_BY(mutex_) = false;
   // Whether something in the outbox cannot wait.
-  bool urgent_ = false;
+  bool urgent_ ABSL_GUARDED_BY(mutex_) = false;
   // Whether the coordinator at the other end knows ReportBatch.
-  bool packs_reports_ = false;
+  bool packs_reports_ ABSL_GUARDED_BY(mutex_) = false;
   std::atomic<bool> stopped_ = false;
   std::atomic<bool> draining_ = false;
   // Of the reading thread. told_: once is enough, however often it is tried again.

@@ -3,17 +3,16 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <future>
 #include <list>
 #include <map>
-#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "common/base/error.h"
+#include "common/base/mutex.h"
 #include "common/log/log.h"
 #include "common/plan/plan.h"
 #include "worker/phases/tasks.h"
@@ -78,9 +77,9 @@ class Worker::Impl : public LinkHandler {
     threads.emplace_back([this] { DrainLoop(); });
     const LinkEnd end = link_.Run(options_.give_up_ms);
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const MutexLock lock(mutex_);
       ended_ = true;
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
     for (std::thread& thread : threads) {
       thread.join();
@@ -98,9 +97,9 @@ class Worker::Impl : public LinkHandler {
   }
 
   void Drain() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     drain_requested_ = true;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
 
   // LinkHandler.
@@ -112,7 +111,7 @@ class Worker::Impl : public LinkHandler {
     hello.set_host(options_.host);
     hello.set_slots(options_.slots);
     hello.set_takes_ack_batches(true);
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     hello.set_draining(draining_);
     // A new stream knows no plans: the coordinator sends each again with the first grant of its migration.
     for (const auto& [key, held] : held_) {
@@ -153,13 +152,13 @@ class Worker::Impl : public LinkHandler {
   using HeldKey = std::pair<std::string, int64_t>;
 
   void OnWelcome(const v1::Welcome& welcome) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     store_id_ = welcome.store_id();
     lease_.SetTtl(welcome.lease_ttl_ms());
   }
 
   void OnGrant(const v1::Grant& grant) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!grant.plan_json().empty()) {
       auto plan = plan::PlanFromJson(grant.plan_json());
       if (!plan.ok()) {
@@ -188,7 +187,7 @@ class Worker::Impl : public LinkHandler {
       held_[{project.ref(), project.fence()}] = job.held;
       queue_.push_back(std::move(job));
     }
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
 
   // The projects fail at once instead of waiting for ever on a worker that cannot run them.
@@ -224,12 +223,12 @@ class Worker::Impl : public LinkHandler {
   }
 
   void OnTask(const v1::Task& task) {
-    const std::lock_guard<std::mutex> lock(tasks_mutex_);
+    const MutexLock lock(tasks_mutex_);
     tasks_.remove_if([](std::future<void>& running) { return running.wait_for(0s) == std::future_status::ready; });
     tasks_.push_back(std::async(std::launch::async, [this, task] {
       std::string store_id;
       {
-        const std::lock_guard<std::mutex> state(mutex_);
+        const MutexLock state(mutex_);
         store_id = store_id_;
       }
       RunTask(task, store_id, pool_, schemas_, [this](const v1::TaskResult& result) {
@@ -241,19 +240,19 @@ class Worker::Impl : public LinkHandler {
   }
 
   void JoinTasks() {
-    const std::lock_guard<std::mutex> lock(tasks_mutex_);
+    const MutexLock lock(tasks_mutex_);
     // A future of std::async waits for its thread.
     tasks_.clear();
   }
 
   std::shared_ptr<HeldProject> Find(const std::string& ref, int64_t fence) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto it = held_.find({ref, fence});
     return it == held_.end() ? nullptr : it->second;
   }
 
   std::vector<std::shared_ptr<HeldProject>> HeldProjects() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     std::vector<std::shared_ptr<HeldProject>> projects;
     for (const auto& [key, held] : held_) {
       projects.push_back(held);
@@ -262,30 +261,30 @@ class Worker::Impl : public LinkHandler {
   }
 
   void SlotLoop() {
-    std::unique_lock<std::mutex> lock(mutex_);
+    MutexLock lock(mutex_);
     while (true) {
-      changed_.wait(lock, [this] { return ended_ || !queue_.empty(); });
+      changed_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || !queue_.empty(); });
       if (ended_) {
         return;
       }
       Job job = std::move(queue_.front());
       queue_.pop_front();
       ++running_;
-      lock.unlock();
+      lock.Unlock();
       RunAttempt(*job.plan, std::move(job.grant), job.phases, {pool_, schemas_}, *job.held);
-      lock.lock();
+      lock.Lock();
       --running_;
       held_.erase({job.held->ref(), job.held->fence()});
       idle_since_ = Clock::System().NowMonotonic();
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
   }
 
   // Waits for a drain to be asked for or due, carries it out, and stops the link.
   void DrainLoop() {
-    std::unique_lock<std::mutex> lock(mutex_);
+    MutexLock lock(mutex_);
     while (!drain_requested_ && !IdleTooLong() && !ended_) {
-      changed_.wait_for(lock, std::chrono::milliseconds(200));
+      changed_.WaitFor(lock, std::chrono::milliseconds(200));
     }
     if (ended_) {
       return;
@@ -294,24 +293,26 @@ class Worker::Impl : public LinkHandler {
     link_.SetDraining(true);
     ReleaseQueuedLocked();
     log::Info("draining", {{"running", std::to_string(running_)}});
-    const auto idle = [this] { return ended_ || (running_ == 0 && queue_.empty()); };
-    if (!changed_.wait_for(lock, std::chrono::milliseconds(options_.drain_timeout_ms), idle)) {
+    const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return ended_ || (running_ == 0 && queue_.empty());
+    };
+    if (!changed_.WaitFor(lock, std::chrono::milliseconds(options_.drain_timeout_ms), idle)) {
       log::Warn("abandoning what still runs at its next safe point", {{"running", std::to_string(running_)}});
       for (const auto& [key, held] : held_) {
         held->Revoke(v1::Revoke::CANCELLED);
       }
-      changed_.wait(lock, idle);
+      changed_.Wait(lock, idle);
     }
-    lock.unlock();
+    lock.Unlock();
     link_.Stop();
   }
 
-  bool IdleTooLong() const {
+  bool IdleTooLong() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return options_.exit_when_idle_ms > 0 && running_ == 0 && queue_.empty() &&
            Clock::System().NowMonotonic() - idle_since_ > options_.exit_when_idle_ms;
   }
 
-  void ReleaseQueuedLocked() {
+  void ReleaseQueuedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     v1::WorkerMessage message;
     message.mutable_heartbeat()->set_draining(true);
     link_.Send(message);
@@ -333,21 +334,21 @@ class Worker::Impl : public LinkHandler {
   SessionPool pool_;
   SchemaCache schemas_;
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::string store_id_;
-  std::map<std::string, std::shared_ptr<const v1::Plan>> plans_;
-  std::deque<Job> queue_;
-  std::map<HeldKey, std::shared_ptr<HeldProject>> held_;
-  int running_ = 0;
-  bool drain_requested_ = false;
-  bool draining_ = false;
-  bool ended_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  std::string store_id_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<const v1::Plan>> plans_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Job> queue_ ABSL_GUARDED_BY(mutex_);
+  std::map<HeldKey, std::shared_ptr<HeldProject>> held_ ABSL_GUARDED_BY(mutex_);
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool drain_requested_ ABSL_GUARDED_BY(mutex_) = false;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 
-  std::mutex tasks_mutex_;
-  std::list<std::future<void>> tasks_;
+  Mutex tasks_mutex_;
+  std::list<std::future<void>> tasks_ ABSL_GUARDED_BY(tasks_mutex_);
   Link link_;
-  MonotonicMs idle_since_;
+  MonotonicMs idle_since_ ABSL_GUARDED_BY(mutex_);
 };
 
 Worker::Worker(WorkerOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}

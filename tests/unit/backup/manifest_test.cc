@@ -48,6 +48,10 @@ TEST(Manifest, RefusesFiguresThatDoNotAddUp) {
       [](Manifest& m) { std::swap(m.tables[0].chunks[0], m.tables[0].chunks[1]); },
       [](Manifest& m) { m.tables[0].chunks[0].rows = -1; },
       [](Manifest& m) { m.tables[0].chunks[0].stored_bytes = 0; },
+      // The sum of two such is more than a number holds.
+      [](Manifest& m) { m.tables[0].chunks[0].rows = m.tables[0].chunks[0].raw_bytes = int64_t{1} << 62; },
+      [](Manifest& m) { m.tables[0].chunks[0].stored_bytes = int64_t{1} << 62; },
+      [](Manifest& m) { m.schema.bytes = int64_t{1} << 62; },
       [](Manifest& m) { m.tables[0].chunks[0].sha256 = "x"; },
       [](Manifest& m) { m.tables[0].chunks[0].digest = "x"; },
       [](Manifest& m) { m.tables[0].chunks[0].file = "../../etc/passwd"; },

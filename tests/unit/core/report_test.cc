@@ -267,6 +267,41 @@ TEST_F(ReportTest, EndsWithWarningsWhenAPhaseWarned) {
   EXPECT_EQ(StateOf(MigrationId{1}), MigrationState::kSucceededWithWarnings);
 }
 
+TEST_F(ReportTest, KeepsAHundredWarningsOfAProject) {
+  Running running = Begin(Spec());
+  Report(running, PhaseDone{Phase::kFence, "", 0, 0, std::vector<std::string>(99, "first")});
+  Report(running, PhaseDone{Phase::kPreValidation, "", 0, 0, {"last", "too many"}});
+  ASSERT_EQ(p0().warnings.size(), 100u);
+  EXPECT_EQ(p0().warnings.back(), "last");
+}
+
+TEST_F(ReportTest, RefusesAPhaseWhenNoneIsLeft) {
+  Running running = Begin(Spec());
+  RunThrough(running, kShortPhases.back());
+  const SendAck ack = Report(running, PhaseStarted{kShortPhases.back()});
+  EXPECT_EQ(ack.refused_reason, "ILLEGAL");
+  EXPECT_EQ(ack.refused_message, "CLEANUP is not next in this attempt; no phase is left");
+}
+
+TEST_F(ReportTest, RefusesWhatComesOnAStreamThatNobodyHasOpened) {
+  Running running = Begin(Spec());
+  running.stream = StreamId{99};
+  EXPECT_EQ(Report(running, PhaseStarted{Phase::kFence}).refused_reason, "LEASE_LOST");
+  Do(WorkerRelease{StreamId{99}, {Held(running)}});
+  EXPECT_EQ(p0().state, ProjectState::kRunning);
+}
+
+TEST_F(ReportTest, WritesAnOperatorsWordsAsJson) {
+  const MigrationId migration = Submit(1, Spec());
+  Command pause;
+  pause.kind = CommandKind::kPause;
+  pause.migration = migration;
+  pause.actor = "anna";
+  pause.reason = "a \"b\" \\ c\n\x01";
+  Do(pause);
+  EXPECT_EQ(rows.events().back().detail_json, R"({"from":"RUNNING","operator_reason":"a \"b\" \\ c\u000a\u0001"})");
+}
+
 class CopyTest : public ReportTest {
  protected:
   Running BeginCopy() {

@@ -92,6 +92,18 @@ TEST_F(SessionTest, RefusesASupersededStream) {
   EXPECT_EQ(Row("p0").state, ProjectState::kRunning);
 }
 
+TEST_F(SessionTest, TakesAHelloOfAnotherWorkerForTheEndOfTheStreamsFirst) {
+  Submit(1, Spec());
+  Hello(1, "w1");
+  Running running = Grants().at(0);
+  Hello(1, "w2");
+  EXPECT_EQ(Report(running, PhaseStarted{Phase::kFence}).refused_reason, "LEASE_LOST");
+  EXPECT_EQ(Row("p0").state, ProjectState::kRunning) << "w1 may come back within its lease";
+  Hello(2, "w1", 4, {Held(running)});
+  running.stream = StreamId{2};
+  EXPECT_EQ(Report(running, PhaseStarted{Phase::kFence}).refused_reason, "");
+}
+
 TEST_F(SessionTest, TakesBackAGrantThatNeverArrived) {
   Submit(2, Spec());
   Hello(1, "w1");

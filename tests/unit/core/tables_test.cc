@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "coordinator/core/core.h"
 #include "coordinator/core/phase_table.h"
 #include "coordinator/core/transitions.h"
 #include "gtest/gtest.h"
@@ -130,11 +131,69 @@ INSTANTIATE_TEST_SUITE_P(
                       P::kVerify, P::kCutover, P::kPostValidation, P::kCleanup},
                      {P::kFence, P::kCutover, P::kProvision, P::kCredentials, P::kFreeze, P::kBackup, P::kVerify,
                       P::kCleanup}},
-        SectionsCase{"backup_only",
+        SectionsCase{"empty_databases",
+                     {.target = true, .credentials = true},
+                     {P::kFence, P::kPreValidation, P::kCredentials, P::kProvision, P::kPostValidation, P::kCleanup},
+                     {P::kFence, P::kProvision, P::kCredentials, P::kVerify, P::kCleanup}},
+        SectionsCase{
+            "in_place",
+            {.transform = true},
+            {P::kFence, P::kPreValidation, P::kBackup, P::kTransform, P::kVerify, P::kPostValidation, P::kCleanup},
+            {P::kFence, P::kTransform, P::kBackup, P::kVerify, P::kCleanup}},
+        SectionsCase{"in_place_without_a_backup",
+                     {.transform = true, .skip_backup = true},
+                     {P::kFence, P::kPreValidation, P::kTransform, P::kVerify, P::kPostValidation, P::kCleanup},
+                     {P::kFence, P::kTransform, P::kVerify, P::kCleanup}},
+        SectionsCase{"whole_move_as_a_backup_alone",
+                     {.target = true,
+                      .freeze = true,
+                      .credentials = true,
+                      .tables = true,
+                      .cutover = true,
+                      .backup_only = true},
+                     {P::kFence, P::kPreValidation, P::kFreeze, P::kBackup, P::kCleanup},
+                     {P::kFence, P::kFreeze, P::kBackup, P::kVerify, P::kCleanup}},
+        SectionsCase{"in_place_as_a_backup_alone",
+                     {.transform = true, .backup_only = true},
+                     {P::kFence, P::kPreValidation, P::kBackup, P::kCleanup},
+                     {P::kFence, P::kBackup, P::kVerify, P::kCleanup}},
+        SectionsCase{"rows_in_place",
                      {.tables = true},
                      {P::kFence, P::kPreValidation, P::kBackup, P::kPostValidation, P::kCleanup},
                      {P::kFence, P::kBackup, P::kVerify, P::kCleanup}}),
     [](const auto& test) { return std::string(test.param.name); });
+
+TEST(WaitCause, HasANameForEveryCauseButNone) {
+  std::set<std::string_view> names;
+  for (const WaitCause cause :
+       {WaitCause::kNone, WaitCause::kPausedByUser, WaitCause::kRetryBackoff, WaitCause::kSourceTokens,
+        WaitCause::kTargetTokens, WaitCause::kNoWorker, WaitCause::kBatchOrder}) {
+    EXPECT_TRUE(names.insert(Name(cause)).second) << Name(cause);
+    EXPECT_EQ(Name(cause).empty(), cause == WaitCause::kNone);
+  }
+}
+
+TEST(Writes, AreEmptyUntilAnyRowIsWritten) {
+  const std::vector<void (*)(Writes&)> changes = {[](Writes& w) { w.new_migrations.emplace_back(); },
+                                                  [](Writes& w) { w.new_batches.emplace_back(); },
+                                                  [](Writes& w) { w.new_projects.emplace_back(); },
+                                                  [](Writes& w) { w.migrations.emplace_back(); },
+                                                  [](Writes& w) { w.batches.emplace_back(); },
+                                                  [](Writes& w) { w.projects.emplace_back(); },
+                                                  [](Writes& w) { w.attempts.emplace_back(); },
+                                                  [](Writes& w) { w.intents.emplace_back(); },
+                                                  [](Writes& w) { w.results.emplace_back(); },
+                                                  [](Writes& w) { w.result_marks.emplace_back(); },
+                                                  [](Writes& w) { w.workers.emplace_back(); },
+                                                  [](Writes& w) { w.events.emplace_back(); },
+                                                  [](Writes& w) { w.counters.emplace(); }};
+  EXPECT_TRUE(Writes().Empty());
+  for (size_t i = 0; i < changes.size(); ++i) {
+    Writes writes;
+    changes[i](writes);
+    EXPECT_FALSE(writes.Empty()) << i;
+  }
+}
 
 TEST(PhaseTable, PrintsEveryPhase) {
   for (const PhaseRow& row : PhaseTable()) {

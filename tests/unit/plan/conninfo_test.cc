@@ -50,6 +50,10 @@ TEST(CheckConninfo, RefusesEverythingElse) {
   }
 }
 
+TEST(CheckConninfo, RefusesWhatLibpqWouldNotSeeToTheEnd) {
+  EXPECT_EQ(CodeOf(CheckConninfo(std::string_view("host=db1\0port=1", 15))), "PGC-PLAN-CONNINFO");
+}
+
 TEST(CheckConninfo, NamesTheKeywordAndNeverTheValue) {
   const std::string text = Describe(CheckConninfo("host=db1 password=hunter2"));
   EXPECT_THAT(text, ::testing::HasSubstr("password"));

@@ -38,14 +38,27 @@ TEST(Usage, ContradictionsAreRefused) {
 }
 
 TEST(Usage, NumbersHaveRanges) {
-  for (const char* value : {"0", "-1", "65", "1000000000", "3.5", "x", ""}) {
-    ExpectUsage({"local", "up", "--workers", value}, "--workers");
+  for (const char* value : {"0", "-1", "65", "1000000000", "3.5", "0x10", "010", "x", ""}) {
+    const std::string why = "--workers: \"" + std::string(value) + "\" is not a whole number from 1 to 64";
+    ExpectUsage({"local", "up", "--workers", value}, why);
   }
   ExpectUsage({"submit", "p.yaml", "--all", "--batch-size", "10001"}, "--batch-size");
-  ExpectUsage({"get", "workers", "--timeout", "5"}, "write a number above 0 and a unit");
   ExpectUsage({"get", "workers", "-o", "xml"}, "use -o table, wide, json, yaml or name");
   ExpectUsage({"get", "workers", "--color", "blue"}, "use --color auto, always or never");
   ExpectUsage({"watch", "seven"}, "ids are numbers");
+}
+
+TEST(Usage, AnEmptyValueIsNotTakenForNoValue) {
+  ExpectUsage({"rollback", "7", "--project", "", "--yes"}, "--project: the value is empty");
+  ExpectUsage({"cancel", ""}, "ID: the value is empty");
+  ExpectUsage({"get", "workers", "--timeout", ""}, "--timeout: the value is empty");
+  ExpectUsage({"get", "workers", "--address", ""}, "--address: the value is empty");
+}
+
+TEST(Usage, DurationsHaveUnitsAndBounds) {
+  for (const char* value : {"5", "5m30", "999999h", "0s", "-1s", "1e3s", "s", "5 s"}) {
+    ExpectUsage({"get", "workers", "--timeout", value}, "PGC-CLI-DURATION: \"" + std::string(value) + "\"");
+  }
 }
 
 TEST(Usage, EveryHelpBeginsWithAnExample) {

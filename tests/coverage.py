@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""How much of the coordinator's core its tests run, and whether that is enough. Usage: coverage.py ROOT, with what
+`llvm-cov export` prints on stdin. Prints lines and branches of every file, every branch that was never taken where all
+must be, and exits with 1 when the core has less than it should.
+
+A branch is one outcome of one condition in the source, as clang counts them; exceptions are none."""
+
+import json
+import sys
+from pathlib import Path
+
+CORE = "coordinator/core/"
+LEAST_LINES = 95.0
+# The state machine, and who may report under which fence: every branch is taken both ways.
+WHOLE = {CORE + name for name in ("transitions.cc", "phase_table.cc", "lifecycle.cc", "reports.cc")}
+# What no test can reach says so in its line, with the reason in a comment above it.
+UNREACHABLE = "std::abort();"
+
+
+def ours(files, root):
+    for file in files:
+        path = Path(file["filename"]).resolve()
+        name = str(path.relative_to(root)) if path.is_relative_to(root) else ""
+        if name.startswith(CORE) and name.endswith(".cc"):
+            yield name, path.read_text(encoding="utf-8").split("\n"), file
+
+
+def outcomes(file, lines):
+    """(line, outcome, times) of every branch but those that lead to a stop on a bug of ours."""
+    for branch in file["branches"]:
+        line, true, false = branch[0], branch[4], branch[5]
+        if not any(UNREACHABLE in one for one in lines[line:line + 2]):
+            yield line, "true", true
+        yield line, "false", false
+
+
+def main():
+    root = Path(sys.argv[1]).resolve()
+    report = json.load(sys.stdin)["data"][0]
+    lines = covered = 0
+    missed = []
+    for name, text, file in sorted(ours(report["files"], root), key=lambda one: one[0]):
+        summary = file["summary"]["lines"]
+        lines, covered = lines + summary["count"], covered + summary["covered"]
+        all_outcomes = list(outcomes(file, text))
+        taken = sum(times > 0 for _, _, times in all_outcomes)
+        print(f"{name:36} lines {summary['percent']:6.2f} %   branches {taken:4} of {len(all_outcomes):4}")
+        if name in WHOLE:
+            missed += [f"{name}:{line}: never {outcome}: {text[line - 1].strip()}"
+                       for line, outcome, times in all_outcomes if times == 0]
+    if lines == 0:
+        sys.exit(f"coverage.py: nothing below {root / CORE}")
+    percent = 100 * covered / lines
+    print(f"{CORE:36} lines {percent:6.2f} %   at least {LEAST_LINES} %")
+    for line in missed:
+        print(line)
+    return 1 if missed or percent < LEAST_LINES else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
