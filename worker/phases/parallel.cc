@@ -1,8 +1,9 @@
 #include "worker/phases/parallel.h"
 
 #include <algorithm>
-#include <mutex>
 #include <thread>
+
+#include "common/base/mutex.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -20,17 +21,20 @@ class Tasks {
     }
   }
 
-  absl::Status error() const { return error_; }
+  absl::Status error() {
+    const MutexLock lock(mutex_);
+    return error_;
+  }
 
  private:
   bool Take(size_t& task) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     task = next_;
     return error_.ok() && next_++ < count_;
   }
 
   void Fail(size_t task, const absl::Status& why) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(mutex_);
     if (error_.ok() || task < failed_) {
       error_ = why;
       failed_ = task;
@@ -39,10 +43,10 @@ class Tasks {
 
   const size_t count_;
   const std::function<absl::Status(pg::Connection&, size_t)>& run_;
-  std::mutex mutex_;
-  size_t next_ = 0;
-  size_t failed_ = 0;
-  absl::Status error_;
+  Mutex mutex_;
+  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t failed_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status error_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace
