@@ -9,7 +9,6 @@
 
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -19,29 +18,24 @@
 #include "absl/status/status.h"
 #include "common/base/clock.h"
 #include "pgconvoy/v1/worker_service.pb.h"
+#include "worker/core/lease.h"
+#include "worker/core/report_log.h"
 #include "worker/phases/attempt.h"
 
 namespace pgconvoy::worker {
 
-// When this process last heard from the coordinator; judges its own right to go on. Correctness does not depend on it
-// (the fences in the databases see to that), it only stops useless work early.
+// The lease of this process, by its own clock.
 class LeaseWatch {
  public:
   explicit LeaseWatch(Clock& clock);
   void Heard();
   void SetTtl(int64_t lease_ttl_ms);
-  // How often nothing was heard for so long that the coordinator may have given the work to somebody else. Work that
-  // was granted before such a silence is lost, even if the coordinator was heard again since.
   int64_t Lapses() const;
 
  private:
-  bool SilentLocked() const;
-
   Clock& clock_;
   mutable std::mutex mutex_;
-  MonotonicMs heard_;
-  int64_t ttl_ms_;
-  int64_t lapses_ = 0;
+  Lease lease_;
 };
 
 class HeldProject : public Reporter {
@@ -73,8 +67,7 @@ class HeldProject : public Reporter {
 
  private:
   absl::Status StopReasonLocked() const;
-  // The first reason stays, unless the lease is lost.
-  void StopLocked(const absl::Status& why);
+  void StopLocked(StopReason reason, const absl::Status& why);
   v1::WorkerMessage Wrap(const v1::Report& report) const;
 
   const std::string migration_id_;
@@ -86,10 +79,8 @@ class HeldProject : public Reporter {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<v1::Report> unacknowledged_;
-  int64_t next_seq_ = 1;
-  int64_t durable_seq_ = 0;
-  // Why the attempt must stop: its lease is lost, it was called off, or a report of it was refused.
+  ReportLog<v1::Report> log_;
+  // The stop reason of log_ in words.
   absl::Status stop_;
   MonotonicMs last_progress_ = 0;
 };
