@@ -13,24 +13,23 @@ namespace pgconvoy::planted {
 // clang-format off
 #define PGC_PLANTED_BUG_LIST(X)                                                                                    \
   /* coordinator/core */                                                                                           \
-  X(kSkipReportFenceCheck) X(kSkipHolderCheck) X(kRecordReportTwice) X(kAcceptSeqGap) X(kAcceptPhaseOutOfOrder)    \
-  X(kReuseFence) X(kFenceCounterNotWritten) X(kFencePhaseNotRepeated) X(kForgetIntent) X(kForgetResult)            \
-  X(kLostAttemptUntouched) X(kIntentDoesNotTouch) X(kNeverExpireLeases) X(kExpiryKeepsProject)                     \
-  X(kHelloIgnoresHeld) X(kHelloKeepsUngranted) X(kOldIncarnationKeepsLease) X(kBackoffNeverEnds)                   \
-  X(kRetryForEver) X(kCancelForgetsRollback) X(kRollbackKeepsDone) X(kLoadForgetsLease) X(kLoadForgetsRequests)    \
-  X(kDoneProjectNotEnded) X(kRollbackKeepsDoneForward) X(kPausedGrants) X(kTokensNotReturned)                      \
+  X(kSkipReportFenceCheck) X(kSkipHolderCheck) X(kRecordReportTwice) X(kReuseFence) X(kFenceCounterNotWritten)     \
+  X(kFencePhaseNotRepeated) X(kForgetIntent) X(kForgetResult) X(kLostAttemptUntouched) X(kIntentDoesNotTouch)      \
+  X(kNeverExpireLeases) X(kExpiryKeepsProject) X(kHelloIgnoresHeld) X(kOldIncarnationKeepsLease)                   \
+  X(kBackoffNeverEnds) X(kRetryForEver) X(kCancelForgetsRollback) X(kRetryKeepsDone) X(kLoadForgetsLease)          \
+  X(kLoadForgetsRequests) X(kLoadForgetsDone) X(kPausedGrants) X(kTokensIgnored) X(kMigrationEndsEarly)            \
   X(kStopForgotten) X(kFailedWithoutRollback)                                                                      \
   /* worker/core */                                                                                                \
-  X(kForgetLapse) X(kNeverWaitDurable) X(kCopyBeforeSealIsDurable) X(kCutoverBeforeDurable)                        \
-  X(kFailureHidesLostLease) X(kReportLostLease) X(kDoubtIsPermanent) X(kOlderLoginsStay) X(kAdoptForeignRole)      \
-  X(kUseInvalidDatabase) X(kDropForeignDatabase) X(kKeepIncompleteDatabase) X(kUndoneResultsCount)                 \
-  X(kIgnoreTenantWrites) X(kLeaveUnsealedBackup) X(kReconcileLive)                                                 \
-  /* tests/sim: the shell around the core, and the worker's phases */                                              \
+  X(kNeverWaitDurable) X(kCopyBeforeSealIsDurable) X(kCutoverBeforeDurable) X(kReportLostLease)                    \
+  X(kDoubtIsPermanent) X(kOlderLoginsStay) X(kAdoptForeignRole) X(kDropForeignDatabase)                            \
+  X(kKeepIncompleteDatabase) X(kUndoneResultsCount) X(kIgnoreTenantWrites) X(kLeaveUnsealedBackup)                 \
+  X(kReconcileLive)                                                                                                \
+  /* tests/sim: the shell around the core, and the phases */                                                       \
   X(kAckBeforeCommit) X(kFailedCommitCounts) X(kDoubtfulCommitCounts) X(kNoEpochCheck) X(kEpochNotRaised)          \
-  X(kSealAfterRole) X(kSkipTerminate) X(kSkipFenceRaise) X(kRaiseBackwards) X(kSkipFenceCheck) X(kNoFenceLock) X(kLedgerOutsideTransaction)              \
-  X(kNoLedgerRead) X(kLoadOtherBackup) X(kSkipVerify) X(kCutoverTwice) X(kSkipSourceCheck) X(kSkipFreeze)          \
-  X(kCreateUnderFinalName) X(kDropWithoutRename) X(kPlainPasswordInIntent) X(kThawForgotten) X(kLoginNotDropped)   \
-  X(kCopyOtherTenant) X(kSkipLastChunk) X(kRollbackLeavesRole) X(kUnacknowledgedForgotten)
+  X(kUnacknowledgedForgotten) X(kSealAfterRole) X(kPlainPasswordInIntent) X(kSkipTerminate) X(kSkipFenceRaise)     \
+  X(kRaiseBackwards) X(kSkipFenceCheck) X(kNoFenceLock) X(kLedgerOutsideTransaction) X(kNoLedgerRead)              \
+  X(kLoadOtherBackup) X(kSkipLastChunk) X(kCopyOtherTenant) X(kCutoverTwice) X(kSkipSourceCheck) X(kSkipFreeze)    \
+  X(kThawForgotten) X(kCreateUnderFinalName) X(kDropWithoutRename) X(kLoginNotDropped) X(kRollbackLeavesRole)
 // clang-format on
 
 enum class Bug {

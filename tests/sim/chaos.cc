@@ -32,6 +32,11 @@ void CrashWorker(Simulation& sim) {
     return;
   }
   worker.Crash();
+  // Two stay for the work.
+  worker.gone = worker.index() >= 2 && sim.rng.PerMille(250);
+  if (worker.gone) {
+    return;
+  }
   sim.time.After(sim.rng.Between(10, 8'000), [&worker, life = worker.life()] {
     if (worker.life() == life) {
       worker.Start();
@@ -82,6 +87,7 @@ core::Command MakeCommand(Simulation& sim) {
   core::Command command;
   command.kind = kKinds[static_cast<size_t>(sim.rng.Below(kKinds.size()))];
   command.migration = {1};
+  command.request = {2};
   command.actor = "op";
   command.discard_writes = sim.rng.PerMille(500);
   if (sim.rng.PerMille(800) && command.kind != core::CommandKind::kCancel) {
@@ -117,6 +123,7 @@ void Write(Simulation& sim) {
 
 void Submit(Simulation& sim) {
   core::SubmitMigration submit;
+  submit.request = {kSubmitRequest};
   submit.actor = "op";
   submit.spec = sim.config.spec;
   for (const Project& project : sim.projects) {

@@ -283,7 +283,12 @@ std::vector<History> Coordinator::HistoriesFor(const core::SendGrant& grant) con
 
 void Coordinator::Deliver(Group group) {
   for (const core::Reply& reply : group.output.replies) {
-    submitted_ = submitted_ || reply.status.ok();
+    if (reply.request.value == kSubmitRequest) {
+      submitted_ = submitted_ || reply.status.ok();
+      if (!reply.status.ok()) {
+        sim_.judge.Fail("O8", "a submission that was repeated was refused");
+      }
+    }
   }
   std::map<StreamId, std::vector<ToWorker>> outbound;
   for (core::Message& message : group.output.messages) {

@@ -17,6 +17,9 @@
 
 namespace pgconvoy::sim {
 
+// The request of the one submission, which is repeated until it is answered.
+inline constexpr int64_t kSubmitRequest = 1;
+
 class Coordinator {
  public:
   Coordinator(Simulation& sim, int index) : sim_(sim), index_(index) {}
@@ -38,7 +41,7 @@ class Coordinator {
   // From an operator, who gets no answer when this process does not lead.
   void Ask(core::Event event);
 
-  // What an operator was told last; "" for nothing yet, "OK" for success.
+  // Whether it has answered that the migration exists.
   bool submitted() const { return submitted_; }
 
  private:

@@ -112,6 +112,10 @@ class EndJudge {
     if (left || (project_.role.exists && !project_.role.foreign)) {
       Fail("O6", "a database or role is left of it");
     }
+    if (std::any_of(project_.backups.begin(), project_.backups.end(),
+                    [](const Backup& one) { return !one.sealed; })) {
+      Fail("O6", "an unsealed backup is left of it");
+    }
   }
 
   void NothingLeft() {
@@ -136,6 +140,15 @@ class EndJudge {
 };
 
 }  // namespace
+
+void JudgeBeforeReconcile(Simulation& sim) {
+  for (const core::ProjectRow& row : sim.store.projects()) {
+    const bool done = row.state == ProjectState::kSucceeded || row.state == ProjectState::kRolledBack;
+    if (done && sim.projects[IndexOfRef(row.ref)].FindLogin(row.fence.value) != nullptr) {
+      sim.judge.Fail("O6", "project " + row.ref + ": the last attempt has left its login");
+    }
+  }
+}
 
 void JudgeEnd(Simulation& sim) {
   for (const core::ProjectRow& row : sim.store.projects()) {

@@ -9,6 +9,8 @@
 
 namespace pgconvoy::sim {
 
+// What a reconciler would sweep away, so it has to be looked at before.
+void JudgeBeforeReconcile(Simulation& sim);
 void JudgeEnd(Simulation& sim);
 
 }  // namespace pgconvoy::sim

@@ -18,6 +18,9 @@ constexpr OpSpec kRead{Site::kRegistry, Login::kReader, Mode::kStatement, 20};
 
 Task RunPreValidation(Attempt& attempt) {
   SIM_TRY(attempt.Do(kRead, [](Project& project) {
+    if (project.defect == Defect::kAlwaysBusy) {
+      return Fail(Verdict::kTransient, "PGC-PG-BUSY");
+    }
     return project.defect == Defect::kFailsCheck ? Fail(Verdict::kPermanent, "PGC-CHECK-FAILED") : Outcome();
   }));
   co_return Outcome();
@@ -175,7 +178,10 @@ Task RunBackup(Attempt& attempt) {
 
 // The transaction that begins the load of a backup empties what another one has left.
 auto BeginLoad(Attempt& attempt, int64_t backup) {
-  return attempt.OwnLogin([backup](Project& project) {
+  return attempt.OwnLogin([backup, &sim = attempt.sim()](Project& project) {
+    if (!sim.store.HasResult(project.ref, Phase::kBackup, backup)) {
+      sim.judge.Fail("O4", "a backup was loaded that the store does not know of: " + project.ref);
+    }
     Database& database = *project.Find(Name::kFinal);
     if (!database.ledger) {
       return Fail(Verdict::kPermanent, "PGC-PG-NO-TABLE");
@@ -249,7 +255,7 @@ Task RunVerify(Attempt& attempt) {
         std::all_of(database->chunks.begin(), database->chunks.end(), [&](const Database::Chunk& chunk) {
           return chunk.copies == 1 && chunk.version == backup->version && chunk.tenant == project.index;
         });
-    return same || PGC_PLANTED(kSkipVerify) ? Outcome() : Fail(Verdict::kPermanent, "PGC-VERIFY-DIFFERS");
+    return same ? Outcome() : Fail(Verdict::kPermanent, "PGC-VERIFY-DIFFERS");
   }));
   SIM_TRY(attempt.OwnLogin([id](Project& project) {
     project.Find(Name::kFinal)->finished = true;
@@ -261,7 +267,10 @@ Task RunVerify(Attempt& attempt) {
 }
 
 // Only a database that was proven to hold exactly the project's rows is shown to users.
-void JudgeCutover(Simulation& sim, Project& project) {
+void JudgeCutover(Simulation& sim, Project& project, int64_t credentials) {
+  if (!sim.store.HasResult(project.ref, Phase::kCredentials, credentials)) {
+    sim.judge.Fail("O4", "the registry was switched to credentials that the store does not know of: " + project.ref);
+  }
   const Database* const database = project.Find(Name::kFinal);
   if (project.InForce() != nullptr) {
     sim.judge.Fail("O4", "the registry was switched twice: " + project.ref);
@@ -281,7 +290,7 @@ auto Switch(Attempt& attempt) {
   const int64_t made_by = credentials == nullptr ? 0 : credentials->key.fence;
   return attempt.Fenced(Site::kRegistry,
                         [password, made_by, fence = attempt.fence(), &sim = attempt.sim()](Project& project) {
-                          JudgeCutover(sim, project);
+                          JudgeCutover(sim, project, made_by);
                           const RegistryRow after{true, password};
                           project.cutovers.push_back({fence, made_by, project.registry, after, false});
                           project.registry = after;

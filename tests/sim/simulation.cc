@@ -20,9 +20,9 @@ constexpr MonotonicMs kLookMs = 1'000;
 constexpr MonotonicMs kSettleMs = 40'000;
 
 Defect AnyDefect(Rng& rng) {
-  constexpr Defect kDefects[] = {Defect::kFailsCheck, Defect::kForeignRole, Defect::kForeignDatabase,
-                                 Defect::kFailsInUse, Defect::kSourceKeepsChanging};
-  return rng.PerMille(40) ? kDefects[rng.Below(5)] : Defect::kNone;
+  constexpr Defect kDefects[] = {Defect::kFailsCheck, Defect::kForeignRole,         Defect::kForeignDatabase,
+                                 Defect::kFailsInUse, Defect::kSourceKeepsChanging, Defect::kAlwaysBusy};
+  return rng.PerMille(40) ? kDefects[rng.Below(6)] : Defect::kNone;
 }
 
 Project MakeProject(int index, Rng& rng) {
@@ -63,7 +63,7 @@ Simulation::~Simulation() = default;
 // Whatever was started or stopped by the faults runs again.
 void Simulation::Heal() {
   for (const auto& worker : workers) {
-    if (!worker->alive()) {
+    if (!worker->alive() && !worker->gone) {
       worker->Start();
     }
   }
@@ -110,6 +110,7 @@ void Simulation::Run() {
   }
   // What zombies still try must come to nothing.
   RunUntil(time.now() + kSettleMs);
+  JudgeBeforeReconcile(*this);
   Reconcile(*this);
   RunUntil(time.now() + kLookMs);
   if (!judge.failed()) {

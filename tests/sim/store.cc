@@ -85,6 +85,7 @@ CommitResult Store::Commit(core::Writes writes, int64_t epoch) {
     CheckEvent(event);
   }
   CheckStates();
+  CheckGrants(writes);
   return CommitResult::kDone;
 }
 
@@ -194,16 +195,52 @@ void Store::CheckStates() {
   changed_.clear();
 }
 
-bool Store::HasSealed(const std::string& ref, int64_t password) const {
-  const auto row = std::find_if(projects_.rbegin(), projects_.rend(),
+const History* Store::HistoryOf(const std::string& ref) const {
+  const auto row = std::find_if(projects_.begin(), projects_.end(),
                                 [&ref](const core::ProjectRow& other) { return other.ref == ref; });
-  if (row == projects_.rend()) {
-    return false;
+  return row == projects_.end() ? nullptr : &histories_[IndexOf(row->id)];
+}
+
+bool Store::HasSealed(const std::string& ref, int64_t password) const {
+  const History* const history = HistoryOf(ref);
+  return history != nullptr && std::any_of(history->intents.begin(), history->intents.end(), [&](const auto& intent) {
+           return intent.kind == 'R' && intent.value == password;
+         });
+}
+
+bool Store::HasResult(const std::string& ref, Phase phase, int64_t fence) const {
+  const History* const history = HistoryOf(ref);
+  return history != nullptr && std::any_of(history->results.begin(), history->results.end(), [&](const auto& result) {
+           return result.key.phase == phase && result.key.direction == Direction::kForward &&
+                  result.key.fence == fence;
+         });
+}
+
+// What was granted was allowed to be: nothing forward while an operator has stopped it, no more on a server than it may
+// have.
+void Store::CheckGrants(const core::Writes& writes) {
+  const bool granted = std::any_of(writes.attempts.begin(), writes.attempts.end(),
+                                   [](const core::AttemptRow& attempt) { return attempt.outcome.empty(); });
+  if (!granted) {
+    return;
   }
-  const auto& intents = HistoryOf(row->id).intents;
-  return std::any_of(intents.begin(), intents.end(), [password](const StoredIntent& intent) {
-    return intent.kind == 'R' && intent.value == password;
-  });
+  const core::MigrationRow& migration = migrations_.front();
+  for (const core::AttemptRow& attempt : writes.attempts) {
+    if (attempt.outcome.empty() && attempt.direction == Direction::kForward &&
+        migration.state != MigrationState::kRunning) {
+      judge_.Fail("O8", "a project was granted while its migration was " + std::string(Name(migration.state)));
+    }
+  }
+  for (const core::ServerLimit& limit : migration.spec.limits) {
+    const auto running = std::count_if(projects_.begin(), projects_.end(), [&](const core::ProjectRow& row) {
+      const core::BatchRow& batch = batches_[static_cast<size_t>(row.batch.value - 1)];
+      return row.state == ProjectState::kRunning &&
+             (batch.source_server == limit.server || batch.target_server == limit.server);
+    });
+    if (running > limit.max_projects) {
+      judge_.Fail("O8", std::to_string(running) + " projects run on a server that may have fewer");
+    }
+  }
 }
 
 bool Store::AllEnded() const {

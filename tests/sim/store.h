@@ -52,10 +52,14 @@ class Store {
   int64_t next_fence() const { return counters_.next_fence; }
   // Whether that password can be opened with what the store holds.
   bool HasSealed(const std::string& ref, int64_t password) const;
+  // Whether that result is durable, by the fence of its attempt.
+  bool HasResult(const std::string& ref, Phase phase, int64_t fence) const;
   bool AllEnded() const;
 
  private:
   static size_t IndexOf(ProjectId project) { return static_cast<size_t>(project.value - 1); }
+  const History* HistoryOf(const std::string& ref) const;
+  void CheckGrants(const core::Writes& writes);
   void CheckAttempt(const core::AttemptRow& attempt);
   void CheckEvent(const core::EventRow& event);
   void CheckSecrets(const std::string& text);

@@ -27,6 +27,8 @@ class Worker {
   ~Worker();
 
   bool alive() const { return alive_; }
+  // It never comes back.
+  bool gone = false;
   int index() const { return index_; }
   uint64_t life() const { return life_; }
   void Start();

@@ -138,7 +138,15 @@ inline size_t IndexOfRef(const std::string& ref) {
 }
 
 // Something is wrong with the project itself, so that it cannot succeed.
-enum class Defect : uint8_t { kNone, kFailsCheck, kForeignRole, kForeignDatabase, kFailsInUse, kSourceKeepsChanging };
+enum class Defect : uint8_t {
+  kNone,
+  kFailsCheck,
+  kForeignRole,
+  kForeignDatabase,
+  kFailsInUse,
+  kSourceKeepsChanging,
+  kAlwaysBusy
+};
 
 struct Project {
   int index = 0;

@@ -14,7 +14,7 @@ bool MustBeDurable(Phase phase) {
 bool NeedsDurableResults(Phase phase) { return phase == Phase::kCutover && !PGC_PLANTED(kCutoverBeforeDurable); }
 
 bool StopLeads(const Cause& failure, const Cause& stop) {
-  return stop.verdict == Verdict::kFenced && stop.code != failure.code && !PGC_PLANTED(kFailureHidesLostLease);
+  return stop.verdict == Verdict::kFenced && stop.code != failure.code;
 }
 
 Ending EndingOf(const Cause& error) {

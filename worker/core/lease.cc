@@ -1,11 +1,9 @@
 #include "worker/core/lease.h"
 
-#include "common/base/planted.h"
-
 namespace pgconvoy::worker {
 
 void Lease::Heard(MonotonicMs now) {
-  if (Silent(now) && !PGC_PLANTED(kForgetLapse)) {
+  if (Silent(now)) {
     ++lapses_;
   }
   heard_ = now;

@@ -15,9 +15,7 @@ RoleAction DecideRole(bool exists, bool own) {
   return own || PGC_PLANTED(kAdoptForeignRole) ? RoleAction::kAlter : RoleAction::kForeign;
 }
 
-bool MayBeComplete(const FoundDatabase& database) {
-  return database.final && database.own && (!database.invalid || PGC_PLANTED(kUseInvalidDatabase));
-}
+bool MayBeComplete(const FoundDatabase& database) { return database.final && database.own && !database.invalid; }
 
 DatabaseAction DecideDatabase(const FoundDatabase& database, bool complete) {
   if (!database.own) {
