@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/planted.h"
 #include "common/base/text.h"
 #include "coordinator/core/core_impl.h"
 
@@ -61,7 +62,7 @@ void Forget(Project& project) {
   migration.bytes_copied -= project.bytes_copied;
   project.rows_copied = 0;
   project.bytes_copied = 0;
-  project.done_forward = 0;
+  project.done_forward = PGC_PLANTED(kRetryKeepsDone) ? project.done_forward : 0;
   project.touched = false;
   project.discard_writes = false;
   project.phase = Phase::kFence;
@@ -180,10 +181,11 @@ bool Core::Impl::CancelProject(Step& step, Project& project, const Command& comm
     AskToStop(step, project);
     return true;
   }
-  const Change change{.trigger = project.touched ? Trigger::kCancelTouched : Trigger::kCancelUntouched,
+  const Change change{.trigger = project.touched && !PGC_PLANTED(kCancelForgetsRollback) ? Trigger::kCancelTouched
+                                                                                         : Trigger::kCancelUntouched,
                       .actor = ActorOf(command),
                       .operator_reason = command.reason};
-  if (project.touched) {
+  if (project.touched && !PGC_PLANTED(kCancelForgetsRollback)) {
     project.cancelling = true;
     TurnBack(step, project, change);
   } else {

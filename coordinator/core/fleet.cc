@@ -4,6 +4,7 @@
 #include <functional>
 #include <utility>
 
+#include "common/base/planted.h"
 #include "coordinator/core/phase_table.h"
 
 namespace pgconvoy::core {
@@ -24,12 +25,15 @@ void ReadyList::Erase(uint32_t index) {
 }
 
 bool ServerPair::HasTokens() const {
-  const auto free = [](const Tokens* tokens) { return tokens == nullptr || tokens->used < tokens->limit; };
+  const auto free = [](const Tokens* tokens) {
+    return tokens == nullptr || tokens->used < tokens->limit || PGC_PLANTED(kTokensIgnored);
+  };
   return free(source_tokens) && free(target_tokens);
 }
 
 int64_t Migration::Unended() const {
-  return row.counts[At(ProjectState::kPending)] + row.counts[At(ProjectState::kWaiting)] +
+  return row.counts[At(ProjectState::kPending)] +
+         (PGC_PLANTED(kMigrationEndsEarly) ? 0 : row.counts[At(ProjectState::kWaiting)]) +
          row.counts[At(ProjectState::kRunning)];
 }
 
@@ -90,7 +94,7 @@ void Fleet::AddBatch(Migration& migration, const BatchRow& row) {
   batch.pair = PairIndex(migration, row);
   batch.estimated_bytes = row.estimated_bytes;
   migration.batches.push_back(std::move(batch));
-  if (!row.worker_id.empty()) {
+  if (!row.worker_id.empty() && !PGC_PLANTED(kLoadForgetsLease)) {
     Lease(migration.batches.back(), AddWorker(row.worker_id));
   }
 }

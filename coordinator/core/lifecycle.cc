@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "common/base/planted.h"
 #include "coordinator/core/core_impl.h"
 #include "coordinator/core/phase_table.h"
 
@@ -31,7 +32,8 @@ Trigger PermanentTrigger(const Project& project) {
   if (!project.touched) {
     return Trigger::kFailedUntouched;
   }
-  return project.home->row.spec.rollback_on_failure ? Trigger::kFailedTouched : Trigger::kFailedKept;
+  return project.home->row.spec.rollback_on_failure && !PGC_PLANTED(kFailedWithoutRollback) ? Trigger::kFailedTouched
+                                                                                            : Trigger::kFailedKept;
 }
 
 }  // namespace
@@ -56,7 +58,7 @@ std::optional<Phase> NextPhase(const Project& project) {
 }
 
 bool StopAsked(const Project& project) {
-  return project.direction == Direction::kForward &&
+  return project.direction == Direction::kForward && !PGC_PLANTED(kStopForgotten) &&
          (project.cancelling || (project.done_rollback & kRollbackAskedBit) != 0);
 }
 
@@ -161,7 +163,7 @@ void Core::Impl::AttemptEndedBadly(Step& step, Project& project, const ErrorInfo
 }
 
 void Core::Impl::FailTransiently(Step& step, Project& project, const ErrorInfo& error, const std::string& actor) {
-  ++project.failures;
+  project.failures += PGC_PLANTED(kRetryForEver) ? 0 : 1;
   if (project.failures >= project.home->row.spec.max_attempts) {
     NeedOperator(step, project, {.trigger = Trigger::kRetriesExhausted, .actor = actor},
                  OperatorError("PGC-RETRIES-EXHAUSTED",
@@ -223,7 +225,7 @@ void Core::Impl::AttemptLost(Step& step, Project& project) {
                .details = {{"worker", worker}, {"fence", std::to_string(project.fence.value)}}});
   ++project.losses;
   // Nobody knows what it did or will still try when it wakes: only a rollback, which begins with FENCE, shuts it out.
-  project.touched = true;
+  project.touched = project.touched || !PGC_PLANTED(kLostAttemptUntouched);
   if (StopAsked(project)) {
     StopAfterAttempt(step, project, std::string(kCoordinator));
   } else if (project.losses >= settings_.max_lost_attempts) {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/planted.h"
 #include "coordinator/core/core_impl.h"
 
 namespace pgconvoy::core {
@@ -65,6 +66,9 @@ void Core::Impl::LoadMigration(MigrationRow row,
   }
   for (ProjectRow& project : projects) {
     const MonotonicMs ready_at = ReadyAt(project, migration.row.spec, now);
+    if (PGC_PLANTED(kLoadForgetsDone)) {
+      project.done_forward = 0;
+    }
     fleet_.AddProject(migration, std::move(project), ready_at);
   }
 }
@@ -79,7 +83,9 @@ void Core::Impl::Load(Snapshot snapshot, TimePoint now) {
   auto batches = ByMigration(std::move(snapshot.batches));
   auto projects = ByMigration(std::move(snapshot.projects));
   for (MigrationRow& row : snapshot.migrations) {
-    by_request_[row.spec.request_id] = row.id;
+    if (!PGC_PLANTED(kLoadForgetsRequests)) {
+      by_request_[row.spec.request_id] = row.id;
+    }
     if (IsEnded(row.state)) {
       ended_[row.id] = row.state;
     } else {

@@ -3,6 +3,7 @@
 #include <utility>
 #include <variant>
 
+#include "common/base/planted.h"
 #include "coordinator/core/core_impl.h"
 #include "coordinator/core/phase_table.h"
 
@@ -56,15 +57,18 @@ std::string_view PhaseRule(Phase phase) {
 void Core::Impl::On(Step& step, const WorkerReport& report) {
   const Worker* worker = Heard(step, report.stream);
   Project* project = fleet_.Find(report.migration, report.ref);
-  if (worker == nullptr || project == nullptr || project->fence != report.fence) {
+  if (worker == nullptr || project == nullptr ||
+      (project->fence != report.fence && !PGC_PLANTED(kSkipReportFenceCheck))) {
     Ack(step, report, "LEASE_LOST", "this attempt is not the project's present one");
     return;
   }
-  if (report.seq <= project->last_seq) {
+  if (report.seq <= project->last_seq && !PGC_PLANTED(kRecordReportTwice)) {
     Ack(step, report);
     return;
   }
-  if (project->state != ProjectState::kRunning || project->home->batches[project->batch].worker != worker) {
+  const bool held =
+      project->state == ProjectState::kRunning && project->home->batches[project->batch].worker == worker;
+  if (!held && !PGC_PLANTED(kSkipHolderCheck)) {
     Ack(step, report, "LEASE_LOST", "this worker's lease of the project has ended");
     return;
   }
@@ -115,8 +119,10 @@ std::string Core::Impl::Take(Step& step, Project& project, const WorkerReport& r
 
 std::string Core::Impl::Take(Step& step, Project& project, const WorkerReport& report, const IntentReported& body) {
   Accept(project, report);
-  project.touched = true;
-  step.out().writes.intents.push_back({project.id, report.migration, report.fence, report.seq, body.payload_json});
+  project.touched = project.touched || !PGC_PLANTED(kIntentDoesNotTouch);
+  if (!PGC_PLANTED(kForgetIntent)) {
+    step.out().writes.intents.push_back({project.id, report.migration, report.fence, report.seq, body.payload_json});
+  }
   step.Write(project);
   return "";
 }
@@ -149,8 +155,10 @@ std::string Core::Impl::Take(Step& step, Project& project, const WorkerReport& r
     step.Write(*project.home);
   }
   AddWarnings(project, body.warnings);
-  step.out().writes.results.push_back({project.id, report.migration, report.fence, body.phase, project.direction,
-                                       step.now().wall, body.payload_json});
+  if (!PGC_PLANTED(kForgetResult)) {
+    step.out().writes.results.push_back({project.id, report.migration, report.fence, body.phase, project.direction,
+                                         step.now().wall, body.payload_json});
+  }
   step.Record(report.migration, report.ref,
               {.kind = "PHASE_DONE",
                .actor = WorkerActor(WorkerIdOf(project)),

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/base/planted.h"
 #include "coordinator/core/core_impl.h"
 
 namespace pgconvoy::core {
@@ -15,7 +16,8 @@ namespace {
 
 // A rollback never waits behind a pause.
 bool MayGrant(const Migration& migration, Direction direction) {
-  return direction == Direction::kRollback || migration.row.state == MigrationState::kRunning;
+  return direction == Direction::kRollback || migration.row.state == MigrationState::kRunning ||
+         PGC_PLANTED(kPausedGrants);
 }
 
 struct MostFreeFirst {
@@ -155,15 +157,18 @@ Core::Impl::Pick Core::Impl::FromWaiting(Direction direction, Round& round) cons
 }
 
 Fence Core::Impl::BeginAttempt(Step& step, Project& project) {
-  project.fence = Fence{counters_.next_fence++};
+  project.fence = Fence{counters_.next_fence};
+  counters_.next_fence += PGC_PLANTED(kReuseFence) && project.attempts > 0 ? 0 : 1;
   ++project.attempts;
   project.last_seq = 0;
   project.seq_gap_allowed = false;
   project.phase = Phase::kFence;
-  project.done() &= ~Bit(Phase::kFence);
+  project.done() &= PGC_PLANTED(kFencePhaseNotRepeated) ? ~0U : ~Bit(Phase::kFence);
   project.attempt_start = step.now().wall;
   project.progress_due = 0;
-  step.out().writes.counters = counters_;
+  if (!PGC_PLANTED(kFenceCounterNotWritten)) {
+    step.out().writes.counters = counters_;
+  }
   return project.fence;
 }
 

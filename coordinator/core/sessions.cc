@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/base/planted.h"
 #include "coordinator/core/core_impl.h"
 
 namespace pgconvoy::core {
@@ -62,7 +63,7 @@ void Core::Impl::On(Step& step, const WorkerHello& hello) {
     On(step, WorkerGone{hello.stream});
   }
   Worker* known = fleet_.FindWorker(hello.worker_id);
-  if (known != nullptr && known->incarnation != hello.incarnation) {
+  if (known != nullptr && known->incarnation != hello.incarnation && !PGC_PLANTED(kOldIncarnationKeepsLease)) {
     Forfeit(step, *known);
   }
   Worker& worker = fleet_.AddWorker(hello.worker_id);
@@ -96,7 +97,7 @@ void Core::Impl::ReconcileHeld(Step& step, Worker& worker, const WorkerHello& he
     }
   }
   for (Project* project : RunningOn(worker)) {
-    if (!held.contains({project->home->row.id, project->ref, project->fence})) {
+    if (!held.contains({project->home->row.id, project->ref, project->fence}) && !PGC_PLANTED(kHelloIgnoresHeld)) {
       AttemptGivenUp(step, *project, {.trigger = Trigger::kGrantNeverArrived});
     }
   }
@@ -155,6 +156,9 @@ void Core::Impl::Forfeit(Step& step, Worker& worker) {
   worker.lost = true;
   std::vector<HeldProject> lost;
   for (Project* project : RunningOn(worker)) {
+    if (PGC_PLANTED(kExpiryKeepsProject)) {
+      continue;
+    }
     lost.push_back(AsHeld(*project));
     AttemptLost(step, *project);
   }
@@ -168,7 +172,8 @@ void Core::Impl::ExpireLeases(Step& step) {
   auto& workers = fleet_.workers();
   for (auto next = workers.begin(); next != workers.end();) {
     Worker& worker = (next++)->second;
-    if (worker.lost || worker.last_heard + settings_.lease_ttl_ms > step.now().mono) {
+    if (worker.lost || worker.last_heard + settings_.lease_ttl_ms > step.now().mono ||
+        PGC_PLANTED(kNeverExpireLeases)) {
       continue;
     }
     Forfeit(step, worker);
@@ -181,7 +186,8 @@ void Core::Impl::ExpireLeases(Step& step) {
 }
 
 void Core::Impl::EndBackoffs(Step& step) {
-  while (!fleet_.timers().empty() && std::get<MonotonicMs>(*fleet_.timers().begin()) <= step.now().mono) {
+  while (!fleet_.timers().empty() && !PGC_PLANTED(kBackoffNeverEnds) &&
+         std::get<MonotonicMs>(*fleet_.timers().begin()) <= step.now().mono) {
     Project& project = fleet_.ProjectOf(*fleet_.timers().begin());
     fleet_.Unplace(project);
     project.ready_at = 0;

@@ -1,11 +1,11 @@
 #include "worker/phases/attempt.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "common/base/error.h"
 #include "common/plan/server_choice.h"
 #include "worker/core/sql.h"
+#include "worker/core/takeover.h"
 #include "worker/phases/control.h"
 #include "worker/phases/roles.h"
 
@@ -142,27 +142,10 @@ void Attempt::CloseTarget() {
   more_targets_.clear();
 }
 
-// A rollback that came to its end has undone what was forward until then.
-int64_t Attempt::LastUndone() const {
-  int64_t fence = 0;
-  for (const v1::PhaseResult& result : grant_.done) {
-    if (result.phase() == v1::CLEANUP && result.direction() == v1::ROLLBACK) {
-      fence = std::max(fence, result.fence());
-    }
-  }
-  return fence;
-}
-
 const v1::PhaseResult* Attempt::Result(Phase phase) const {
-  const v1::PhaseResult* found = nullptr;
-  for (const v1::PhaseResult& result : grant_.done) {
-    const bool counts = static_cast<int>(result.phase()) == static_cast<int>(phase) &&
-                        result.direction() == v1::FORWARD && result.fence() > LastUndone();
-    if (counts && (found == nullptr || result.fence() >= found->fence())) {
-      found = &result;
-    }
-  }
-  return found;
+  return LatestResult(grant_.done, phase, [](const v1::PhaseResult& result) {
+    return ResultKey{static_cast<Phase>(result.phase()), static_cast<Direction>(result.direction()), result.fence()};
+  });
 }
 
 void Attempt::AddResult(v1::PhaseResult result) { grant_.done.push_back(std::move(result)); }

@@ -164,7 +164,6 @@ class Attempt {
   absl::Status CheckSections() const;
   absl::Status RenderNames();
   absl::StatusOr<std::unique_ptr<pg::Connection>> OpenTarget();
-  int64_t LastUndone() const;
   Owner owner() const { return {grant_.store_id, grant_.ref, grant_.migration_id}; }
   // A server that is silent for longer than the plan allows breaks the session.
   absl::StatusOr<PooledSession> Limited(absl::StatusOr<PooledSession> session) const;

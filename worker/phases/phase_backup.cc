@@ -8,6 +8,7 @@
 #include "common/base/failpoint.h"
 #include "common/plan/secret_ref.h"
 #include "worker/backup/backup.h"
+#include "worker/core/takeover.h"
 #include "worker/phases/backup_access.h"
 #include "worker/phases/columns.h"
 #include "worker/phases/phases.h"
@@ -234,8 +235,8 @@ absl::StatusOr<v1::PhaseResult> UndoBackup(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const std::string root, BackupRoot(attempt.plan()));
   const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
   for (const v1::Intent& intent : attempt.intents()) {
-    const bool kept = sealed != nullptr && sealed->fence() == intent.fence();
-    if (intent.kind() == v1::Intent::BACKUP && !kept) {
+    if (intent.kind() == v1::Intent::BACKUP &&
+        RemovesBackup(intent.fence(), sealed == nullptr ? 0 : sealed->fence())) {
       PGC_RETURN_IF_ERROR(
           backup::RemoveUnsealed(root, attempt.grant().store_id, attempt.grant().ref, intent.fence()));
       undo->add_undone("removed what was left of backup " + intent.name());

@@ -3,6 +3,7 @@
 #include "common/pg/pg_error.h"
 #include "common/plan/secret_ref.h"
 #include "worker/core/sql.h"
+#include "worker/core/takeover.h"
 #include "worker/phases/access.h"
 #include "worker/phases/control.h"
 #include "worker/phases/phases.h"
@@ -23,13 +24,14 @@ absl::StatusOr<std::string> Recipient(const Attempt& attempt) {
 absl::Status SetRole(pg::Connection& connection, const Attempt& attempt, const std::string& verifier) {
   const std::string& user = attempt.project().user;
   PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(connection, attempt, user));
-  if (role.exists && !role.own) {
+  const RoleAction action = DecideRole(role.exists, role.own);
+  if (action == RoleAction::kForeign) {
     return MakeError(Verdict::kOperator, "PGC-CRED-EXISTS",
                      "role \"" + user + "\" exists already and was not made by this migration",
                      "roll back the migration that made it, or rename it, or choose another credentials.user in the "
                      "plan; then retry");
   }
-  const std::string verb = role.exists ? "ALTER ROLE " : "CREATE ROLE ";
+  const std::string verb = action == RoleAction::kAlter ? "ALTER ROLE " : "CREATE ROLE ";
   return connection.ExecScript(verb + Ident(user) + " LOGIN PASSWORD " + Literal(verifier) + "; COMMENT ON ROLE " +
                                Ident(user) + " IS " + Literal(attempt.OwnerComment()) + "; GRANT " + Ident(user) +
                                " TO CURRENT_USER");

@@ -4,6 +4,7 @@
 #include "common/base/failpoint.h"
 #include "common/pg/pg_error.h"
 #include "worker/core/sql.h"
+#include "worker/core/takeover.h"
 #include "worker/phases/control.h"
 #include "worker/phases/databases.h"
 #include "worker/phases/phases.h"
@@ -61,15 +62,19 @@ absl::StatusOr<bool> TakeOverLeftovers(pg::Connection& provisioner, Attempt& att
   bool finished = false;
   int dropped = 0;
   for (const DatabaseInfo& database : databases) {
-    if (database.name == attempt.project().database && database.own && !database.invalid) {
-      PGC_ASSIGN_OR_RETURN(finished, IsComplete(attempt));
+    const FoundDatabase found{database.name == attempt.project().database, database.own, database.invalid};
+    bool complete = false;
+    if (MayBeComplete(found)) {
+      PGC_ASSIGN_OR_RETURN(complete, IsComplete(attempt));
     }
-    if (database.own && !(finished && database.name == attempt.project().database)) {
+    const DatabaseAction action = DecideDatabase(found, complete);
+    finished = finished || action == DatabaseAction::kKeep;
+    if (action == DatabaseAction::kDrop) {
       // The login that looked into it is no member of a template's owner; it is made again.
       attempt.CloseTarget();
       attempt.login_password.reset();
       PGC_RETURN_IF_ERROR(DoomAndDrop(provisioner, attempt, database, dropped++));
-    } else if (!database.own) {
+    } else if (action == DatabaseAction::kForeign) {
       return MakeError(Verdict::kOperator, "PGC-DB-EXISTS",
                        "database \"" + database.name + "\" exists already and was not made by this migration",
                        "roll back the migration that made it, or rename it, or choose another target.database in the "

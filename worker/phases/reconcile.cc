@@ -10,6 +10,7 @@
 #include "common/plan/server_choice.h"
 #include "worker/core/names.h"
 #include "worker/core/sql.h"
+#include "worker/core/takeover.h"
 #include "worker/phases/control.h"
 
 namespace pgconvoy::worker {
@@ -119,9 +120,7 @@ class Reconciler {
     PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(control_));
     PGC_ASSIGN_OR_RETURN(const pg::Result row, control_.Exec(kLockFence, {store_id_, project->second}));
     const int64_t newest = row.rows() == 1 ? row.Int(0, 0) : 0;
-    const bool owned = parsed->fence > newest || parsed->fence >= next_fence_ ||
-                       (parsed->fence == newest && live_refs_.contains(project->second));
-    if (owned) {
+    if (IsOwned(parsed->fence, newest, next_fence_, live_refs_.contains(project->second))) {
       transaction.reset();
     }
     return transaction;

@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/pg/pg_error.h"
 #include "worker/core/sql.h"
+#include "worker/core/takeover.h"
 #include "worker/phases/control.h"
 
 namespace pgconvoy::worker {
@@ -114,7 +115,7 @@ absl::StatusOr<std::vector<std::string>> AttemptLogins(pg::Connection& connectio
   for (int row = 0; row < roles.rows(); ++row) {
     const std::string name = roles.Text(row, 0);
     const auto fence = FenceInName(name, attempt.names().login_prefix);
-    if (fence.has_value() && *fence < below) {
+    if (fence.has_value() && IsOlderAttempt(*fence, below)) {
       logins.push_back(name);
     }
   }

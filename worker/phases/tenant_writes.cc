@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "worker/core/sql.h"
+#include "worker/core/takeover.h"
 #include "worker/phases/control.h"
 #include "worker/phases/databases.h"
 #include "worker/phases/roles.h"
@@ -154,11 +155,10 @@ absl::Status StopUnlessWritten(Attempt& attempt, v1::UndoResult& undo) {
                          Ident(found->name) + " IS " + Literal(attempt.OwnerComment()) + " and retry the rollback");
   }
   const auto written = StopAndCompare(*provisioner, attempt, *found);
-  if (written.ok() && !*written) {
-    return absl::OkStatus();
-  }
-  if (written.ok() && attempt.grant().discard_writes) {
-    return SetAside(*provisioner, attempt, undo);
+  switch (DecideWrites(written.ok(), written.ok() && *written, attempt.grant().discard_writes)) {
+    case WritesAction::kGoOn: return absl::OkStatus();
+    case WritesAction::kSetAside: return SetAside(*provisioner, attempt, undo);
+    case WritesAction::kGiveBack: break;
   }
   PGC_RETURN_IF_ERROR(SetLogin(*provisioner, attempt, true));
   PGC_RETURN_IF_ERROR(written.status());

@@ -9,25 +9,15 @@
 #include "common/base/error.h"
 #include "common/base/failpoint.h"
 #include "common/log/log.h"
+#include "worker/core/attempt_rules.h"
 #include "worker/phases/phases.h"
 
 namespace pgconvoy::worker {
 namespace {
 
-// After these phases the next one may only begin once the result is durable: the backup is sealed by the store's
-// digest, a rollback compares with the verification, and nothing may follow a cutover that the store has not heard of.
-bool MustBeDurable(Phase phase) {
-  return phase == Phase::kBackup || phase == Phase::kVerify || phase == Phase::kCutover;
-}
-
-// Before this phase all earlier results must be durable: whoever takes over behind the switch must know what the
-// registry points to, above all which credentials, or it would make others.
-bool NeedsDurableResults(Phase phase) { return phase == Phase::kCutover; }
-
 v1::Verdict ToProto(Verdict verdict) {
   switch (verdict) {
     case Verdict::kTransient:
-    // The next attempt asks the database what became of it.
     case Verdict::kInDoubt: return v1::TRANSIENT;
     case Verdict::kPermanent: return v1::PERMANENT;
     case Verdict::kFenced: return v1::FENCED;
@@ -42,13 +32,9 @@ class Runner {
   Runner(const v1::Plan& plan, AttemptGrant grant, AttemptTools tools, HeldProject& held)
       : plan_(plan), grant_(std::move(grant)), tools_(tools), held_(held) {}
 
-  void Run(const std::vector<Phase>& phases) {
+  AttemptEnd Run(const std::vector<Phase>& phases) {
     const absl::Status outcome = RunAll(phases);
-    if (outcome.ok()) {
-      Finish();
-    } else {
-      ReportFailure(outcome);
-    }
+    return outcome.ok() ? Finish() : ReportFailure(outcome);
   }
 
  private:
@@ -97,7 +83,7 @@ class Runner {
 #endif
   }
 
-  void Finish() {
+  AttemptEnd Finish() {
     v1::Report report;
     for (const std::string& warning : attempt_->warnings) {
       report.mutable_attempt_done()->add_warnings(warning);
@@ -105,41 +91,41 @@ class Runner {
     report.mutable_attempt_done();
     if (const absl::Status durable = held_.WaitDurable(held_.Post(std::move(report))); !durable.ok()) {
       // Else a refused end would leave a project that runs for ever.
-      ReportFailure(durable);
-      return;
+      return ReportFailure(durable);
     }
     log::Write(log::Level::kInfo, Context(), "attempt done");
+    return AttemptEnd::kRecorded;
   }
 
-  // A lost lease is why the rest went wrong: whoever took over ends sessions and logins first.
   absl::Status LeadingCause(const absl::Status& failure) {
     const absl::Status stop = held_.Checkpoint();
-    if (VerdictOf(stop) != Verdict::kFenced || CodeOf(stop) == CodeOf(failure)) {
+    const std::string code = CodeOf(failure);
+    const std::string stop_code = CodeOf(stop);
+    if (stop.ok() || !StopLeads({VerdictOf(failure), code}, {VerdictOf(stop), stop_code})) {
       return failure;
     }
     log::Write(log::Level::kInfo, Context(), "stopped by: " + Describe(failure));
     return stop;
   }
 
-  void ReportFailure(const absl::Status& failure) {
+  AttemptEnd ReportFailure(const absl::Status& failure) {
     const absl::Status error = LeadingCause(failure);
     log::Write(log::Level::kWarn, Context(), "attempt ended: " + Describe(error));
-    if (CodeOf(error) == "PGC-LEASE-LOST") {
-      held_.GiveBack();
-      return;
+    const std::string code = CodeOf(error);
+    const Ending ending = EndingOf({VerdictOf(error), code});
+    if (ending == Ending::kGiveBack) {
+      return AttemptEnd::kUnrecorded;
     }
     v1::Report report;
     v1::Failed* const failed = report.mutable_failed();
     failed->set_phase(static_cast<v1::Phase>(phase_));
-    failed->mutable_error()->set_verdict(ToProto(VerdictOf(error)));
-    failed->mutable_error()->set_code(CodeOf(error));
+    failed->mutable_error()->set_verdict(ToProto(ReportedVerdict(VerdictOf(error))));
+    failed->mutable_error()->set_code(code);
     failed->mutable_error()->set_message(MessageOf(error));
     failed->mutable_error()->set_remedy(RemedyOf(error));
-    // Called off is what it was; waiting for the answer would find the same stop again.
     const int64_t seq = held_.Post(std::move(report));
-    if (VerdictOf(error) != Verdict::kAbandoned) {
-      held_.WaitDurable(seq).IgnoreError();
-    }
+    const bool recorded = ending == Ending::kReportAndWait && held_.WaitDurable(seq).ok();
+    return recorded ? AttemptEnd::kRecorded : AttemptEnd::kUnrecorded;
   }
 
   log::Context Context() const {
@@ -158,12 +144,12 @@ class Runner {
 
 }  // namespace
 
-void RunAttempt(const v1::Plan& plan,
-                AttemptGrant grant,
-                const std::vector<Phase>& phases,
-                AttemptTools tools,
-                HeldProject& held) {
-  Runner(plan, std::move(grant), tools, held).Run(phases);
+AttemptEnd RunAttempt(const v1::Plan& plan,
+                      AttemptGrant grant,
+                      const std::vector<Phase>& phases,
+                      AttemptTools tools,
+                      HeldProject& held) {
+  return Runner(plan, std::move(grant), tools, held).Run(phases);
 }
 
 }  // namespace pgconvoy::worker

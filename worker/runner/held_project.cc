@@ -1,50 +1,41 @@
 #include "worker/runner/held_project.h"
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "common/base/error.h"
+#include "worker/core/attempt_rules.h"
 
 namespace pgconvoy::worker {
 namespace {
 
-constexpr int64_t kDefaultTtlMs = 15'000;
 constexpr int64_t kProgressIntervalMs = 1'000;
 // How often a waiting slot looks at the lease.
 constexpr auto kWaitStep = std::chrono::milliseconds(100);
 
 absl::Status LeaseLost(const std::string& ref, const std::string& why) {
-  return MakeError(Verdict::kFenced, "PGC-LEASE-LOST",
+  return MakeError(Verdict::kFenced, kLeaseLostCode,
                    "project " + ref + ": " + why + "; this worker stops and touches nothing more",
                    "nothing to do: another attempt goes on");
 }
 
 }  // namespace
 
-LeaseWatch::LeaseWatch(Clock& clock) : clock_(clock), heard_(clock.NowMonotonic()), ttl_ms_(kDefaultTtlMs) {}
+LeaseWatch::LeaseWatch(Clock& clock) : clock_(clock), lease_(clock.NowMonotonic()) {}
 
 void LeaseWatch::Heard() {
   const MutexLock lock(mutex_);
-  if (SilentLocked()) {
-    ++lapses_;
-  }
-  heard_ = clock_.NowMonotonic();
+  lease_.Heard(clock_.NowMonotonic());
 }
 
 void LeaseWatch::SetTtl(int64_t lease_ttl_ms) {
   const MutexLock lock(mutex_);
-  ttl_ms_ = lease_ttl_ms;
+  lease_.SetTtl(lease_ttl_ms);
 }
 
 int64_t LeaseWatch::Lapses() const {
   const MutexLock lock(mutex_);
-  return lapses_ + (SilentLocked() ? 1 : 0);
-}
-
-bool LeaseWatch::SilentLocked() const {
-  // A tenth is the margin for what is on its way.
-  return clock_.NowMonotonic() - heard_ > ttl_ms_ - ttl_ms_ / 10;
+  return lease_.Lapses(clock_.NowMonotonic());
 }
 
 HeldProject::HeldProject(std::string migration_id, std::string ref, int64_t fence, const LeaseWatch& lease, Send send)
@@ -74,16 +65,16 @@ int64_t HeldProject::Post(v1::Report report, bool can_wait) {
   report.set_migration_id(migration_id_);
   report.set_project_ref(ref_);
   report.set_fence(fence_);
-  report.set_seq(next_seq_++);
-  unacknowledged_.push_back(report);
+  report.set_seq(log_.next_seq());
+  const auto& added = log_.Add(std::move(report));
   // Under the lock, so that reports leave in the order of their numbers.
-  send_(Wrap(report), can_wait);
-  return report.seq();
+  send_(Wrap(added.report), can_wait);
+  return added.seq;
 }
 
 absl::Status HeldProject::WaitDurable(int64_t seq) {
   MutexLock lock(mutex_);
-  while (durable_seq_ < seq) {
+  while (!log_.IsDurable(seq)) {
     PGC_RETURN_IF_ERROR(StopReasonLocked());
     changed_.WaitFor(lock, kWaitStep);
   }
@@ -130,8 +121,8 @@ absl::Status HeldProject::StopReasonLocked() const {
   return stop_;
 }
 
-void HeldProject::StopLocked(const absl::Status& why) {
-  if (stop_.ok() || VerdictOf(why) == Verdict::kFenced) {
+void HeldProject::StopLocked(StopReason reason, const absl::Status& why) {
+  if (log_.Stop(reason)) {
     stop_ = why;
   }
 }
@@ -140,16 +131,14 @@ void HeldProject::Acknowledge(const v1::Ack& ack) {
   {
     const MutexLock lock(mutex_);
     if (ack.refused_reason() == "LEASE_LOST") {
-      StopLocked(LeaseLost(ref_, "the coordinator says that its lease is lost"));
+      StopLocked(StopReason::kLeaseLost, LeaseLost(ref_, "the coordinator says that its lease is lost"));
     } else if (!ack.refused_reason().empty()) {
-      StopLocked(MakeError(Verdict::kPermanent, "PGC-REPORT-REFUSED",
+      StopLocked(StopReason::kReportRefused,
+                 MakeError(Verdict::kPermanent, "PGC-REPORT-REFUSED",
                            "project " + ref_ + ": the coordinator refused a report: " + ack.refused_message(),
                            "use workers and coordinator of the same version"));
     } else {
-      durable_seq_ = std::max(durable_seq_, ack.seq());
-      while (!unacknowledged_.empty() && unacknowledged_.front().seq() <= durable_seq_) {
-        unacknowledged_.pop_front();
-      }
+      log_.Acknowledge(ack.seq());
     }
   }
   changed_.NotifyAll();
@@ -158,9 +147,12 @@ void HeldProject::Acknowledge(const v1::Ack& ack) {
 void HeldProject::Revoke(v1::Revoke::Reason reason) {
   {
     const MutexLock lock(mutex_);
-    StopLocked(reason == v1::Revoke::CANCELLED
-                   ? MakeError(Verdict::kAbandoned, "PGC-ABANDONED", "project " + ref_ + " was called off")
-                   : LeaseLost(ref_, "the coordinator has taken it back"));
+    if (reason == v1::Revoke::CANCELLED) {
+      StopLocked(StopReason::kCalledOff,
+                 MakeError(Verdict::kAbandoned, "PGC-ABANDONED", "project " + ref_ + " was called off"));
+    } else {
+      StopLocked(StopReason::kLeaseLost, LeaseLost(ref_, "the coordinator has taken it back"));
+    }
   }
   changed_.NotifyAll();
 }
@@ -168,8 +160,8 @@ void HeldProject::Revoke(v1::Revoke::Reason reason) {
 std::vector<v1::WorkerMessage> HeldProject::Unacknowledged() const {
   const MutexLock lock(mutex_);
   std::vector<v1::WorkerMessage> messages;
-  for (const v1::Report& report : unacknowledged_) {
-    messages.push_back(Wrap(report));
+  for (const auto& entry : log_.unacknowledged()) {
+    messages.push_back(Wrap(entry.report));
   }
   return messages;
 }

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,29 +17,24 @@
 #include "common/base/clock.h"
 #include "common/base/mutex.h"
 #include "pgconvoy/v1/worker_service.pb.h"
+#include "worker/core/lease.h"
+#include "worker/core/report_log.h"
 #include "worker/phases/attempt.h"
 
 namespace pgconvoy::worker {
 
-// When this process last heard from the coordinator; judges its own right to go on. Correctness does not depend on it
-// (the fences in the databases see to that), it only stops useless work early.
+// The lease of this process, by its own clock.
 class LeaseWatch {
  public:
   explicit LeaseWatch(Clock& clock);
   void Heard();
   void SetTtl(int64_t lease_ttl_ms);
-  // How often nothing was heard for so long that the coordinator may have given the work to somebody else. Work that
-  // was granted before such a silence is lost, even if the coordinator was heard again since.
   int64_t Lapses() const;
 
  private:
-  bool SilentLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
   Clock& clock_;
   mutable Mutex mutex_;
-  MonotonicMs heard_ ABSL_GUARDED_BY(mutex_);
-  int64_t ttl_ms_ ABSL_GUARDED_BY(mutex_);
-  int64_t lapses_ ABSL_GUARDED_BY(mutex_) = 0;
+  Lease lease_ ABSL_GUARDED_BY(mutex_);
 };
 
 class HeldProject : public Reporter {
@@ -72,8 +66,7 @@ class HeldProject : public Reporter {
 
  private:
   absl::Status StopReasonLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The first reason stays, unless the lease is lost.
-  void StopLocked(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void StopLocked(StopReason reason, const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   v1::WorkerMessage Wrap(const v1::Report& report) const;
 
   const std::string migration_id_;
@@ -85,10 +78,8 @@ class HeldProject : public Reporter {
 
   mutable Mutex mutex_;
   Condition changed_;
-  std::deque<v1::Report> unacknowledged_ ABSL_GUARDED_BY(mutex_);
-  int64_t next_seq_ ABSL_GUARDED_BY(mutex_) = 1;
-  int64_t durable_seq_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Why the attempt must stop: its lease is lost, it was called off, or a report of it was refused.
+  ReportLog<v1::Report> log_ ABSL_GUARDED_BY(mutex_);
+  // The stop reason of log_ in words.
   absl::Status stop_ ABSL_GUARDED_BY(mutex_);
   MonotonicMs last_progress_ ABSL_GUARDED_BY(mutex_) = 0;
 };

@@ -271,10 +271,13 @@ class Worker::Impl : public LinkHandler {
       queue_.pop_front();
       ++running_;
       lock.Unlock();
-      RunAttempt(*job.plan, std::move(job.grant), job.phases, {pool_, schemas_}, *job.held);
+      const AttemptEnd end = RunAttempt(*job.plan, std::move(job.grant), job.phases, {pool_, schemas_}, *job.held);
       lock.Lock();
       --running_;
       held_.erase({job.held->ref(), job.held->fence()});
+      if (end == AttemptEnd::kUnrecorded) {
+        job.held->GiveBack();
+      }
       idle_since_ = Clock::System().NowMonotonic();
       changed_.NotifyAll();
     }

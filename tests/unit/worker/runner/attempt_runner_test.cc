@@ -23,7 +23,7 @@ class AttemptRunnerTest : public ::testing::Test {
     grant.ref = "acme";
     grant.fence = 7;
     running_ = std::async(std::launch::async, [this, grant = std::move(grant)]() mutable {
-      RunAttempt(plan_, std::move(grant), {}, {pool_, schemas_}, held_);
+      return RunAttempt(plan_, std::move(grant), {}, {pool_, schemas_}, held_);
     });
   }
   void TearDown() override {
@@ -63,7 +63,7 @@ class AttemptRunnerTest : public ::testing::Test {
   SessionPool pool_;
   SchemaCache schemas_;
   // Last, because its destructor waits for the attempt.
-  std::future<void> running_;
+  std::future<AttemptEnd> running_;
 };
 
 TEST_F(AttemptRunnerTest, SaysThatItIsDoneAndWaitsUntilThatIsDurable) {
@@ -71,7 +71,7 @@ TEST_F(AttemptRunnerTest, SaysThatItIsDoneAndWaitsUntilThatIsDurable) {
   const v1::WorkerMessage done = Next();
   EXPECT_TRUE(done.report().has_attempt_done());
   Answer(done);
-  running_.get();
+  EXPECT_EQ(running_.get(), AttemptEnd::kRecorded);
   EXPECT_TRUE(sent_.empty());
 }
 
@@ -95,14 +95,23 @@ TEST_F(AttemptRunnerTest, FailsWhenThePlanCannotBeRendered) {
   running_.get();
 }
 
-TEST_F(AttemptRunnerTest, SaysNothingButThatItGivesBackWhatItHasLost) {
+// Were it given back here, a hello could still list it afterwards.
+TEST_F(AttemptRunnerTest, SaysNothingOfWhatItHasLostAndLeavesItToItsCallerToGiveItBack) {
   plan_.mutable_source()->set_database("{no_such_attribute}");
   held_.Revoke(v1::Revoke::LEASE_LOST);
   Start();
-  running_.get();
+  EXPECT_EQ(running_.get(), AttemptEnd::kUnrecorded);
+  EXPECT_TRUE(sent_.empty());
+}
+
+// The report may be lost with its stream, and goes with the attempt.
+TEST_F(AttemptRunnerTest, LeavesItToItsCallerToGiveBackWhatWasCalledOff) {
+  plan_.mutable_source()->set_database("{no_such_attribute}");
+  held_.Revoke(v1::Revoke::CANCELLED);
+  Start();
+  EXPECT_EQ(running_.get(), AttemptEnd::kUnrecorded);
   ASSERT_EQ(sent_.size(), 1u);
-  ASSERT_EQ(sent_[0].release().projects_size(), 1);
-  EXPECT_EQ(sent_[0].release().projects(0).project_ref(), "acme");
+  EXPECT_TRUE(sent_[0].report().has_failed());
 }
 
 }  // namespace

@@ -1,0 +1,159 @@
+#include "tests/sim/oracles.h"
+
+#include <algorithm>
+#include <string>
+
+namespace pgconvoy::sim {
+namespace {
+
+using Name = Database::Name;
+
+class EndJudge {
+ public:
+  EndJudge(Simulation& sim, Project& project, const core::ProjectRow& row)
+      : sim_(sim), project_(project), row_(row) {}
+
+  void Run() {
+    Outcome();
+    if (row_.state == ProjectState::kSucceeded || row_.state == ProjectState::kSucceededWithWarnings) {
+      Moved();
+    } else if (row_.state != ProjectState::kNeedsOperator && !KeptAsItIs()) {
+      Untouched();
+    }
+    if (row_.state != ProjectState::kNeedsOperator && !KeptAsItIs()) {
+      NothingLeft();
+    }
+    if (project_.registry.isolated) {
+      Shown();
+    }
+  }
+
+ private:
+  void Fail(const char* oracle, const std::string& what) {
+    sim_.judge.Fail(oracle, "project " + row_.ref + ", " + std::string(Name_()) + ": " + what);
+  }
+  std::string_view Name_() const { return pgconvoy::Name(row_.state); }
+
+  // The plan wants everything left as it is after an error.
+  bool KeptAsItIs() const { return row_.state == ProjectState::kFailed && !sim_.config.spec.rollback_on_failure; }
+
+  // Every end has a cause: a defect of the project, an operator, or faults that went on for too long.
+  void Outcome() {
+    const std::string code = row_.error ? row_.error->code : "";
+    const bool troubled = project_.defect != Defect::kNone || project_.steered;
+    if (row_.state == ProjectState::kNeedsOperator) {
+      const bool worn_out = code == "PGC-RETRIES-EXHAUSTED" || code == "PGC-WORKER-LOSSES";
+      const bool stuck = code == "PGC-CRED-EXISTS" || code == "PGC-DB-EXISTS" || code == "PGC-ROLLBACK-WRITES";
+      if (!worn_out && !(troubled && stuck)) {
+        Fail("O10", "needs an operator without a cause: " + code);
+      }
+    } else if (row_.state != ProjectState::kSucceeded && !troubled) {
+      Fail("O10", "did not succeed, and nothing is wrong with it: " + code);
+    } else if (row_.state == ProjectState::kSucceeded && project_.defect != Defect::kNone &&
+               project_.defect != Defect::kSourceKeepsChanging) {
+      Fail("O4", "succeeded in spite of its defect");
+    }
+  }
+
+  void Moved() {
+    const Database* const database = project_.Find(Name::kFinal);
+    if (!sim_.config.has_target) {
+      return;
+    }
+    if (database == nullptr || !database->complete || !database->allows_connections || database->open_to_public) {
+      Fail("O4", "has no database that it could use");
+      return;
+    }
+    if (sim_.config.has_cutover && !project_.registry.isolated) {
+      Fail("O4", "the registry still sends it to the shared database");
+    }
+    Rows(*database);
+    if (!project_.role.can_login || !sim_.store.HasSealed(row_.ref, project_.role.password)) {
+      Fail("O9", "its password cannot be opened, or its role cannot log in");
+    }
+  }
+
+  void Rows(const Database& database) {
+    // Without a cutover the tenant goes on in the source once it is thawed.
+    const Backup* const backup = project_.FindBackup(database.backup);
+    const int64_t wanted = sim_.config.has_cutover || backup == nullptr ? project_.version : backup->version;
+    for (const Database::Chunk& chunk : database.chunks) {
+      if (chunk.copies == 0 || (chunk.copies == 1 && chunk.version < wanted)) {
+        Fail("O1", "rows are missing from its database");
+      } else if (chunk.copies > 1) {
+        Fail("O2", "rows are in its database more than once");
+      } else if (chunk.tenant != project_.index) {
+        Fail("O3", "another project's rows are in its database");
+      }
+    }
+  }
+
+  // Whoever the registry sends there finds everything.
+  void Shown() {
+    const Database* const database = project_.Find(Name::kFinal);
+    const bool usable = database != nullptr && database->complete && !database->invalid;
+    if (!usable || project_.InForce() == nullptr) {
+      Fail("O4", "the registry sends it to a database that is not there");
+      return;
+    }
+    Rows(*database);
+    if (project_.registry.password != project_.role.password) {
+      Fail("O4", "the registry knows another password than the role");
+    }
+  }
+
+  void Untouched() {
+    if (project_.registry.isolated || project_.InForce() != nullptr) {
+      Fail("O4", "the registry still sends it to the new database");
+    }
+    const bool left = std::any_of(project_.databases.begin(), project_.databases.end(), [](const Database& database) {
+      return database.Own() && database.name != Name::kKept;
+    });
+    if (left || (project_.role.exists && !project_.role.foreign)) {
+      Fail("O6", "a database or role is left of it");
+    }
+    if (std::any_of(project_.backups.begin(), project_.backups.end(),
+                    [](const Backup& one) { return !one.sealed; })) {
+      Fail("O6", "an unsealed backup is left of it");
+    }
+  }
+
+  void NothingLeft() {
+    const bool named = std::any_of(
+        project_.databases.begin(), project_.databases.end(),
+        [](const Database& database) { return database.name == Name::kTemporary || database.name == Name::kDoomed; });
+    if (named || !project_.logins.empty()) {
+      Fail("O6", "a login or a half-made database is left of it");
+    }
+    if (project_.frozen || project_.freeze_row) {
+      Fail("O7", "its source is still frozen");
+    }
+    const Database* const database = project_.Find(Name::kFinal);
+    if (database != nullptr && database->marked && database->ledger) {
+      Fail("O6", "the ledger is left in its database");
+    }
+  }
+
+  Simulation& sim_;
+  Project& project_;
+  const core::ProjectRow& row_;
+};
+
+}  // namespace
+
+void JudgeBeforeReconcile(Simulation& sim) {
+  for (const core::ProjectRow& row : sim.store.projects()) {
+    const bool done = row.state == ProjectState::kSucceeded || row.state == ProjectState::kRolledBack;
+    if (done && sim.projects[IndexOfRef(row.ref)].FindLogin(row.fence.value) != nullptr) {
+      sim.judge.Fail("O6", "project " + row.ref + ": the last attempt has left its login");
+    }
+  }
+}
+
+void JudgeEnd(Simulation& sim) {
+  for (const core::ProjectRow& row : sim.store.projects()) {
+    EndJudge(sim, sim.projects[IndexOfRef(row.ref)], row).Run();
+  }
+}
+
+}  // namespace pgconvoy::sim

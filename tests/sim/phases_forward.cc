@@ -1,0 +1,372 @@
+#include <algorithm>
+
+#include "common/base/planted.h"
+#include "tests/sim/operation.h"
+#include "tests/sim/payload.h"
+#include "tests/sim/phases.h"
+#include "worker/core/takeover.h"
+
+namespace pgconvoy::sim {
+namespace {
+
+using Login = Backend::Login;
+using Name = Database::Name;
+
+constexpr OpSpec kRead{Site::kRegistry, Login::kReader, Mode::kStatement, 20};
+
+// ---- PRE_VALIDATION, FREEZE --------------------------------------------------------------------------------------
+
+Task RunPreValidation(Attempt& attempt) {
+  SIM_TRY(attempt.Do(kRead, [](Project& project) {
+    if (project.defect == Defect::kAlwaysBusy) {
+      return Fail(Verdict::kTransient, "PGC-PG-BUSY");
+    }
+    return project.defect == Defect::kFailsCheck ? Fail(Verdict::kPermanent, "PGC-CHECK-FAILED") : Outcome();
+  }));
+  co_return Outcome();
+}
+
+Task RunFreeze(Attempt& attempt) {
+  SIM_TRY(attempt.Intent('F', 0));
+  SIM_TRY(attempt.Fenced(Site::kRegistry, [](Project& project) {
+    if (!project.freeze_row) {
+      project.freeze_row = true;
+      project.frozen = !PGC_PLANTED(kSkipFreeze);
+    }
+    return Outcome();
+  }));
+  co_return Outcome();
+}
+
+// ---- CREDENTIALS -------------------------------------------------------------------------------------------------
+
+auto SetRole(Attempt& attempt, int64_t password) {
+  return attempt.Fenced(Site::kTarget, [password, &sim = attempt.sim()](Project& project) {
+    Role& role = project.role;
+    if (worker::DecideRole(role.exists, !role.foreign) == worker::RoleAction::kForeign) {
+      return Fail(Verdict::kOperator, "PGC-CRED-EXISTS");
+    }
+    if (role.foreign) {
+      sim.judge.Fail("O7", "a role that somebody else has made was taken over: " + project.ref);
+    }
+    if (!sim.store.HasSealed(project.ref, password)) {
+      sim.judge.Fail("O9", "a role got a password that nobody can open: " + project.ref);
+    }
+    role = {true, false, true, password};
+    return Outcome();
+  });
+}
+
+Task RunCredentials(Attempt& attempt) {
+  const int64_t password = attempt.sim().NextPassword();
+  if (PGC_PLANTED(kSealAfterRole)) {
+    SIM_TRY(SetRole(attempt, password));
+  }
+  SIM_TRY(attempt.Intent(PGC_PLANTED(kPlainPasswordInIntent) ? kPlainSecret : 'R', password));
+  SIM_TRY(SetRole(attempt, password));
+  SIM_TRY(attempt.Statement(Site::kTarget, [password](Project& project) {
+    const bool works = project.role.can_login && project.role.password == password;
+    return works ? Outcome() : Fail(Verdict::kPermanent, "PGC-PG-AUTH");
+  }));
+  attempt.AddResult(Phase::kCredentials, password);
+  co_return Outcome();
+}
+
+// ---- PROVISION ---------------------------------------------------------------------------------------------------
+
+Task TakeOverLeftovers(Attempt& attempt, bool& finished) {
+  SIM_TRY(attempt.Statement(Site::kTarget, [](Project&) { return Outcome(); }));
+  const std::vector<Database> found = attempt.project().databases;
+  int dropped = 0;
+  for (const Database& database : found) {
+    if (database.name == Name::kKept) {
+      continue;
+    }
+    const worker::FoundDatabase facts{database.name == Name::kFinal, database.Own(), database.invalid};
+    bool complete = false;
+    if (worker::MayBeComplete(facts)) {
+      SIM_TRY(EnsureLogin(attempt));
+      SIM_TRY(attempt.Do({Site::kTarget, Login::kAttempt, Mode::kStatement}, [](Project&) { return Outcome(); }));
+      complete = database.complete;
+    }
+    const worker::DatabaseAction action = worker::DecideDatabase(facts, complete);
+    finished = finished || action == worker::DatabaseAction::kKeep;
+    if (action == worker::DatabaseAction::kForeign) {
+      co_return Fail(Verdict::kOperator, "PGC-DB-EXISTS");
+    }
+    if (action == worker::DatabaseAction::kDrop) {
+      attempt.CloseTarget();
+      attempt.has_login = false;
+      SIM_TRY(DoomAndDrop(attempt, database.name, database.fence, dropped++));
+    }
+  }
+  co_return Outcome();
+}
+
+// Nothing but its name keeps the CREATE DATABASE of an older attempt from harm.
+auto CreateDatabase(Attempt& attempt) {
+  return attempt.Do({Site::kTarget, Login::kProvisioner, Mode::kStatement, 40},
+                    [fence = attempt.fence()](Project& project) {
+                      Database database;
+                      database.name = PGC_PLANTED(kCreateUnderFinalName) ? Name::kFinal : Name::kTemporary;
+                      database.fence = PGC_PLANTED(kCreateUnderFinalName) ? 0 : fence;
+                      if (project.Find(database.name, database.fence) != nullptr) {
+                        return Fail(Verdict::kPermanent, "PGC-PG-EXISTS");
+                      }
+                      project.databases.push_back(database);
+                      return Outcome();
+                    });
+}
+
+auto NameDatabase(Attempt& attempt) {
+  return attempt.Fenced(Site::kTarget, [fence = attempt.fence()](Project& project) {
+    Database* const database =
+        PGC_PLANTED(kCreateUnderFinalName) ? project.Find(Name::kFinal) : project.Find(Name::kTemporary, fence);
+    if (database == nullptr || (project.Find(Name::kFinal) != nullptr && !PGC_PLANTED(kCreateUnderFinalName))) {
+      return Fail(Verdict::kPermanent, "PGC-PG-NO-DATABASE");
+    }
+    database->name = Name::kFinal;
+    database->fence = 0;
+    database->marked = true;
+    database->allows_connections = true;
+    database->open_to_public = false;
+    return Outcome();
+  });
+}
+
+Task RunProvision(Attempt& attempt) {
+  bool finished = false;
+  SIM_TRY(TakeOverLeftovers(attempt, finished));
+  if (finished) {
+    co_return Outcome();
+  }
+  SIM_TRY(EnsureLogin(attempt));
+  SIM_TRY(attempt.Intent('D', attempt.fence()));
+  SIM_TRY(CreateDatabase(attempt));
+  SIM_TRY(NameDatabase(attempt));
+  SIM_TRY(attempt.OwnLogin([](Project& project) {
+    Database* const database = project.Find(Name::kFinal);
+    if (database == nullptr) {
+      return Fail(Verdict::kPermanent, "PGC-PG-NO-DATABASE");
+    }
+    database->complete = true;
+    database->ledger = true;
+    return Outcome();
+  }));
+  SIM_TRY(attempt.Fenced(Site::kTarget, [](Project&) { return Outcome(); }));
+  co_return Outcome();
+}
+
+// ---- BACKUP, COPY ------------------------------------------------------------------------------------------------
+
+Task RunBackup(Attempt& attempt) {
+  const int64_t fence = attempt.fence();
+  SIM_TRY(attempt.Intent('B', fence));
+  SIM_TRY(attempt.Do(kRead, [fence](Project& project) {
+    if (project.FindBackup(fence) == nullptr) {
+      project.backups.push_back({fence, false, project.version});
+    }
+    return Outcome();
+  }));
+  SIM_TRY(attempt.Do(kRead, [fence](Project& project) {
+    project.FindBackup(fence)->sealed = true;
+    return Outcome();
+  }));
+  attempt.AddResult(Phase::kBackup, fence);
+  co_return Outcome();
+}
+
+// The transaction that begins the load of a backup empties what another one has left.
+auto BeginLoad(Attempt& attempt, int64_t backup) {
+  return attempt.OwnLogin([backup, &sim = attempt.sim()](Project& project) {
+    if (!sim.store.HasResult(project.ref, Phase::kBackup, backup)) {
+      sim.judge.Fail("O4", "a backup was loaded that the store does not know of: " + project.ref);
+    }
+    Database& database = *project.Find(Name::kFinal);
+    if (!database.ledger) {
+      return Fail(Verdict::kPermanent, "PGC-PG-NO-TABLE");
+    }
+    if (database.backup != backup) {
+      if (!PGC_PLANTED(kLoadOtherBackup)) {
+        database.chunks = {};
+      }
+      database.backup = backup;
+      database.finished = false;
+    }
+    return Outcome();
+  });
+}
+
+auto LoadChunk(Attempt& attempt, size_t chunk, int64_t backup) {
+  return attempt.OwnLogin([chunk, backup](Project& project) {
+    Database::Chunk& loaded = project.Find(Name::kFinal)->chunks[chunk];
+    if (loaded.recorded && !PGC_PLANTED(kNoLedgerRead)) {
+      return Fail(Verdict::kPermanent, "PGC-PG-DUPLICATE");
+    }
+    ++loaded.copies;
+    loaded.version = project.FindBackup(backup)->version;
+    loaded.tenant = PGC_PLANTED(kCopyOtherTenant) ? (project.index + 1) % kProjects : project.index;
+    loaded.recorded = !PGC_PLANTED(kLedgerOutsideTransaction);
+    return Outcome();
+  });
+}
+
+Task RunCopy(Attempt& attempt) {
+  const StoredResult* const sealed = attempt.Result(Phase::kBackup);
+  const Backup* const backup = sealed == nullptr ? nullptr : attempt.project().FindBackup(sealed->value);
+  if (backup == nullptr || !backup->sealed) {
+    co_return Fail(Verdict::kPermanent, "PGC-BACKUP-MISSING");
+  }
+  const int64_t id = backup->fence;
+  SIM_TRY(EnsureLogin(attempt));
+  SIM_TRY(BeginLoad(attempt, id));
+  SIM_TRY(attempt.Do({Site::kTarget, Login::kAttempt, Mode::kStatement}, [](Project&) { return Outcome(); }));
+  const size_t last = kChunks - (PGC_PLANTED(kSkipLastChunk) ? 1 : 0);
+  for (size_t chunk = 0; chunk < last; ++chunk) {
+    const Database* const database = attempt.project().Find(Name::kFinal);
+    if (database != nullptr && database->chunks[chunk].recorded && !PGC_PLANTED(kNoLedgerRead)) {
+      continue;
+    }
+    SIM_TRY(LoadChunk(attempt, chunk, id));
+    if (PGC_PLANTED(kLedgerOutsideTransaction)) {
+      SIM_TRY(attempt.OwnLogin([chunk](Project& project) {
+        project.Find(Name::kFinal)->chunks[chunk].recorded = true;
+        return Outcome();
+      }));
+    }
+    if (const Outcome stop = attempt.Checkpoint(); !stop.ok) {
+      co_return stop;
+    }
+  }
+  co_return Outcome();
+}
+
+// ---- VERIFY, CUTOVER ---------------------------------------------------------------------------------------------
+
+Task RunVerify(Attempt& attempt) {
+  const StoredResult* const sealed = attempt.Result(Phase::kBackup);
+  const int64_t id = sealed == nullptr ? 0 : sealed->value;
+  SIM_TRY(EnsureLogin(attempt));
+  SIM_TRY(attempt.Do({Site::kTarget, Login::kAttempt, Mode::kStatement, 20}, [id](Project& project) {
+    const Database* const database = project.Find(Name::kFinal);
+    const Backup* const backup = project.FindBackup(id);
+    const bool same =
+        database != nullptr && backup != nullptr &&
+        std::all_of(database->chunks.begin(), database->chunks.end(), [&](const Database::Chunk& chunk) {
+          return chunk.copies == 1 && chunk.version == backup->version && chunk.tenant == project.index;
+        });
+    return same ? Outcome() : Fail(Verdict::kPermanent, "PGC-VERIFY-DIFFERS");
+  }));
+  SIM_TRY(attempt.OwnLogin([id](Project& project) {
+    project.Find(Name::kFinal)->finished = true;
+    project.verified.push_back(id);
+    return Outcome();
+  }));
+  attempt.AddResult(Phase::kVerify, id);
+  co_return Outcome();
+}
+
+// Only a database that was proven to hold exactly the project's rows is shown to users.
+void JudgeCutover(Simulation& sim, Project& project, int64_t credentials) {
+  if (!sim.store.HasResult(project.ref, Phase::kCredentials, credentials)) {
+    sim.judge.Fail("O4", "the registry was switched to credentials that the store does not know of: " + project.ref);
+  }
+  const Database* const database = project.Find(Name::kFinal);
+  if (project.InForce() != nullptr) {
+    sim.judge.Fail("O4", "the registry was switched twice: " + project.ref);
+  }
+  if (database == nullptr || database->foreign || !database->complete || !database->finished ||
+      std::find(project.verified.begin(), project.verified.end(), database->backup) == project.verified.end()) {
+    sim.judge.Fail("O4", "the registry was switched to a database that was not verified: " + project.ref);
+  }
+  if (!project.role.can_login || project.role.foreign) {
+    sim.judge.Fail("O4", "the registry was switched to a role that cannot log in: " + project.ref);
+  }
+}
+
+auto Switch(Attempt& attempt) {
+  const StoredResult* const credentials = attempt.Result(Phase::kCredentials);
+  const int64_t password = credentials == nullptr ? 0 : credentials->value;
+  const int64_t made_by = credentials == nullptr ? 0 : credentials->key.fence;
+  return attempt.Fenced(Site::kRegistry,
+                        [password, made_by, fence = attempt.fence(), &sim = attempt.sim()](Project& project) {
+                          JudgeCutover(sim, project, made_by);
+                          const RegistryRow after{true, password};
+                          project.cutovers.push_back({fence, made_by, project.registry, after, false});
+                          project.registry = after;
+                          return Outcome();
+                        });
+}
+
+Task RunCutover(Attempt& attempt) {
+  const StoredResult* const sealed = attempt.Result(Phase::kBackup);
+  const StoredResult* const verified = attempt.Result(Phase::kVerify);
+  if (sealed == nullptr || verified == nullptr || sealed->value != verified->value) {
+    co_return Fail(Verdict::kPermanent, "PGC-CUT-UNVERIFIED");
+  }
+  const int64_t id = sealed->value;
+  SIM_TRY(attempt.Statement(Site::kRegistry, [](Project&) { return Outcome(); }));
+  if (attempt.project().InForce() != nullptr && !PGC_PLANTED(kCutoverTwice)) {
+    co_return Outcome();
+  }
+  SIM_TRY(attempt.Do(kRead, [id](Project& project) {
+    if (project.defect == Defect::kSourceKeepsChanging) {
+      ++project.version;
+    }
+    const bool same = project.version == project.FindBackup(id)->version || PGC_PLANTED(kSkipSourceCheck);
+    return same ? Outcome() : Fail(Verdict::kPermanent, "PGC-CUT-SOURCE-DIRTY");
+  }));
+  if (const Outcome stop = attempt.Checkpoint(); !stop.ok) {
+    co_return stop;
+  }
+  SIM_TRY(Switch(attempt));
+  co_return Outcome();
+}
+
+// ---- POST_VALIDATION, CLEANUP --------------------------------------------------------------------------------------
+
+Task RunPostValidation(Attempt& attempt) {
+  SIM_TRY(attempt.Statement(Site::kTarget, [](Project& project) {
+    return project.defect == Defect::kFailsInUse ? Fail(Verdict::kPermanent, "PGC-CHECK-FAILED") : Outcome();
+  }));
+  co_return Outcome();
+}
+
+Task RunCleanup(Attempt& attempt) {
+  if (attempt.sim().config.has_target) {
+    SIM_TRY(EnsureLogin(attempt));
+    SIM_TRY(attempt.OwnLogin([](Project& project) {
+      project.Find(Name::kFinal)->ledger = false;
+      return Outcome();
+    }));
+    attempt.CloseTarget();
+    SIM_TRY(DropLogin(attempt));
+  }
+  SIM_TRY(Thaw(attempt));
+  co_return Outcome();
+}
+
+}  // namespace
+
+Task RunPhase(Attempt& attempt, Phase phase) {
+  if (attempt.direction() == Direction::kRollback) {
+    return UndoPhase(attempt, phase);
+  }
+  switch (phase) {
+    case Phase::kFence: return RunFence(attempt);
+    case Phase::kPreValidation: return RunPreValidation(attempt);
+    case Phase::kFreeze: return RunFreeze(attempt);
+    case Phase::kCredentials: return RunCredentials(attempt);
+    case Phase::kProvision: return RunProvision(attempt);
+    case Phase::kBackup: return RunBackup(attempt);
+    case Phase::kCopy: return RunCopy(attempt);
+    case Phase::kVerify: return RunVerify(attempt);
+    case Phase::kCutover: return RunCutover(attempt);
+    case Phase::kPostValidation: return RunPostValidation(attempt);
+    case Phase::kTransform:
+    case Phase::kCleanup: break;
+  }
+  return RunCleanup(attempt);
+}
+
+}  // namespace pgconvoy::sim

@@ -1,0 +1,171 @@
+#include <algorithm>
+
+#include "common/base/planted.h"
+#include "tests/sim/operation.h"
+#include "tests/sim/phases.h"
+#include "worker/core/takeover.h"
+
+namespace pgconvoy::sim {
+namespace {
+
+using Login = Backend::Login;
+using Name = Database::Name;
+
+auto SetLogin(Attempt& attempt, bool allowed) {
+  return attempt.Fenced(Site::kTarget, [allowed](Project& project) {
+    project.role.can_login = allowed;
+    return Outcome();
+  });
+}
+
+// What the tenant wrote is kept under names that nobody uses.
+auto SetAside(Attempt& attempt) {
+  return attempt.Fenced(Site::kTarget, [fence = attempt.fence()](Project& project) {
+    Database* const database = project.Find(Name::kFinal);
+    if (database == nullptr) {
+      return Fail(Verdict::kPermanent, "PGC-PG-NO-DATABASE");
+    }
+    database->name = Name::kKept;
+    database->fence = fence;
+    project.role = {};
+    return Outcome();
+  });
+}
+
+Task StopUnlessWritten(Attempt& attempt) {
+  SIM_TRY(attempt.Statement(Site::kTarget, [](Project&) { return Outcome(); }));
+  const Database* const found = attempt.project().Find(Name::kFinal);
+  if (found == nullptr) {
+    co_return Outcome();
+  }
+  if (!found->Own()) {
+    co_return Fail(Verdict::kOperator, "PGC-ROLLBACK-FOREIGN");
+  }
+  SIM_TRY(SetLogin(attempt, false));
+  SIM_TRY(attempt.Fenced(Site::kTarget, [](Project& project) {
+    if (Database* const database = project.Find(Name::kFinal)) {
+      database->allows_connections = true;
+    }
+    return Outcome();
+  }));
+  SIM_TRY(EnsureLogin(attempt));
+  const Outcome compared =
+      co_await attempt.Do({Site::kTarget, Login::kAttempt, Mode::kStatement, 20}, [](Project&) { return Outcome(); });
+  attempt.CloseTarget();
+  const Database* const database = attempt.project().Find(Name::kFinal);
+  const bool written =
+      attempt.Result(Phase::kVerify) == nullptr || database == nullptr || database->tenant_writes > 0;
+  switch (worker::DecideWrites(compared.ok, compared.ok && written, attempt.discard_writes())) {
+    case worker::WritesAction::kGoOn: co_return Outcome();
+    case worker::WritesAction::kSetAside: {
+      SIM_TRY(SetAside(attempt));
+      co_return Outcome();
+    }
+    case worker::WritesAction::kGiveBack: break;
+  }
+  SIM_TRY(SetLogin(attempt, true));
+  co_return compared.ok ? Fail(Verdict::kOperator, "PGC-ROLLBACK-WRITES") : compared;
+}
+
+Task UndoCutover(Attempt& attempt) {
+  SIM_TRY(attempt.Statement(Site::kRegistry, [](Project&) { return Outcome(); }));
+  const Cutover* const record = attempt.project().InForce();
+  if (record == nullptr) {
+    co_return Outcome();
+  }
+  if (attempt.project().registry != record->after) {
+    co_return Fail(Verdict::kOperator, "PGC-ROLLBACK-REGISTRY");
+  }
+  SIM_TRY(StopUnlessWritten(attempt));
+  SIM_TRY(attempt.Fenced(Site::kRegistry, [](Project& project) {
+    Cutover* const cutover = project.InForce();
+    if (cutover == nullptr || project.registry != cutover->after) {
+      return Fail(Verdict::kOperator, "PGC-ROLLBACK-REGISTRY");
+    }
+    project.registry = cutover->before;
+    cutover->undone = true;
+    return Outcome();
+  }));
+  co_return Outcome();
+}
+
+Task UndoProvision(Attempt& attempt) {
+  attempt.CloseTarget();
+  if (!attempt.sim().config.has_cutover && attempt.Result(Phase::kVerify) != nullptr) {
+    SIM_TRY(StopUnlessWritten(attempt));
+  }
+  SIM_TRY(attempt.Statement(Site::kTarget, [](Project&) { return Outcome(); }));
+  const std::vector<Database> found = attempt.project().databases;
+  int dropped = 0;
+  for (const Database& database : found) {
+    if (database.Own() && database.name != Name::kKept) {
+      SIM_TRY(DoomAndDrop(attempt, database.name, database.fence, dropped++));
+    }
+  }
+  co_return Outcome();
+}
+
+Task UndoCredentials(Attempt& attempt) {
+  SIM_TRY(attempt.Statement(Site::kTarget, [](Project&) { return Outcome(); }));
+  if (!attempt.project().role.exists || attempt.project().role.foreign || PGC_PLANTED(kRollbackLeavesRole)) {
+    co_return Outcome();
+  }
+  SIM_TRY(SetLogin(attempt, false));
+  SIM_TRY(attempt.Fenced(Site::kTarget, [fence = attempt.fence()](Project& project) {
+    std::erase_if(project.logins, [fence](const AttemptLogin& login) { return login.fence == fence; });
+    project.role = {};
+    return Outcome();
+  }));
+  attempt.has_login = false;
+  co_return Outcome();
+}
+
+Task UndoBackup(Attempt& attempt) {
+  const StoredResult* const sealed = attempt.Result(Phase::kBackup);
+  const int64_t kept = sealed == nullptr ? 0 : sealed->key.fence;
+  for (const StoredIntent& intent : attempt.intents()) {
+    if (intent.kind == 'B' && worker::RemovesBackup(intent.fence, kept)) {
+      Project& project = attempt.project();
+      std::erase_if(project.backups,
+                    [&intent](const Backup& backup) { return backup.fence == intent.fence && !backup.sealed; });
+    }
+  }
+  co_return Outcome();
+}
+
+Task VerifyRollback(Attempt& attempt) {
+  SIM_TRY(attempt.Statement(Site::kTarget, [](Project&) { return Outcome(); }));
+  const Project& project = attempt.project();
+  const bool left = std::any_of(project.databases.begin(), project.databases.end(), [](const Database& database) {
+    return database.Own() && database.name != Name::kKept;
+  });
+  if (left || (project.role.exists && !project.role.foreign) || attempt.project().InForce() != nullptr) {
+    co_return Fail(Verdict::kOperator, "PGC-ROLLBACK-LEFT");
+  }
+  co_return Outcome();
+}
+
+Task CleanUp(Attempt& attempt) {
+  attempt.CloseTarget();
+  if (attempt.sim().config.has_target) {
+    SIM_TRY(DropLogin(attempt));
+  }
+  co_return Outcome();
+}
+
+}  // namespace
+
+Task UndoPhase(Attempt& attempt, Phase phase) {
+  switch (phase) {
+    case Phase::kFence: return RunFence(attempt);
+    case Phase::kCutover: return UndoCutover(attempt);
+    case Phase::kProvision: return UndoProvision(attempt);
+    case Phase::kCredentials: return UndoCredentials(attempt);
+    case Phase::kFreeze: return Thaw(attempt);
+    case Phase::kBackup: return UndoBackup(attempt);
+    case Phase::kVerify: return VerifyRollback(attempt);
+    default: return CleanUp(attempt);
+  }
+}
+
+}  // namespace pgconvoy::sim

@@ -1,0 +1,160 @@
+#include <algorithm>
+
+#include "common/base/planted.h"
+#include "tests/sim/operation.h"
+#include "tests/sim/phases.h"
+#include "worker/core/takeover.h"
+
+namespace pgconvoy::sim {
+namespace {
+
+using Login = Backend::Login;
+
+// Ends sessions of older attempts at one site; a registrar those of its own role only.
+auto EndOlder(Attempt& attempt, Site site, bool last) {
+  return attempt.Statement(site, [fence = attempt.fence(), site, last](Project& project) {
+    for (uint32_t i = 0; i < project.backends.size() && !PGC_PLANTED(kSkipTerminate); ++i) {
+      const Backend& backend = project.backends[i];
+      const bool here = site == Site::kRegistry
+                            ? backend.login == Login::kRegistrar
+                            : backend.login == Login::kProvisioner || backend.login == Login::kAttempt;
+      if (here && !backend.ended && worker::IsOlderAttempt(backend.fence, fence)) {
+        project.End(i);
+      }
+    }
+    if (last) {
+      project.shut[At(site)] = std::max(project.shut[At(site)], fence);
+    }
+    return Outcome();
+  });
+}
+
+Task FenceRegistry(Attempt& attempt) {
+  SIM_TRY(EndOlder(attempt, Site::kRegistry, false));
+  SIM_TRY(attempt.Do({Site::kRegistry, Login::kRegistrar, Mode::kRaise}, [](Project&) { return Outcome(); }));
+  SIM_TRY(EndOlder(attempt, Site::kRegistry, true));
+  co_return Outcome();
+}
+
+Task FenceTarget(Attempt& attempt) {
+  const int64_t fence = attempt.fence();
+  SIM_TRY(EndOlder(attempt, Site::kTarget, false));
+  SIM_TRY(attempt.Do({Site::kTarget, Login::kProvisioner, Mode::kRaise}, [fence](Project& project) {
+    for (AttemptLogin& login : project.logins) {
+      login.can_login = login.can_login && !worker::IsOlderAttempt(login.fence, fence);
+    }
+    return Outcome();
+  }));
+  SIM_TRY(EndOlder(attempt, Site::kTarget, true));
+  SIM_TRY(attempt.Fenced(Site::kTarget, [fence](Project& project) {
+    std::erase_if(project.logins,
+                  [fence](const AttemptLogin& login) { return worker::IsOlderAttempt(login.fence, fence); });
+    return Outcome();
+  }));
+  co_return Outcome();
+}
+
+}  // namespace
+
+Task RunFence(Attempt& attempt) {
+  const Config& config = attempt.sim().config;
+  if (config.has_cutover || config.has_freeze) {
+    SIM_TRY(FenceRegistry(attempt));
+  }
+  if (config.has_target) {
+    SIM_TRY(FenceTarget(attempt));
+  }
+  co_return Outcome();
+}
+
+Task EnsureLogin(Attempt& attempt) {
+  if (attempt.has_login) {
+    co_return Outcome();
+  }
+  SIM_TRY(attempt.Fenced(Site::kTarget, [fence = attempt.fence()](Project& project) {
+    std::erase_if(project.logins, [fence](const AttemptLogin& login) { return login.fence == fence; });
+    project.logins.push_back({fence, true});
+    return Outcome();
+  }));
+  attempt.has_login = true;
+  co_return Outcome();
+}
+
+Task DoomAndDrop(Attempt& attempt, Database::Name name, int64_t fence, int n) {
+  // Unique per attempt and number, as the name is.
+  const int64_t doomed = attempt.fence() * 16 + n;
+  const Database* const found = attempt.project().Find(name, fence);
+  if (found != nullptr && !found->invalid && !(name == Database::Name::kDoomed && fence == doomed)) {
+    SIM_TRY(attempt.Fenced(Site::kTarget, [name, fence](Project& project) {
+      if (Database* const database = project.Find(name, fence)) {
+        database->allows_connections = false;
+      }
+      return Outcome();
+    }));
+    SIM_TRY(attempt.Statement(Site::kTarget, [](Project& project) {
+      for (uint32_t i = 0; i < project.backends.size(); ++i) {
+        if (project.backends[i].login == Login::kAttempt) {
+          project.End(i);
+        }
+      }
+      return Outcome();
+    }));
+    if (!PGC_PLANTED(kDropWithoutRename)) {
+      SIM_TRY(attempt.Fenced(Site::kTarget, [name, fence, doomed](Project& project) {
+        Database* const database = project.Find(name, fence);
+        if (database == nullptr) {
+          return Fail(Verdict::kPermanent, "PGC-PG-NO-DATABASE");
+        }
+        database->name = Database::Name::kDoomed;
+        database->fence = doomed;
+        return Outcome();
+      }));
+      name = Database::Name::kDoomed;
+      fence = doomed;
+    }
+  }
+  SIM_TRY(attempt.Do({Site::kTarget, Login::kProvisioner, Mode::kStatement, 40},
+                     [name, fence, &sim = attempt.sim()](Project& project) {
+                       const Database* const database = project.Find(name, fence);
+                       if (database == nullptr) {
+                         return Outcome();
+                       }
+                       if (database->tenant_writes > 0 || database->foreign) {
+                         sim.judge.Fail("O7", "a database that others have written to was dropped: " + project.ref);
+                       }
+                       if (sim.Faulty(sim.config.faults.server_error * 5)) {
+                         project.Find(name, fence)->invalid = true;
+                         return Fail(Verdict::kTransient, "PGC-PG-CANCELLED");
+                       }
+                       project.databases.erase(project.databases.begin() + (database - project.databases.data()));
+                       return Outcome();
+                     }));
+  co_return Outcome();
+}
+
+Task Thaw(Attempt& attempt) {
+  if (!attempt.sim().config.has_freeze) {
+    co_return Outcome();
+  }
+  SIM_TRY(attempt.Fenced(Site::kRegistry, [](Project& project) {
+    if (project.freeze_row && !PGC_PLANTED(kThawForgotten)) {
+      project.freeze_row = false;
+      project.frozen = false;
+    }
+    return Outcome();
+  }));
+  co_return Outcome();
+}
+
+Task DropLogin(Attempt& attempt) {
+  SIM_TRY(attempt.Fenced(Site::kTarget, [fence = attempt.fence()](Project& project) {
+    std::erase_if(project.logins, [fence](const AttemptLogin& login) {
+      return login.fence == fence && !PGC_PLANTED(kLoginNotDropped);
+    });
+    return Outcome();
+  }));
+  attempt.has_login = false;
+  co_return Outcome();
+}
+
+}  // namespace pgconvoy::sim
