@@ -168,7 +168,12 @@ Task RunBackup(Attempt& attempt) {
   const bool late = fence < project.shut[At(Site::kTarget)];
   project.backups.push_back({fence, false, late, project.version});
   SIM_TRY(attempt.Do(kRead, [](Project&) { return Outcome(); }));
-  project.FindBackup(fence)->sealed = true;
+  Backup* const written = project.FindBackup(fence);
+  if (written == nullptr) {
+    // A rollback has removed it meanwhile.
+    co_return Fail(Verdict::kTransient, "PGC-BACKUP-IO");
+  }
+  written->sealed = true;
   attempt.AddResult(Phase::kBackup, fence);
   co_return Outcome();
 }
