@@ -14,9 +14,9 @@ namespace pgconvoy::planted {
 #define PGC_PLANTED_BUG_LIST(X)                                                                                    \
   /* coordinator/core */                                                                                           \
   X(kSkipReportFenceCheck) X(kSkipHolderCheck) X(kRecordReportTwice) X(kReuseFence) X(kFenceCounterNotWritten)     \
-  X(kFencePhaseNotRepeated) X(kForgetIntent) X(kForgetResult) X(kLostAttemptUntouched) X(kIntentDoesNotTouch)      \
-  X(kNeverExpireLeases) X(kExpiryKeepsProject) X(kHelloIgnoresHeld) X(kOldIncarnationKeepsLease)                   \
-  X(kBackoffNeverEnds) X(kRetryForEver) X(kCancelForgetsRollback) X(kRetryKeepsDone) X(kLoadForgetsLease)          \
+  X(kFencePhaseNotRepeated) X(kForgetIntent) X(kForgetResult) X(kIntentDoesNotTouch)      \
+  X(kNeverExpireLeases) X(kExpiryKeepsProject) X(kHelloIgnoresHeld)                   \
+  X(kBackoffNeverEnds) X(kRetryForEver) X(kCancelForgetsRollback) X(kRetryKeepsDone)          \
   X(kLoadForgetsRequests) X(kLoadForgetsDone) X(kPausedGrants) X(kTokensIgnored) X(kMigrationEndsEarly)            \
   X(kStopForgotten) X(kFailedWithoutRollback)                                                                      \
   /* worker/core */                                                                                                \
@@ -28,7 +28,7 @@ namespace pgconvoy::planted {
   X(kAckBeforeCommit) X(kFailedCommitCounts) X(kDoubtfulCommitCounts) X(kNoEpochCheck) X(kEpochNotRaised)          \
   X(kUnacknowledgedForgotten) X(kSealAfterRole) X(kPlainPasswordInIntent) X(kSkipTerminate) X(kSkipFenceRaise)     \
   X(kRaiseBackwards) X(kSkipFenceCheck) X(kNoFenceLock) X(kLedgerOutsideTransaction) X(kNoLedgerRead)              \
-  X(kLoadOtherBackup) X(kSkipLastChunk) X(kCopyOtherTenant) X(kCutoverTwice) X(kSkipSourceCheck) X(kSkipFreeze)    \
+  X(kSkipLastChunk) X(kCopyOtherTenant) X(kCutoverTwice) X(kSkipSourceCheck) X(kSkipFreeze)    \
   X(kThawForgotten) X(kCreateUnderFinalName) X(kDropWithoutRename) X(kLoginNotDropped) X(kRollbackLeavesRole)
 // clang-format on
 

@@ -94,7 +94,7 @@ void Fleet::AddBatch(Migration& migration, const BatchRow& row) {
   batch.pair = PairIndex(migration, row);
   batch.estimated_bytes = row.estimated_bytes;
   migration.batches.push_back(std::move(batch));
-  if (!row.worker_id.empty() && !PGC_PLANTED(kLoadForgetsLease)) {
+  if (!row.worker_id.empty()) {
     Lease(migration.batches.back(), AddWorker(row.worker_id));
   }
 }

@@ -225,7 +225,7 @@ void Core::Impl::AttemptLost(Step& step, Project& project) {
                .details = {{"worker", worker}, {"fence", std::to_string(project.fence.value)}}});
   ++project.losses;
   // Nobody knows what it did or will still try when it wakes: only a rollback, which begins with FENCE, shuts it out.
-  project.touched = project.touched || !PGC_PLANTED(kLostAttemptUntouched);
+  project.touched = true;
   if (StopAsked(project)) {
     StopAfterAttempt(step, project, std::string(kCoordinator));
   } else if (project.losses >= settings_.max_lost_attempts) {

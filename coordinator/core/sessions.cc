@@ -63,7 +63,7 @@ void Core::Impl::On(Step& step, const WorkerHello& hello) {
     On(step, WorkerGone{hello.stream});
   }
   Worker* known = fleet_.FindWorker(hello.worker_id);
-  if (known != nullptr && known->incarnation != hello.incarnation && !PGC_PLANTED(kOldIncarnationKeepsLease)) {
+  if (known != nullptr && known->incarnation != hello.incarnation) {
     Forfeit(step, *known);
   }
   Worker& worker = fleet_.AddWorker(hello.worker_id);

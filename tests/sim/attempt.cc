@@ -62,14 +62,12 @@ void Attempt::Acknowledge(const core::SendAck& ack) {
 
 // What was acknowledged is in the store, or was overtaken by a newer attempt.
 void Attempt::CheckDurable(const core::SendAck& ack) {
-  for (const core::ProjectRow& row : sim_.store.projects()) {
-    if (row.ref == ack.ref && row.migration == ack.migration) {
-      const bool durable = row.fence > ack.fence || (row.fence == ack.fence && row.last_seq >= ack.seq);
-      if (!durable) {
-        sim_.judge.Fail(
-            "O8", "report " + std::to_string(ack.seq) + " of " + ack.ref + " was acknowledged before it was durable");
-      }
-    }
+  const core::ProjectRow* const row = sim_.store.Find(ack.ref);
+  const bool durable =
+      row != nullptr && (row->fence > ack.fence || (row->fence == ack.fence && row->last_seq >= ack.seq));
+  if (!durable) {
+    sim_.judge.Fail(
+        "O8", "report " + std::to_string(ack.seq) + " of " + ack.ref + " was acknowledged before it was durable");
   }
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "tests/sim/coordinator.h"
 #include "tests/sim/network.h"
@@ -79,6 +80,22 @@ void RestartServer(Simulation& sim) {
 
 // ---- operators and tenants -----------------------------------------------------------------------------------------
 
+// Of the projects that such a command is for, if there are any.
+std::string RefFor(Simulation& sim, core::CommandKind kind) {
+  std::vector<std::string> fit;
+  for (const core::ProjectRow& row : sim.store.projects()) {
+    const bool unsolved = row.state == ProjectState::kRolledBack || row.state == ProjectState::kNeedsOperator ||
+                          row.state == ProjectState::kFailed;
+    if (kind == core::CommandKind::kRetry ? unsolved : row.state == ProjectState::kSucceeded) {
+      fit.push_back(row.ref);
+    }
+  }
+  if (fit.empty() || sim.rng.PerMille(300)) {
+    return sim.projects[static_cast<size_t>(sim.rng.Below(kProjects))].ref;
+  }
+  return fit[static_cast<size_t>(sim.rng.Below(static_cast<int64_t>(fit.size())))];
+}
+
 core::Command MakeCommand(Simulation& sim) {
   constexpr std::array kKinds = {core::CommandKind::kPause, core::CommandKind::kResume,
                                  core::CommandKind::kRetry, core::CommandKind::kRollback,
@@ -91,7 +108,7 @@ core::Command MakeCommand(Simulation& sim) {
   command.actor = "op";
   command.discard_writes = sim.rng.PerMille(500);
   if (sim.rng.PerMille(800) && command.kind != core::CommandKind::kCancel) {
-    command.ref = sim.projects[static_cast<size_t>(sim.rng.Below(kProjects))].ref;
+    command.ref = RefFor(sim, command.kind);
   }
   return command;
 }
@@ -121,7 +138,7 @@ void Write(Simulation& sim) {
   }
 }
 
-void Submit(Simulation& sim) {
+core::SubmitMigration Submission(const Simulation& sim) {
   core::SubmitMigration submit;
   submit.request = {kSubmitRequest};
   submit.actor = "op";
@@ -129,13 +146,22 @@ void Submit(Simulation& sim) {
   for (const Project& project : sim.projects) {
     submit.projects.push_back({project.ref, "", 1'000, "s", "t" + std::to_string(project.index % kTargets)});
   }
+  return submit;
+}
+
+// An operator who has had no answer asks again; so does one who has lost it.
+void SubmitAgain(Simulation& sim) {
+  for (const auto& coordinator : sim.coordinators) {
+    coordinator->Ask(Submission(sim));
+  }
+}
+
+void Submit(Simulation& sim) {
   const auto& all = sim.coordinators;
   if (std::any_of(all.begin(), all.end(), [](const auto& one) { return one->submitted(); })) {
     return;
   }
-  for (const auto& coordinator : all) {
-    coordinator->Ask(submit);
-  }
+  SubmitAgain(sim);
   sim.time.After(1'000, [&sim] { Submit(sim); });
 }
 
@@ -204,6 +230,7 @@ void PlanChaos(Simulation& sim) {
   Spread(sim, faults.clock_jumps, [](Simulation& s) { s.wall_offset += s.rng.Between(-3'600'000, 3'600'000); });
   Spread(sim, faults.commands, Command);
   Spread(sim, faults.commands > 0 ? 2 : 0, Reconcile);
+  Spread(sim, faults.commands > 0 ? 1 : 0, SubmitAgain);
   Spread(sim, 60, Write);
   sim.time.After(1, [&sim] { Submit(sim); });
 }

@@ -34,14 +34,14 @@ Faults MakeFaults(Rng& rng) {
   faults.streams_cut = Count(rng, 250, 6);
   faults.partitions = Count(rng, 200, 3);
   faults.worker_crashes = Count(rng, 350, 4);
-  faults.worker_pauses = Count(rng, 250, 3);
+  faults.worker_pauses = Count(rng, 300, 4);
   faults.worker_drains = Count(rng, 150, 2);
   faults.coordinator_crashes = Count(rng, 250, 3);
   faults.coordinator_pauses = Count(rng, 150, 2);
   faults.takeovers = Count(rng, 150, 2);
   faults.server_restarts = Count(rng, 150, 2);
   faults.clock_jumps = Count(rng, 150, 3);
-  faults.commands = Count(rng, 250, 4);
+  faults.commands = Count(rng, 250, 8);
   return faults;
 }
 
@@ -69,14 +69,20 @@ Config MakeConfig(uint64_t seed) {
   config.faults = MakeFaults(rng);
   config.lease_ttl_ms = rng.Between(3'000, 15'000);
   config.slots = static_cast<int>(rng.Between(1, 4));
-  core::PlanSections sections;
+  // Most schedules move projects; some only give them logins, or only back them up.
+  const int64_t kind = rng.Below(10);
+  const bool backup_only = kind == 0;
+  config.has_credentials = !backup_only;
+  config.has_target = kind > 2;
   config.has_freeze = !rng.PerMille(200);
-  config.has_cutover = !rng.PerMille(100);
+  config.has_cutover = !backup_only && !rng.PerMille(100);
+  core::PlanSections sections;
   sections.target = config.has_target;
   sections.freeze = config.has_freeze;
-  sections.credentials = true;
-  sections.tables = true;
+  sections.credentials = config.has_credentials;
+  sections.tables = config.has_target || backup_only;
   sections.cutover = config.has_cutover;
+  sections.backup_only = backup_only;
   config.spec = MakeSpec(rng, sections);
   return config;
 }

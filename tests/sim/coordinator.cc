@@ -224,7 +224,13 @@ void Coordinator::Commit() {
     committing_->output.messages.clear();
   }
   if (fails || (in_doubt && sim_.rng.PerMille(500))) {
-    Later(delay, [this] { CommitFailed(); });
+    Later(delay, [this, in_doubt] {
+      if (PGC_PLANTED(kFailedCommitCounts) || (in_doubt && PGC_PLANTED(kDoubtfulCommitCounts))) {
+        Committed();
+      } else {
+        CommitFailed();
+      }
+    });
     return;
   }
   auto writes = std::make_shared<core::Writes>(std::move(committing_->output.writes));
@@ -242,23 +248,20 @@ void Coordinator::Commit() {
     Later(sim_.rng.Between(0, 2), [this, result, in_doubt] {
       if (result == CommitResult::kNotLeader || (in_doubt && !PGC_PLANTED(kDoubtfulCommitCounts))) {
         CommitFailed();
-        return;
-      }
-      lead_proven_ = sim_.time.now();
-      Deliver(std::move(*std::exchange(committing_, nullptr)));
-      if (core_ != nullptr) {
-        Turn();
+      } else {
+        Committed();
       }
     });
   });
 }
 
+void Coordinator::Committed() {
+  lead_proven_ = sim_.time.now();
+  Deliver(std::move(*std::exchange(committing_, nullptr)));
+  Turn();
+}
+
 void Coordinator::CommitFailed() {
-  if (PGC_PLANTED(kFailedCommitCounts)) {
-    Deliver(std::move(*std::exchange(committing_, nullptr)));
-    Turn();
-    return;
-  }
   EndTerm();
   Later(retry_ms_, [this] { Lead(); });
 }

@@ -67,6 +67,7 @@ class Coordinator {
   void CloseGroup();
   void PlanTick();
   void Commit();
+  void Committed();
   void CommitFailed();
   void Deliver(Group group);
   std::vector<History> HistoriesFor(const core::SendGrant& grant) const;

@@ -1,11 +1,16 @@
 // pgconvoy-sim [--seed S] [--schedules N] [--threads N] [--twice] [--check-core] [--json]: runs schedules S, S+1, … and
 // says which of them violated what.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
+#include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -27,6 +32,9 @@ struct Options {
   bool json = false;
   bool list_bugs = false;
   bool tell = false;
+  // Ends at the first violation.
+  bool first = false;
+  bool prove_planted = false;
 };
 
 struct Summary {
@@ -59,6 +67,9 @@ void Report(Summary& summary, uint64_t seed, const std::string& verdict) {
 
 void Work(const Options& options, Summary& summary) {
   for (int64_t i = summary.next++; i < options.schedules; i = summary.next++) {
+    if (options.first && summary.violations > 0) {
+      return;
+    }
     const uint64_t seed = options.seed + static_cast<uint64_t>(i);
     const Result result = RunOne(seed, options);
     summary.steps += result.steps;
@@ -135,6 +146,10 @@ bool ParseAll(int argc, char** argv, Options& options) {
       options.check_core = true;
     } else if (name == "--tell") {
       options.tell = true;
+    } else if (name == "--first") {
+      options.first = true;
+    } else if (name == "--prove-planted") {
+      options.prove_planted = true;
     } else if (name == "--list-bugs") {
       options.list_bugs = true;
     } else if (i + 1 == argc || !ParseOption(name, argv[++i], options)) {
@@ -144,12 +159,55 @@ bool ParseAll(int argc, char** argv, Options& options) {
   return true;
 }
 
+// In a process of its own: some bugs end it.
+pid_t StartPlanted(const Options& options, planted::Bug bug) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    // What it says of violations is of no interest.
+    ::close(STDOUT_FILENO);
+    ::close(STDERR_FILENO);
+    planted::Choose(bug);
+    Options own = options;
+    own.first = true;
+    own.threads = 1;
+    std::_Exit(RunAll(own));
+  }
+  return child;
+}
+
+// Whether every planted bug is found within so many schedules.
+int ProvePlanted(const Options& options) {
+  std::map<pid_t, std::string_view> running;
+  int missed = 0;
+  const auto reap = [&] {
+    int status = 0;
+    const pid_t child = ::wait(&status);
+    const bool found = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    missed += found ? 0 : 1;
+    std::printf("%s %.*s\n", found ? "found " : "MISSED", static_cast<int>(running[child].size()),
+                running[child].data());
+    running.erase(child);
+  };
+  for (const planted::Named& bug : planted::kBugs) {
+    if (running.size() == static_cast<size_t>(options.threads)) {
+      reap();
+    }
+    std::fflush(stdout);
+    running[StartPlanted(options, bug.bug)] = bug.name;
+  }
+  while (!running.empty()) {
+    reap();
+  }
+  std::printf("%zu planted bugs, %d missed\n", std::size(planted::kBugs), missed);
+  return missed == 0 ? 0 : 1;
+}
+
 int Main(int argc, char** argv) {
   Options options;
   if (!ParseAll(argc, argv, options)) {
     std::fputs(
         "usage: pgconvoy-sim [--seed S] [--schedules N] [--threads N] [--twice] [--check-core] [--json]\n"
-        "                    [--tell] [--planted BUG] [--list-bugs]\n",
+        "                    [--first] [--tell] [--planted BUG] [--prove-planted] [--list-bugs]\n",
         stderr);
     return 64;
   }
@@ -159,7 +217,7 @@ int Main(int argc, char** argv) {
     }
     return 0;
   }
-  return RunAll(options);
+  return options.prove_planted ? ProvePlanted(options) : RunAll(options);
 }
 
 }  // namespace

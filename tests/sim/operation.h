@@ -4,6 +4,7 @@
 // Thread safety: none.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -64,6 +65,7 @@ class Operation {
     MonotonicMs delay = sim.rng.Between(1, 2);
     if (sim.Faulty(faults.slow_statement)) {
       delay += sim.rng.Between(100, 20'000);
+      sim.last_leftover = std::max(sim.last_leftover, sim.time.now() + delay);
     }
     Plan(delay, &Operation::Arrive);
   }

@@ -49,28 +49,45 @@ class EndJudge {
       }
     } else if (row_.state != ProjectState::kSucceeded && !troubled) {
       Fail("O10", "did not succeed, and nothing is wrong with it: " + code);
-    } else if (row_.state == ProjectState::kSucceeded && project_.defect != Defect::kNone &&
-               project_.defect != Defect::kSourceKeepsChanging) {
+    } else if (row_.state == ProjectState::kSucceeded && Prevents(project_.defect)) {
       Fail("O4", "succeeded in spite of its defect");
     }
   }
 
-  void Moved() {
-    const Database* const database = project_.Find(Name::kFinal);
-    if (!sim_.config.has_target) {
-      return;
+  // Whether this defect is in the way of this plan.
+  bool Prevents(Defect defect) const {
+    switch (defect) {
+      case Defect::kFailsCheck:
+      case Defect::kAlwaysBusy: return true;
+      case Defect::kFailsInUse:
+      case Defect::kForeignRole: return sim_.config.has_credentials;
+      case Defect::kForeignDatabase: return sim_.config.has_target;
+      case Defect::kSourceKeepsChanging: return sim_.config.has_target && sim_.config.has_cutover;
+      case Defect::kNone: break;
     }
+    return false;
+  }
+
+  void Moved() {
+    if (sim_.config.has_cutover && !project_.registry.isolated) {
+      Fail("O4", "the registry still sends it to the shared database");
+    }
+    if (sim_.config.has_credentials &&
+        (!project_.role.can_login || !sim_.store.HasSealed(row_.ref, project_.role.password))) {
+      Fail("O9", "its password cannot be opened, or its role cannot log in");
+    }
+    if (sim_.config.has_target) {
+      InTarget();
+    }
+  }
+
+  void InTarget() {
+    const Database* const database = project_.Find(Name::kFinal);
     if (database == nullptr || !database->complete || !database->allows_connections || database->open_to_public) {
       Fail("O4", "has no database that it could use");
       return;
     }
-    if (sim_.config.has_cutover && !project_.registry.isolated) {
-      Fail("O4", "the registry still sends it to the shared database");
-    }
     Rows(*database);
-    if (!project_.role.can_login || !sim_.store.HasSealed(row_.ref, project_.role.password)) {
-      Fail("O9", "its password cannot be opened, or its role cannot log in");
-    }
   }
 
   void Rows(const Database& database) {
@@ -91,12 +108,15 @@ class EndJudge {
   // Whoever the registry sends there finds everything.
   void Shown() {
     const Database* const database = project_.Find(Name::kFinal);
-    const bool usable = database != nullptr && database->complete && !database->invalid;
+    const bool moves = sim_.config.has_target;
+    const bool usable = !moves || (database != nullptr && database->complete && !database->invalid);
     if (!usable || project_.InForce() == nullptr) {
       Fail("O4", "the registry sends it to a database that is not there");
       return;
     }
-    Rows(*database);
+    if (moves) {
+      Rows(*database);
+    }
     if (project_.registry.password != project_.role.password) {
       Fail("O4", "the registry knows another password than the role");
     }
@@ -113,7 +133,7 @@ class EndJudge {
       Fail("O6", "a database or role is left of it");
     }
     if (std::any_of(project_.backups.begin(), project_.backups.end(),
-                    [](const Backup& one) { return !one.sealed; })) {
+                    [](const Backup& one) { return !one.sealed && !one.late; })) {
       Fail("O6", "an unsealed backup is left of it");
     }
   }

@@ -162,16 +162,18 @@ Task RunProvision(Attempt& attempt) {
 Task RunBackup(Attempt& attempt) {
   const int64_t fence = attempt.fence();
   SIM_TRY(attempt.Intent('B', fence));
-  SIM_TRY(attempt.Do(kRead, [fence](Project& project) {
-    if (project.FindBackup(fence) == nullptr) {
-      project.backups.push_back({fence, false, project.version});
-    }
-    return Outcome();
-  }));
-  SIM_TRY(attempt.Do(kRead, [fence](Project& project) {
-    project.FindBackup(fence)->sealed = true;
-    return Outcome();
-  }));
+  // The server reads; it is the client that writes, also one that slept meanwhile.
+  SIM_TRY(attempt.Do(kRead, [](Project&) { return Outcome(); }));
+  Project& project = attempt.project();
+  const bool late = fence < project.shut[At(Site::kTarget)];
+  project.backups.push_back({fence, false, late, project.version});
+  SIM_TRY(attempt.Do(kRead, [](Project&) { return Outcome(); }));
+  Backup* const written = project.FindBackup(fence);
+  if (written == nullptr) {
+    // A rollback has removed it meanwhile.
+    co_return Fail(Verdict::kTransient, "PGC-BACKUP-IO");
+  }
+  written->sealed = true;
   attempt.AddResult(Phase::kBackup, fence);
   co_return Outcome();
 }
@@ -187,9 +189,7 @@ auto BeginLoad(Attempt& attempt, int64_t backup) {
       return Fail(Verdict::kPermanent, "PGC-PG-NO-TABLE");
     }
     if (database.backup != backup) {
-      if (!PGC_PLANTED(kLoadOtherBackup)) {
-        database.chunks = {};
-      }
+      database.chunks = {};
       database.backup = backup;
       database.finished = false;
     }
@@ -271,12 +271,14 @@ void JudgeCutover(Simulation& sim, Project& project, int64_t credentials) {
   if (!sim.store.HasResult(project.ref, Phase::kCredentials, credentials)) {
     sim.judge.Fail("O4", "the registry was switched to credentials that the store does not know of: " + project.ref);
   }
-  const Database* const database = project.Find(Name::kFinal);
   if (project.InForce() != nullptr) {
     sim.judge.Fail("O4", "the registry was switched twice: " + project.ref);
   }
-  if (database == nullptr || database->foreign || !database->complete || !database->finished ||
-      std::find(project.verified.begin(), project.verified.end(), database->backup) == project.verified.end()) {
+  const Database* const database = project.Find(Name::kFinal);
+  const bool moves = sim.config.has_target;
+  if (moves &&
+      (database == nullptr || database->foreign || !database->complete || !database->finished ||
+       std::find(project.verified.begin(), project.verified.end(), database->backup) == project.verified.end())) {
     sim.judge.Fail("O4", "the registry was switched to a database that was not verified: " + project.ref);
   }
   if (!project.role.can_login || project.role.foreign) {
@@ -298,24 +300,31 @@ auto Switch(Attempt& attempt) {
                         });
 }
 
+auto CheckSource(Attempt& attempt, int64_t backup) {
+  return attempt.Do(kRead, [backup](Project& project) {
+    if (project.defect == Defect::kSourceKeepsChanging) {
+      ++project.version;
+    }
+    const bool same = project.version == project.FindBackup(backup)->version || PGC_PLANTED(kSkipSourceCheck);
+    return same ? Outcome() : Fail(Verdict::kPermanent, "PGC-CUT-SOURCE-DIRTY");
+  });
+}
+
 Task RunCutover(Attempt& attempt) {
+  const bool moves = attempt.sim().config.has_target;
   const StoredResult* const sealed = attempt.Result(Phase::kBackup);
   const StoredResult* const verified = attempt.Result(Phase::kVerify);
-  if (sealed == nullptr || verified == nullptr || sealed->value != verified->value) {
+  if (moves && (sealed == nullptr || verified == nullptr || sealed->value != verified->value)) {
     co_return Fail(Verdict::kPermanent, "PGC-CUT-UNVERIFIED");
   }
-  const int64_t id = sealed->value;
+  const int64_t id = sealed == nullptr ? 0 : sealed->value;
   SIM_TRY(attempt.Statement(Site::kRegistry, [](Project&) { return Outcome(); }));
   if (attempt.project().InForce() != nullptr && !PGC_PLANTED(kCutoverTwice)) {
     co_return Outcome();
   }
-  SIM_TRY(attempt.Do(kRead, [id](Project& project) {
-    if (project.defect == Defect::kSourceKeepsChanging) {
-      ++project.version;
-    }
-    const bool same = project.version == project.FindBackup(id)->version || PGC_PLANTED(kSkipSourceCheck);
-    return same ? Outcome() : Fail(Verdict::kPermanent, "PGC-CUT-SOURCE-DIRTY");
-  }));
+  if (moves) {
+    SIM_TRY(CheckSource(attempt, id));
+  }
   if (const Outcome stop = attempt.Checkpoint(); !stop.ok) {
     co_return stop;
   }
@@ -333,13 +342,16 @@ Task RunPostValidation(Attempt& attempt) {
 }
 
 Task RunCleanup(Attempt& attempt) {
-  if (attempt.sim().config.has_target) {
+  const Config& config = attempt.sim().config;
+  if (config.has_target) {
     SIM_TRY(EnsureLogin(attempt));
     SIM_TRY(attempt.OwnLogin([](Project& project) {
       project.Find(Name::kFinal)->ledger = false;
       return Outcome();
     }));
     attempt.CloseTarget();
+  }
+  if (config.has_credentials) {
     SIM_TRY(DropLogin(attempt));
   }
   SIM_TRY(Thaw(attempt));

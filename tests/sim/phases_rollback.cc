@@ -76,7 +76,9 @@ Task UndoCutover(Attempt& attempt) {
   if (attempt.project().registry != record->after) {
     co_return Fail(Verdict::kOperator, "PGC-ROLLBACK-REGISTRY");
   }
-  SIM_TRY(StopUnlessWritten(attempt));
+  if (attempt.sim().config.has_target) {
+    SIM_TRY(StopUnlessWritten(attempt));
+  }
   SIM_TRY(attempt.Fenced(Site::kRegistry, [](Project& project) {
     Cutover* const cutover = project.InForce();
     if (cutover == nullptr || project.registry != cutover->after) {
@@ -147,7 +149,7 @@ Task VerifyRollback(Attempt& attempt) {
 
 Task CleanUp(Attempt& attempt) {
   attempt.CloseTarget();
-  if (attempt.sim().config.has_target) {
+  if (attempt.sim().config.has_credentials) {
     SIM_TRY(DropLogin(attempt));
   }
   co_return Outcome();

@@ -61,7 +61,7 @@ Task RunFence(Attempt& attempt) {
   if (config.has_cutover || config.has_freeze) {
     SIM_TRY(FenceRegistry(attempt));
   }
-  if (config.has_target) {
+  if (config.has_credentials) {
     SIM_TRY(FenceTarget(attempt));
   }
   co_return Outcome();

@@ -13,11 +13,11 @@ namespace {
 
 // Virtual time in which everything must have ended once the faults are over. Zombies sleep for at most half a minute,
 // statements hang for at most 20 s, and a project is tried a few times.
-constexpr MonotonicMs kPatienceMs = 900'000;
+constexpr MonotonicMs kPatienceMs = 400'000;
 constexpr uint64_t kMaxSteps = 2'000'000;
 constexpr MonotonicMs kLookMs = 1'000;
-// Longer than anything that is still under way can take.
-constexpr MonotonicMs kSettleMs = 40'000;
+// Longer than what is under way can take when nobody sleeps.
+constexpr MonotonicMs kSettleMs = 10'000;
 
 Defect AnyDefect(Rng& rng) {
   constexpr Defect kDefects[] = {Defect::kFailsCheck, Defect::kForeignRole,         Defect::kForeignDatabase,
@@ -109,7 +109,7 @@ void Simulation::Run() {
     return;
   }
   // What zombies still try must come to nothing.
-  RunUntil(time.now() + kSettleMs);
+  RunUntil(std::max(time.now() + kLookMs, last_leftover + kSettleMs));
   JudgeBeforeReconcile(*this);
   Reconcile(*this);
   RunUntil(time.now() + kLookMs);

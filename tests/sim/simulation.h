@@ -60,6 +60,7 @@ struct Config {
   MonotonicMs lease_ttl_ms = 15'000;
   int slots = 2;
   bool has_freeze = true;
+  bool has_credentials = true;
   bool has_target = true;
   bool has_cutover = true;
 };
@@ -91,6 +92,8 @@ class Simulation {
   std::array<std::unique_ptr<Coordinator>, kCoordinators> coordinators;
   std::array<std::unique_ptr<Worker>, kWorkers> workers;
   WallMs wall_offset = 0;
+  // When the last zombie wakes and the last late statement arrives.
+  MonotonicMs last_leftover = 0;
   // Whether the core's own invariants are checked after every group; they cost as much as all the rest.
   bool check_core = false;
 

@@ -90,6 +90,10 @@ CommitResult Store::Commit(core::Writes writes, int64_t epoch) {
 }
 
 void Store::TakeRows(core::Writes& writes) {
+  if (!migrations_.empty() && !writes.new_migrations.empty()) {
+    judge_.Fail("O8", "one submission made two migrations");
+    return;
+  }
   for (core::MigrationRow& row : writes.new_migrations) {
     Upsert(migrations_, std::move(row));
   }
@@ -98,6 +102,7 @@ void Store::TakeRows(core::Writes& writes) {
   }
   for (core::ProjectRow& row : writes.new_projects) {
     states_[IndexOfRef(row.ref)] = row.state;
+    row_of_[IndexOfRef(row.ref)] = static_cast<int>(IndexOf(row.id));
     histories_.resize(std::max(histories_.size(), IndexOf(row.id) + 1));
     Upsert(projects_, std::move(row));
   }
@@ -195,10 +200,14 @@ void Store::CheckStates() {
   changed_.clear();
 }
 
+const core::ProjectRow* Store::Find(const std::string& ref) const {
+  const int row = row_of_[IndexOfRef(ref)];
+  return row < 0 ? nullptr : &projects_[static_cast<size_t>(row)];
+}
+
 const History* Store::HistoryOf(const std::string& ref) const {
-  const auto row = std::find_if(projects_.begin(), projects_.end(),
-                                [&ref](const core::ProjectRow& other) { return other.ref == ref; });
-  return row == projects_.end() ? nullptr : &histories_[IndexOf(row->id)];
+  const core::ProjectRow* const row = Find(ref);
+  return row == nullptr ? nullptr : &histories_[IndexOf(row->id)];
 }
 
 bool Store::HasSealed(const std::string& ref, int64_t password) const {

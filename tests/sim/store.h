@@ -37,7 +37,7 @@ enum class CommitResult : uint8_t { kDone, kNotLeader };
 
 class Store {
  public:
-  explicit Store(Judge& judge) : judge_(judge), states_(kProjects) {}
+  explicit Store(Judge& judge) : judge_(judge), states_(kProjects) { row_of_.fill(-1); }
 
   int64_t epoch() const { return epoch_; }
   // Takes the lead: the new epoch.
@@ -49,6 +49,8 @@ class Store {
   const History& HistoryOf(ProjectId project) const { return histories_[IndexOf(project)]; }
   const std::vector<core::ProjectRow>& projects() const { return projects_; }
   const std::vector<core::MigrationRow>& migrations() const { return migrations_; }
+  // Null until it is submitted.
+  const core::ProjectRow* Find(const std::string& ref) const;
   int64_t next_fence() const { return counters_.next_fence; }
   // Whether that password can be opened with what the store holds.
   bool HasSealed(const std::string& ref, int64_t password) const;
@@ -74,6 +76,8 @@ class Store {
   std::vector<core::BatchRow> batches_;
   std::vector<core::ProjectRow> projects_;
   std::map<std::string, core::WorkerRow> workers_;
+  // By index of the ref: the row of its only migration; -1 until it is submitted.
+  std::array<int, kProjects> row_of_;
   std::vector<History> histories_;
   // The state of each project as the event log tells it.
   std::vector<ProjectState> states_;

@@ -66,6 +66,7 @@ void Worker::Crash() {
 void Worker::Pause(MonotonicMs until) {
   sim_.judge.Tell(sim_.time.now(), id_, "stops until", until);
   paused_until_ = until;
+  sim_.last_leftover = std::max(sim_.last_leftover, until);
 }
 
 void Worker::Drain() {
@@ -105,6 +106,7 @@ void Worker::Connect() {
     hello.held.push_back(attempt->Held());
   }
   events.emplace_back(std::move(hello));
+  sim_.network->ToCoordinator(*stream_, std::exchange(events, {}));
   for (const auto& attempt : held_) {
     if (PGC_PLANTED(kUnacknowledgedForgotten)) {
       break;
@@ -115,7 +117,9 @@ void Worker::Connect() {
     }
   }
   outbox_.clear();
-  sim_.network->ToCoordinator(*stream_, std::move(events));
+  if (!events.empty()) {
+    sim_.network->ToCoordinator(*stream_, std::move(events));
+  }
 }
 
 void Worker::Reconnect() {

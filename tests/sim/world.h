@@ -114,6 +114,8 @@ struct Database {
 struct Backup {
   int64_t fence = 0;
   bool sealed = false;
+  // Written by a zombie, after a newer attempt had begun; `pgconvoy orphans` lists what is left of it.
+  bool late = false;
   int64_t version = 0;
 };
 

@@ -70,7 +70,7 @@ enum class WritesAction : uint8_t { kGoOn, kSetAside, kGiveBack };
 // What becomes of a target that is to be undone. `known`: it could be compared with its verification.
 WritesAction DecideWrites(bool known, bool written, bool discard_writes);
 
-// Whether what an attempt meant to back up goes with the rollback. `sealed_fence`: that of the backup in force; 0: none.
+// Whether what an attempt meant to back up goes with the rollback. `sealed_fence`: of the backup in force; 0: none.
 bool RemovesBackup(int64_t intent_fence, int64_t sealed_fence);
 
 // ---- reconcile -------------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ struct AttemptTools {
 enum class AttemptEnd {
   // The coordinator has recorded how it ended.
   kRecorded,
-  // Nobody knows whether it has heard of the end. The caller gives the project back, but only once it no longer lists it
-  // among those that it holds: a hello in between would name a project of which nothing is ever reported again.
+  // Nobody knows whether it has heard of the end. The caller gives the project back, but only once it no longer lists
+  // it among those that it holds: a hello in between would name a project of which nothing is ever reported again.
   kUnrecorded,
 };
 
