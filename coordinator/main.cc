@@ -268,7 +268,7 @@ int Serve(const Flags& flags) {
   }
   auto store = store::Store::Open(*conninfo, Holder());
   if (!store.ok()) {
-    return Fail(store.status(), kExitUnavailable);
+    return Fail(store.status(), CodeOf(store.status()) == "PGC-STORE-CONNINFO" ? kExitUsage : kExitUnavailable);
   }
   auto term = (*store)->Lead(std::nullopt);
   if (!term.ok()) {

@@ -31,6 +31,7 @@ constexpr Rule kRules[] = {
     {"40003", Verdict::kInDoubt, "PGC-PG-IN-DOUBT", ""},
     {"08P01", Verdict::kPermanent, "PGC-PG-PROTOCOL", ""},
     {"08", Verdict::kTransient, "PGC-PG-LOST", ""},
+    {"25006", Verdict::kPermanent, "PGC-PG-READ-ONLY", "the server is a standby or read-only; name its primary"},
     {"25P03", Verdict::kTransient, "PGC-PG-IDLE-TIMEOUT", ""},
     {"25P04", Verdict::kTransient, "PGC-PG-TIMEOUT", ""},
     {"28", Verdict::kPermanent, "PGC-PG-AUTH", "check the user, its password, LOGIN and pg_hba.conf"},
@@ -155,6 +156,12 @@ absl::Status FromConnectFailure(std::string_view libpq_message) {
     // Only a server older than the settings that every session pins does not know one of them.
     if (refusal->sqlstate == "42704") {
       return MakeError(Verdict::kPermanent, "PGC-PG-VERSION", refusal->message, "PostgreSQL 14 or newer is needed");
+    }
+    // An interrupted DROP DATABASE, or ALLOW_CONNECTIONS false.
+    if (refusal->sqlstate == "55000") {
+      return MakeError(
+          Verdict::kPermanent, "PGC-PG-CLOSED-DATABASE", Printable(refusal->message),
+          "finish its DROP DATABASE, or let it be connected to: ALTER DATABASE … ALLOW_CONNECTIONS true");
     }
     return FromSqlState(refusal->sqlstate, refusal->message);
   }

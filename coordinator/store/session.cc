@@ -150,8 +150,13 @@ absl::StatusOr<std::unique_ptr<Connection>> Connect(const std::string& conninfo,
   try {
     return std::make_unique<Connection>(complete);
   } catch (const std::exception& error) {
-    return MakeError(Verdict::kTransient, "PGC-STORE-UNREACHABLE",
-                     "no connection to the store: " + PrimaryMessage(error.what()),
+    const std::string message = PrimaryMessage(error.what());
+    // What libpq says of a value that it cannot take, such as port 70000. No server was asked.
+    if (message.starts_with("invalid ")) {
+      return InputError("PGC-STORE-CONNINFO", "the store's connection string cannot be used: " + message,
+                        "correct --store");
+    }
+    return MakeError(Verdict::kTransient, "PGC-STORE-UNREACHABLE", "no connection to the store: " + message,
                      "check that the store runs and that --store names it");
   }
 }

@@ -4,6 +4,7 @@
 The manifests are rendered with `kubectl kustomize` where there is one, else read as they are; the assertions are the
 same. What a missing tool keeps from being checked is skipped with a reason."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -223,6 +224,34 @@ class Units(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
                 done = shell("systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", copy)
                 self.assertEqual(done.returncode, 0, done.stdout[-300:] + done.stderr)
+
+
+class Binaries(unittest.TestCase):
+    """What the compiler's and the linker's hardening leaves to be seen in a program."""
+
+    def each(self):
+        folder = Path(os.environ["PGCONVOY_BIN_DIR"])
+        for name in "pgconvoy", "pgconvoy-coordinator", "pgconvoy-worker":
+            with self.subTest(name):
+                yield folder / name
+
+    def test_are_loaded_anywhere_with_what_they_link_bound_and_read_only(self):
+        for binary in self.each():
+            done = shell("readelf", "--wide", "--file-header", "--program-headers", "--dynamic", binary)
+            self.assertRegex(done.stdout, r"Type:\s+DYN \(Position-Independent Executable file\)")
+            self.assertRegex(done.stdout, r"GNU_RELRO")
+            self.assertRegex(done.stdout, r"\(FLAGS_1\)\s+Flags: NOW PIE")
+            self.assertRegex(done.stdout, r"GNU_STACK(\s+0x[0-9a-f]+){5}\s+RW\s")
+
+    def test_watch_the_stack_and_the_functions_that_overrun_it(self):
+        for binary in self.each():
+            symbols = shell("readelf", "--wide", "--dyn-syms", binary).stdout
+            self.assertRegex(symbols, r"__stack_chk_fail@")
+            self.assertRegex(symbols, r"__(memcpy|snprintf|fprintf|read|vsnprintf)_chk@")
+
+    def test_take_indirect_jumps_only_to_marked_places(self):
+        for binary in self.each():
+            self.assertRegex(shell("objdump", "--disassemble=main", binary).stdout, r"<main>:\n.*\sendbr64\n")
 
 
 class Packages(unittest.TestCase):

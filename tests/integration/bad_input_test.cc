@@ -24,6 +24,7 @@ constexpr char kWrongPassword[] = "wrong-password-of-the-tests";
 constexpr char kPasswordInPlan[] = "password-inside-a-plan";
 
 constexpr int kFailure = 1;
+constexpr int kWarnings = 2;
 constexpr int kNeedsHuman = 3;
 constexpr int kUsage = 64;
 constexpr int kBadInput = 65;
@@ -276,6 +277,41 @@ TEST_F(BadInput, AWorkerThatTheCoordinatorRefusesEndsAsMisconfigured) {
   EXPECT_THAT(done.err, HasSubstr("PGC-API-ARGUMENT"));
 }
 
+TEST_F(BadInput, AFlagThatADaemonCannotUseIsNamed) {
+  const struct {
+    std::vector<std::string> argv;
+    const char* error;
+  } table[] = {
+      {{"pgconvoy-coordinator"}, "PGC-USAGE-STORE: --store is required"},
+      {{"pgconvoy-coordinator", "--store", "embedded:"}, "PGC-USAGE-STORE: --store embedded: names no folder"},
+      {{"pgconvoy-coordinator", "--store", "host=a password = b"}, "PGC-USAGE-PASSWORD: "},
+      {{"pgconvoy-coordinator", "--store", "host=a port=70000"}, "PGC-STORE-CONNINFO: "},
+      {{"pgconvoy-coordinator", "--store", "host=a prot=1"}, "PGC-STORE-CONNINFO: "},
+      {{"pgconvoy-coordinator", "--store", "host='a"}, "PGC-STORE-CONNINFO: "},
+      {{"pgconvoy-coordinator", "--store", "postgresql://a:70000/b"}, "PGC-STORE-CONNINFO: "},
+      {{"pgconvoy-coordinator", "--store", "x", "--lease-ttl", "5"}, "PGC-USAGE-LEASE-TTL: --lease-ttl \"5\""},
+      {{"pgconvoy-coordinator", "--store", "x", "--lease-ttl", "5m30"}, "PGC-USAGE-LEASE-TTL: "},
+      {{"pgconvoy-coordinator", "--store", "x", "--lease-ttl", "0s"}, "PGC-USAGE-LEASE-TTL: "},
+      {{"pgconvoy-coordinator", "--store", "x", "--lease-ttl", "999999h"}, "PGC-USAGE-LEASE-TTL: "},
+      {{"pgconvoy-coordinator", "--bogus"}, "PGC-USAGE: The following argument was not expected: --bogus"},
+      {{"pgconvoy-worker", "--slots", "0"}, "PGC-USAGE: --slots: \"0\" is not a whole number from 1 to 256"},
+      {{"pgconvoy-worker", "--slots", "0x10"}, "PGC-USAGE: --slots: \"0x10\" is not"},
+      {{"pgconvoy-worker", "--slots"}, "PGC-USAGE: --slots"},
+      {{"pgconvoy-worker", "--coordinator", "a:1,b:1"}, "PGC-RPC-ADDRESS"},
+  };
+  for (const auto& bad : table) {
+    SCOPED_TRACE(bad.argv.back());
+    std::vector<std::string> argv = bad.argv;
+    if (argv[0] == "pgconvoy-coordinator") {
+      argv.insert(argv.end(), {"--listen", "127.0.0.1:0"});
+    }
+    const Finished done = RunToEnd({.argv = argv});
+    EXPECT_EQ(done.exit_code, kUsage) << done.err;
+    EXPECT_EQ(done.out, "");
+    EXPECT_THAT(done.err, AllOf(HasSubstr(argv[0] + ": error "), HasSubstr(bad.error)));
+  }
+}
+
 TEST_F(BadInput, AFileOfFlagsMayNotSayWhatADaemonDoesNotKnow) {
   for (const char* const daemon : {"pgconvoy-coordinator", "pgconvoy-worker"}) {
     const Finished done = RunToEnd({.argv = {daemon, "--config", Write("flags", "log-levle = \"debug\"\n")}});
@@ -343,6 +379,16 @@ TEST_F(BadInput, AWrongPasswordOfTheRegistrarEndsTheProjectAtOnce) {
     EXPECT_THAT(said, AllOf(HasSubstr("PGC-PG-AUTH"), HasSubstr("login \"pgconvoy_registrar\"")));
   }
   EXPECT_THAT(said_, HasSubstr("FAILED in FENCE (attempt 1,"));
+}
+
+TEST_F(BadInput, ASuperuserInThePlaceOfAReaderIsAWarning) {
+  NeedWorker();
+  const std::string report = fleet_->folder() + "/checks.txt";
+  fleet_->source().Exec("platform", "ALTER ROLE pgconvoy_reader SUPERUSER");
+  const Finished done = Cli({"check", PlanPath(), "--projects", projects_, "--save-report", report});
+  fleet_->source().Exec("platform", "ALTER ROLE pgconvoy_reader NOSUPERUSER");
+  EXPECT_EQ(done.exit_code, kWarnings) << done.err;
+  EXPECT_THAT(ReadFile(report), HasSubstr("the reader is a superuser; use a login of its own"));
 }
 
 TEST_F(BadInput, AMissingTableIsNamedWithWhatWasMeant) {

@@ -101,6 +101,7 @@ TEST_F(SessionTest, TakesAHelloOfAnotherWorkerForTheEndOfTheStreamsFirst) {
   EXPECT_EQ(Row("p0").state, ProjectState::kRunning) << "w1 may come back within its lease";
   Hello(2, "w1", 4, {Held(running)});
   running.stream = StreamId{2};
+  running.seq = 0;
   EXPECT_EQ(Report(running, PhaseStarted{Phase::kFence}).refused_reason, "");
 }
 

@@ -160,6 +160,24 @@ TEST_F(ConnectionTest, CallsAMissingDatabasePermanent) {
   EXPECT_EQ(VerdictOf(status), Verdict::kPermanent);
 }
 
+TEST_F(ConnectionTest, CallsADatabaseThatTakesNoConnectionsPermanent) {
+  // What an interrupted DROP DATABASE leaves behind.
+  cluster_->Exec("postgres", "CREATE DATABASE half_dropped");
+  cluster_->Exec("postgres", "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half_dropped'");
+  for (const char* const database : {"half_dropped", "template0"}) {
+    const auto status = Connection::Open(cluster_->Superuser(database), {}).status();
+    EXPECT_EQ(CodeOf(status), "PGC-PG-CLOSED-DATABASE") << Describe(status);
+    EXPECT_EQ(VerdictOf(status), Verdict::kPermanent);
+    EXPECT_THAT(MessageOf(status), HasSubstr(database));
+  }
+}
+
+TEST_F(ConnectionTest, CallsANameThatDoesNotResolveUnreachable) {
+  Endpoint endpoint = Tenant();
+  endpoint.conninfo = "host=no-such-host.invalid";
+  EXPECT_EQ(CodeOf(Connection::Open(endpoint, {}).status()), "PGC-PG-UNREACHABLE");
+}
+
 TEST_F(ConnectionTest, CallsARefusedPortTransient) {
   Endpoint endpoint = Tenant();
   endpoint.conninfo = "host=127.0.0.1 port=" + std::to_string(::pgconvoy::testing::FreePort());

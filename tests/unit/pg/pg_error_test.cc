@@ -29,6 +29,8 @@ TEST(PgError, NamesTheStateInTheCodeWhereItHasNoNameOfItsOwn) {
   EXPECT_EQ(CodeOf(FromSqlState("42501", "x")), "PGC-PG-DENIED");
   EXPECT_EQ(CodeOf(FromSqlState("3D000", "x")), "PGC-PG-NO-DATABASE");
   EXPECT_EQ(CodeOf(FromSqlState("42P01", "x")), "PGC-PG-NO-TABLE");
+  EXPECT_EQ(CodeOf(FromSqlState("25006", "x")), "PGC-PG-READ-ONLY");
+  EXPECT_EQ(CodeOf(FromSqlState("53300", "x")), "PGC-PG-CONNECTIONS");
 }
 
 TEST(PgError, KeepsTheStateThroughAnAnnotation) {
@@ -84,6 +86,22 @@ TEST(ConnectFailure, GoesByTheTextWhereThereIsNoState) {
   EXPECT_EQ(VerdictOf(FromConnectFailure("connection failed: timeout expired\n")), Verdict::kTransient);
   EXPECT_EQ(CodeOf(FromConnectFailure("SSL error: certificate verify failed\n")), "PGC-PG-TLS");
   EXPECT_EQ(VerdictOf(FromConnectFailure("SSL SYSCALL error: EOF detected\n")), Verdict::kTransient);
+}
+
+TEST(ConnectFailure, HasACodeForEveryRefusal) {
+  const std::pair<const char*, const char*> table[] = {
+      {"FATAL:  28000: no pg_hba.conf entry for host \"10.0.0.1\", user \"a\"\n", "PGC-PG-AUTH"},
+      {"FATAL:  3D000: database \"a\" does not exist\n", "PGC-PG-NO-DATABASE"},
+      {"FATAL:  55000: cannot connect to invalid database \"a\"\n", "PGC-PG-CLOSED-DATABASE"},
+      {"FATAL:  53300: too many connections for role \"a\"\n", "PGC-PG-CONNECTIONS"},
+      {"FATAL:  57P03: the database system is in recovery mode\n", "PGC-PG-LOST"},
+      {"FATAL:  57P03: the database system is not accepting connections\n", "PGC-PG-LOST"},
+      {"could not translate host name \"a\" to address: Name or service not known\n", "PGC-PG-UNREACHABLE"},
+      {"invalid port number: \"70000\"\n", "PGC-PG-CONNINFO"},
+  };
+  for (const auto& [message, code] : table) {
+    EXPECT_EQ(CodeOf(FromConnectFailure(message)), code) << message;
+  }
 }
 
 TEST(ConnectFailure, NamesTheVersionWhereAPinnedSettingIsUnknown) {

@@ -5,10 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/support/temp_dir.h"
+#include "tests/support/wait.h"
 #include "tests/unit/plan/sample_plan.h"
 
 namespace pgconvoy::plan {
@@ -80,6 +83,23 @@ TEST(ReadInputFile, GivesContentAndMode) {
   EXPECT_EQ(file->mode & 0777, 0640u);
   EXPECT_EQ(ReadInputFile(path, 3).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ReadInputFile(folder.path() + "/none", 3).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(ReadInputFile, RefusesAFileThatChangesUnderIt) {
+  const testing::TempDir folder;
+  const std::string path = Write(folder, "growing", std::string(1 << 20, 'x'));
+  std::atomic<bool> done = false;
+  std::thread writer([&] {
+    std::ofstream file(path, std::ios::app);
+    while (!done) {
+      file << 'y' << std::flush;
+    }
+  });
+  // Not every read is hit, but sooner or later one is.
+  EXPECT_TRUE(testing::Eventually(
+      [&] { return ReadInputFile(path, 1 << 30).status().code() == absl::StatusCode::kAborted; }));
+  done = true;
+  writer.join();
 }
 
 TEST(FindEncodingFault, TakesText) {

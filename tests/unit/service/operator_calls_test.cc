@@ -1,6 +1,8 @@
 // What operators ask of a coordinator: submitting, steering and looking.
 #include <gtest/gtest.h>
 
+#include "common/base/error.h"
+#include "common/rpc/rpc.h"
 #include "tests/unit/service/coordinator_fixture.h"
 
 namespace pgconvoy::service {
@@ -17,6 +19,16 @@ TEST_F(CoordinatorTest, FindsTheMigrationOfARequestThatItKnows) {
   EXPECT_TRUE(second.existed());
   EXPECT_EQ(second.migration().id(), first.migration().id());
   EXPECT_EQ(second.migration().projects_total(), 3);
+}
+
+TEST_F(CoordinatorTest, RefusesARequestIdThatWasUsedForSomethingElse) {
+  v1::SubmitMigrationResponse first;
+  ASSERT_TRUE(Submit({Header(), Chunk({"a", "b"})}, first).ok());
+  v1::SubmitMigrationResponse second;
+  const absl::Status status = rpc::FromGrpc(Submit({Header(), Chunk({"a", "b", "c"})}, second));
+  EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(CodeOf(status), "PGC-RPC-REUSED-ID");
+  EXPECT_EQ(second.migration().id(), "");
 }
 
 TEST_F(CoordinatorTest, ReportsEveryProblemOfAPlan) {

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "common/base/error.h"
@@ -249,6 +250,16 @@ TEST_F(Inspecting, AReportReadsWholePagesAndEveryFormat) {
   EXPECT_EQ(written.out, "");
   EXPECT_THAT(ReadFile(file), HasSubstr("PGC-COPY-X"));
   EXPECT_EQ(Call({"report", "7", "--format", "pdf"}).code, 64);
+}
+
+TEST_F(Inspecting, AReportThatTheDiskDoesNotTakeIsAnErrorAndLeavesNoFile) {
+  server_.service.projects = {Finished("acme-1", 3)};
+  const std::string file = dir_.path() + "/report.md";
+  std::filesystem::create_symlink("/dev/full", file + ".part");
+  const auto written = Call({"report", "7", "--out", file});
+  EXPECT_EQ(written.code, 1);
+  EXPECT_THAT(written.err, HasSubstr("error PGC-CLI-FILE: cannot write " + file + ": No space left on device"));
+  EXPECT_FALSE(std::filesystem::exists(file));
 }
 
 }  // namespace

@@ -113,6 +113,25 @@ TEST(Usage, VersionIsDataOnStdout) {
   EXPECT_TRUE(result.out.starts_with("pgconvoy 0.")) << result.out;
 }
 
+TEST(Usage, AReaderThatHasSeenEnoughIsNoError) {
+  const TempDir folder;
+  // The pipe's only reader has gone before the first byte is written, as after `| head`.
+  Process shell({"-c", "cd " + folder.path() + " && mkfifo pipe && { sleep 0 < pipe & exec 3> pipe; wait; } && " +
+                           BinDir() + "/pgconvoy help exit-codes >&3; echo $?"},
+                {}, "/bin/sh");
+  const Result result = shell.Finish();
+  EXPECT_EQ(result.out, "141\n") << "SIGPIPE";
+  EXPECT_EQ(result.err, "");
+}
+
+TEST(Usage, ClosedStreamsDoNotMatterUnlessTheyAreWritten) {
+  const std::string command = BinDir() + "/pgconvoy help exit-codes";
+  EXPECT_EQ(Process({"-c", command + " <&-"}, {}, "/bin/sh").Finish().code, 0);
+  const Result unwritten = Process({"-c", command + " >&-"}, {}, "/bin/sh").Finish();
+  EXPECT_EQ(unwritten.code, 1);
+  EXPECT_NE(unwritten.err.find("error PGC-CLI-OUTPUT"), std::string::npos) << unwritten.err;
+}
+
 TEST(Usage, AFullDiskIsAnError) {
   std::ifstream full("/dev/full");
   ASSERT_TRUE(full.good());
