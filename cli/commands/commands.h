@@ -185,6 +185,24 @@ int Changes(Session& session, const std::string& migration, const std::string& p
 int Keygen(Session& session, const std::string& file);
 int Reveal(Session& session, const std::string& migration, const std::string& ref, const std::string& key_file);
 
+// ---- certs.cc --------------------------------------------------------------------------------------------------
+
+struct CertsOptions {
+  std::string dir;
+  // Host names and IP addresses of the coordinator, besides this machine's own.
+  std::vector<std::string> hosts;
+  std::string trust_domain = "pgconvoy";
+  int days = 365;
+  // issue
+  std::string role;
+  std::string name;
+  bool renew = false;
+};
+// An authority, and a certificate of each role.
+int CertsInit(Session& session, const CertsOptions& options);
+// One more, from an authority that CertsInit made.
+int CertsIssue(Session& session, const CertsOptions& options);
+
 // ---- local.cc --------------------------------------------------------------------------------------------------
 
 struct LocalOptions {

@@ -259,11 +259,11 @@ bool Supervisor::CoordinatorServes() {
     // Workers know this address, so a coordinator that is started again must come back under it.
     coordinator_.argv[2] = address_;
   }
-  return Client(address_, kProbeTimeout).Call(v1::ListWorkersRequest()).ok();
+  return Client(address_, {}, kProbeTimeout).Call(v1::ListWorkersRequest()).ok();
 }
 
 bool Supervisor::WorkersConnected() {
-  const auto list = Client(address_, kProbeTimeout).Call(v1::ListWorkersRequest());
+  const auto list = Client(address_, {}, kProbeTimeout).Call(v1::ListWorkersRequest());
   std::set<std::string> connected;
   if (list.ok()) {
     for (const v1::Worker& worker : list->workers()) {
