@@ -34,8 +34,8 @@ servers. SIGTERM drains it.
 
 Every flag can stand in the file that --config names, one "flag = value" a line. A flag beats its environment
 variable, which beats the file. Exit codes: 0 told to end, or idle for as long as --exit-when-idle says; 1 failure;
-3 the coordinator refuses this worker or its certificate cannot be used, so do not restart it; 64 wrong usage; 69 the coordinator was out of reach for
-too long.)";
+3 the coordinator refuses this worker or its certificate cannot be used, so do not restart it; 64 wrong usage; 69 the
+coordinator was out of reach for too long.)";
 
 constexpr int kConfiguration = 3;
 constexpr int kUsage = 64;

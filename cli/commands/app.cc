@@ -79,6 +79,7 @@ struct Values {
   BackupCreateOptions backup_create;
   std::string one_project;
   bool mend = false;
+  std::string known_head;
   std::string topic;
   // [ID] REF
   std::vector<std::string> project_path;
@@ -436,6 +437,12 @@ class CommandLine {
   }
 
   void AddUpkeep() {
+    CLI::App* audit = Add(&app_, "audit", "audit verify", "Prove that the event log is as it was written.", nullptr);
+    Add(audit, "verify", "audit verify --head 5f1d…", "Name the first event that was altered, removed or moved.",
+        [this](Session& s) { return AuditVerify(s, values_.known_head); })
+        ->add_option("--head", values_.known_head,
+                     "A head that this command gave earlier: the log must still hold it")
+        ->option_text("DIGEST");
     CLI::App* orphans =
         Add(&app_, "orphans", "orphans list plan.yaml", "What dead attempts left on a plan's servers.", nullptr);
     CLI::App* list = Add(orphans, "list", "orphans list plan.yaml", "Show it; change nothing.",

@@ -27,6 +27,8 @@ constexpr int64_t kDay = 86'400;
 constexpr int64_t kAuthorityDays = 3'650;
 // Clocks of other machines may be behind.
 constexpr int64_t kBackdate = 3'600;
+// The name of its files.
+constexpr char kAuthority[] = "ca";
 // The Service of deploy/kubernetes.
 constexpr char kServiceName[] = "pgconvoy-coordinator";
 
@@ -105,7 +107,7 @@ absl::Status InitFolder(const CertsOptions& options) {
     PGC_ASSIGN_OR_RETURN(IssuedCertificate made, Make(authority, options, {options.trust_domain, role, name}));
     all.emplace_back(name, std::move(made));
   }
-  all.emplace_back("ca", std::move(authority));
+  all.emplace_back(kAuthority, std::move(authority));
   PGC_RETURN_IF_ERROR(MakeFolder(options.dir));
   for (const auto& [name, made] : all) {
     PGC_RETURN_IF_ERROR(Write(options.dir + "/" + name, made, WriteNewFile));
@@ -143,6 +145,9 @@ absl::StatusOr<rpc::Identity> IssueInto(const CertsOptions& options) {
   rpc::Identity identity;
   PGC_ASSIGN_OR_RETURN(identity.role, ToRole(options.role));
   identity.name = options.name;
+  if (identity.name == kAuthority) {
+    return MakeError(Verdict::kPermanent, "PGC-KEY-EXISTS", "ca is the authority's own name", "choose another");
+  }
   PGC_ASSIGN_OR_RETURN(const IssuedCertificate authority, ReadAuthority(options.dir));
   PGC_ASSIGN_OR_RETURN(identity.trust_domain, TrustDomainOf(authority));
   PGC_ASSIGN_OR_RETURN(const IssuedCertificate made, Make(authority, options, identity));

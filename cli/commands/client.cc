@@ -191,6 +191,9 @@ absl::StatusOr<v1::ListWorkersResponse> Client::Call(const v1::ListWorkersReques
 absl::StatusOr<v1::ListEventsResponse> Client::Call(const v1::ListEventsRequest& request) {
   return impl_->Unary(&Stub::ListEvents, request);
 }
+absl::StatusOr<v1::VerifyEventsResponse> Client::Call(const v1::VerifyEventsRequest& request) {
+  return impl_->Unary(&Stub::VerifyEvents, request, std::nullopt);
+}
 absl::StatusOr<v1::Migration> Client::Call(const v1::PauseMigrationRequest& request) {
   return impl_->Unary(&Stub::PauseMigration, request);
 }

@@ -59,6 +59,8 @@ class Client {
   absl::StatusOr<v1::Project> Call(const v1::GetProjectRequest& request);
   absl::StatusOr<v1::ListWorkersResponse> Call(const v1::ListWorkersRequest& request);
   absl::StatusOr<v1::ListEventsResponse> Call(const v1::ListEventsRequest& request);
+  // Reads the whole event log, so it has no deadline of its own.
+  absl::StatusOr<v1::VerifyEventsResponse> Call(const v1::VerifyEventsRequest& request);
   absl::StatusOr<v1::Migration> Call(const v1::PauseMigrationRequest& request);
   absl::StatusOr<v1::Migration> Call(const v1::ResumeMigrationRequest& request);
   absl::StatusOr<v1::Migration> Call(const v1::CancelMigrationRequest& request);

@@ -175,6 +175,8 @@ int BackupRestore(Session& session, const BackupOptions& options);
 int RestoreInPlace(Session& session, const std::string& backup_id, const v1::Plan& plan);
 int BackupPrune(Session& session, const BackupOptions& options);
 
+// 0 when the event log is as it was written, else 1. `known_head`: see VerifyEventsRequest.
+int AuditVerify(Session& session, const std::string& known_head);
 int Orphans(Session& session, const std::string& plan, bool clean);
 int Repair(Session& session, const std::string& migration, const std::string& project, bool mend);
 // The rows that a project's transformation has changed.

@@ -24,6 +24,7 @@ constexpr std::array kTable = {
     MethodAccess{"/pgconvoy.v1.MigrationService/GetProject", true, true, false},
     MethodAccess{"/pgconvoy.v1.MigrationService/ListWorkers", true, true, false},
     MethodAccess{"/pgconvoy.v1.MigrationService/ListEvents", true, true, false},
+    MethodAccess{"/pgconvoy.v1.MigrationService/VerifyEvents", true, true, false},
     MethodAccess{"/pgconvoy.v1.MigrationService/WatchMigration", true, true, false},
     MethodAccess{"/pgconvoy.v1.MigrationService/ListBackups", true, true, false},
     MethodAccess{"/pgconvoy.v1.MigrationService/SubmitMigration", false, true, false},
@@ -129,8 +130,12 @@ std::shared_ptr<grpc::AuthMetadataProcessor> MakeAccessCheck(const std::string& 
 }
 
 std::optional<rpc::Identity> CallerOf(const grpc::ServerContextBase& context) {
-  const auto caller = rpc::IdentityOf(CertificateOf(context.auth_context().get()), NowSeconds());
-  return caller.ok() ? std::optional(*caller) : std::nullopt;
+  const std::string certificate = CertificateOf(context.auth_context().get());
+  if (certificate.empty()) {
+    return std::nullopt;
+  }
+  // One that has become invalid since the call was let in is that of somebody who may be nobody.
+  return rpc::IdentityOf(certificate, NowSeconds()).value_or(rpc::Identity{});
 }
 
 std::string ActorOf(const grpc::ServerContextBase& context, const std::string& claimed) {

@@ -100,6 +100,7 @@ class MigrationService : public v1::MigrationService::CallbackService {
   Unary* GetProject(Context*, const v1::GetProjectRequest*, v1::Project*) override;
   Unary* ListWorkers(Context*, const v1::ListWorkersRequest*, v1::ListWorkersResponse*) override;
   Unary* ListEvents(Context*, const v1::ListEventsRequest*, v1::ListEventsResponse*) override;
+  Unary* VerifyEvents(Context*, const v1::VerifyEventsRequest*, v1::VerifyEventsResponse*) override;
   grpc::ServerWriteReactor<v1::Migration>* WatchMigration(Context*, const v1::WatchMigrationRequest*) override;
   Unary* PauseMigration(Context*, const v1::PauseMigrationRequest*, v1::Migration*) override;
   Unary* ResumeMigration(Context*, const v1::ResumeMigrationRequest*, v1::Migration*) override;
@@ -327,6 +328,19 @@ MigrationService::Unary* MigrationService::ListEvents(Context* context,
       *response->add_events() = ToWire(view);
     }
     response->set_next_page_token(found.next_token);
+    return absl::OkStatus();
+  });
+}
+
+MigrationService::Unary* MigrationService::VerifyEvents(Context* context,
+                                                        const v1::VerifyEventsRequest* request,
+                                                        v1::VerifyEventsResponse* response) {
+  return Read(context, [this, request, response]() -> absl::Status {
+    PGC_ASSIGN_OR_RETURN(const store::ChainReport report, backend_.reader->VerifyChain(request->known_head()));
+    response->set_events(report.events);
+    response->set_links(report.links);
+    response->set_head(report.head);
+    response->set_problem(report.problem);
     return absl::OkStatus();
   });
 }

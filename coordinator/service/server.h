@@ -1,6 +1,6 @@
-// The coordinator's gRPC server: MigrationService, WorkerService, health and reflection on one port, with mutual TLS and
-// the roles of access.h when it is given certificates; and health alone, in plaintext, on another if asked for, because
-// the probes of Kubernetes cannot show a certificate.
+// The coordinator's gRPC server: MigrationService, WorkerService, health and reflection on one port, with mutual TLS
+// and the roles of access.h when it is given certificates; and health alone, in plaintext, on another if asked for,
+// because the probes of Kubernetes cannot show a certificate.
 //
 // Health: "" is SERVING as long as the process lives; the two services only while it leads.
 // Thread safety: any thread.
