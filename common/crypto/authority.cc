@@ -100,6 +100,7 @@ absl::Status AddLeafExtensions(X509& certificate, X509* issuer, const Certificat
   PGC_RETURN_IF_ERROR(AddExtension(certificate, issuer, NID_key_usage, "critical,digitalSignature"));
   PGC_RETURN_IF_ERROR(
       AddExtension(certificate, issuer, NID_ext_key_usage, request.server ? "serverAuth" : "clientAuth"));
+  PGC_RETURN_IF_ERROR(AddExtension(certificate, issuer, NID_subject_key_identifier, "hash"));
   PGC_RETURN_IF_ERROR(AddExtension(certificate, issuer, NID_authority_key_identifier, "keyid:always"));
   return names.empty() ? absl::OkStatus() : AddExtension(certificate, issuer, NID_subject_alt_name, names);
 }
