@@ -49,7 +49,8 @@ constexpr int64_t kMinLeaseTtlMs = 1'000;
 constexpr int64_t kMaxLeaseTtlMs = 600'000;
 
 constexpr char kExamples[] = R"(Examples:
-  pgconvoy-coordinator --store "host=db1 dbname=pgconvoy user=pgconvoy" --listen 0.0.0.0:7070
+  pgconvoy-coordinator --store "host=db1 dbname=pgconvoy user=pgconvoy" --listen 0.0.0.0:7070 \
+      --tls-cert coordinator.crt --tls-key coordinator.key --tls-ca ca.crt   # from `pgconvoy certs init`
   pgconvoy-coordinator --store embedded:/var/lib/pgconvoy
   PGCONVOY_STORE="postgresql://pgconvoy:...@db1/pgconvoy" pgconvoy-coordinator --log-format json
 
@@ -64,12 +65,19 @@ struct Flags {
   std::string log_format = "text";
   std::string log_level = "info";
   std::string port_file;
+  std::string health_listen;
+  rpc::Security security;
   bool print_phase_table = false;
   bool verify_events = false;
 };
 
-constexpr std::array<EnvironmentFlag, 5> kEnvironment = {{
+constexpr std::array<EnvironmentFlag, 10> kEnvironment = {{
     {"--listen", "PGCONVOY_LISTEN"},
+    {"--health-listen", "PGCONVOY_HEALTH_LISTEN"},
+    {"--tls-cert", "PGCONVOY_TLS_CERT"},
+    {"--tls-key", "PGCONVOY_TLS_KEY"},
+    {"--tls-ca", "PGCONVOY_TLS_CA"},
+    {"--insecure", "PGCONVOY_INSECURE"},
     {"--store", "PGCONVOY_STORE"},
     {"--lease-ttl", "PGCONVOY_LEASE_TTL"},
     {"--log-format", "PGCONVOY_LOG_FORMAT"},
@@ -83,8 +91,21 @@ int Fail(const absl::Status& status, int exit_code) {
 
 // ---- flags -----------------------------------------------------------------------------------------------------
 
+void DeclareSecurity(CLI::App& app, Flags& flags) {
+  app.add_option("--tls-cert", flags.security.certificate_file,
+                 "Certificate of this coordinator [PGCONVOY_TLS_CERT]");
+  app.add_option("--tls-key", flags.security.key_file, "Its private key, mode 0600 [PGCONVOY_TLS_KEY]");
+  app.add_option("--tls-ca", flags.security.authority_file,
+                 "Authorities whose certificates clients must have [PGCONVOY_TLS_CA]");
+  app.add_flag("--insecure", flags.security.insecure,
+               "Take plaintext and do what anybody asks, also from other machines [PGCONVOY_INSECURE]");
+  app.add_option("--health-listen", flags.health_listen,
+                 "A second address, for gRPC health checks in plaintext and nothing else [PGCONVOY_HEALTH_LISTEN]");
+}
+
 void Declare(CLI::App& app, Flags& flags) {
   app.option_defaults()->take_last();
+  DeclareSecurity(app, flags);
   app.add_option("--store", flags.store, "Connection string of the status store, or embedded:DIR [PGCONVOY_STORE]");
   app.add_option("--listen", flags.listen, "Address and port; port 0 picks a free one [PGCONVOY_LISTEN]")
       ->capture_default_str();
@@ -147,7 +168,15 @@ absl::Status CheckFlags(const Flags& flags, int argc, char** argv) {
     return InputError("PGC-USAGE-PASSWORD", "a password on the command line is visible to every user of this machine",
                       "put the connection string into PGCONVOY_STORE or the --config file, or use a password file");
   }
+  PGC_RETURN_IF_ERROR(rpc::CheckSecurity(flags.security, flags.listen));
   return LeaseTtl(flags).status();
+}
+
+void SayHowSafe(const Flags& flags) {
+  if (flags.security.insecure && !rpc::IsLocalAddress(flags.listen)) {
+    log::Warn("--insecure: whoever reaches this port can read and change everything, and everything is in plaintext",
+              {{"address", flags.listen}});
+  }
 }
 
 log::Level LevelOf(const std::string& name) {
@@ -252,13 +281,17 @@ int VerifyEvents(const Flags& flags) {
 int Serve(const Flags& flags) {
   EndWaiter waiter;
   Embedded embedded;
+  SayHowSafe(flags);
   runtime::Options options;
   options.settings.lease_ttl_ms = *LeaseTtl(flags);
   options.seed = std::random_device{}();
   runtime::Runtime runtime(options);
   // The port before the lead: a coordinator that was started twice by mistake must not end the term of the first.
-  auto server = service::Server::Start(
-      {.listen = flags.listen, .on_lead_lost = [&waiter](const absl::Status&) { waiter.LeadLost(); }}, runtime);
+  auto server = service::Server::Start({.listen = flags.listen,
+                                        .health_listen = flags.health_listen,
+                                        .security = flags.security,
+                                        .on_lead_lost = [&waiter](const absl::Status&) { waiter.LeadLost(); }},
+                                       runtime);
   if (!server.ok()) {
     return Fail(server.status(), kExitFailure);
   }

@@ -16,14 +16,18 @@
 #include "common/crypto/crypto.h"
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
+#include "common/rpc/tls.h"
 #include "worker/runner/worker.h"
 
 namespace {
 
 constexpr char kExamples[] = R"(Examples:
-  pgconvoy-worker --coordinator coordinator:7070 --slots 4
-  pgconvoy-worker --coordinator 192.0.2.1:7070,192.0.2.2:7070   # whichever of them leads
-  PGCONVOY_COORDINATOR=coordinator:7070 pgconvoy-worker --exit-when-idle 60   # as a Kubernetes Job
+  pgconvoy-worker --coordinator coordinator:7070 --slots 4 \
+      --tls-cert worker.crt --tls-key worker.key --tls-ca ca.crt   # from `pgconvoy certs init`
+  pgconvoy-worker --coordinator 127.0.0.1:7070 --exit-when-idle 60   # beside the coordinator, without certificates
+
+Of several coordinators (192.0.2.1:7070,192.0.2.2:7070) it serves whichever leads; --tls-server-name says which name
+their certificates have.
 
 A worker keeps nothing: start and kill as many as you like. It needs the environment variables and files that the
 plan's ${env:…} and ${file:…} references name, the plan's backup directory, pg_dump, and a network path to the
@@ -31,13 +35,19 @@ servers. SIGTERM drains it.
 
 Every flag can stand in the file that --config names, one "flag = value" a line. A flag beats its environment
 variable, which beats the file. Exit codes: 0 told to end, or idle for as long as --exit-when-idle says; 1 failure;
-3 the coordinator refuses this worker, so do not restart it; 64 wrong usage; 69 the coordinator was out of reach for
-too long.)";
+3 the coordinator refuses this worker or its certificate cannot be used, so do not restart it; 64 wrong usage; 69 the
+coordinator was out of reach for too long.)";
 
+constexpr int kConfiguration = 3;
 constexpr int kUsage = 64;
 
-constexpr std::array<pgconvoy::EnvironmentFlag, 7> kEnvironment = {{
+constexpr std::array<pgconvoy::EnvironmentFlag, 12> kEnvironment = {{
     {"--coordinator", "PGCONVOY_COORDINATOR"},
+    {"--tls-cert", "PGCONVOY_TLS_CERT"},
+    {"--tls-key", "PGCONVOY_TLS_KEY"},
+    {"--tls-ca", "PGCONVOY_TLS_CA"},
+    {"--tls-server-name", "PGCONVOY_TLS_SERVER_NAME"},
+    {"--insecure", "PGCONVOY_INSECURE"},
     {"--worker-id", "PGCONVOY_WORKER_ID"},
     {"--slots", "PGCONVOY_SLOTS"},
     {"--exit-when-idle", "PGCONVOY_EXIT_WHEN_IDLE"},
@@ -59,6 +69,36 @@ std::string CheckAddress(const std::string& address) {
 
 auto Between(int64_t min, int64_t max) {
   return [=](const std::string& text) { return pgconvoy::WhyNoNumber(text, min, max); };
+}
+
+void DeclareSecurity(CLI::App& app, pgconvoy::rpc::Security& security) {
+  app.add_option("--tls-cert", security.certificate_file, "Certificate of this worker [PGCONVOY_TLS_CERT]");
+  app.add_option("--tls-key", security.key_file, "Its private key, mode 0600 [PGCONVOY_TLS_KEY]");
+  app.add_option("--tls-ca", security.authority_file,
+                 "Authorities that the coordinator's certificate may be from [PGCONVOY_TLS_CA]");
+  app.add_option(
+      "--tls-server-name", security.server_name,
+      "Name in the coordinator's certificate; default: the host of its address [PGCONVOY_TLS_SERVER_NAME]");
+  app.add_flag("--insecure", security.insecure,
+               "Speak plaintext with a coordinator on another machine [PGCONVOY_INSECURE]");
+}
+
+// Checks the certificate, and gives this worker a name that the certificate covers.
+absl::Status UseIdentity(pgconvoy::worker::WorkerOptions& options) {
+  if (!options.security.tls()) {
+    return absl::OkStatus();
+  }
+  PGC_RETURN_IF_ERROR(pgconvoy::rpc::LoadTls(options.security).status());
+  PGC_ASSIGN_OR_RETURN(const auto identity, pgconvoy::rpc::OwnIdentity(options.security));
+  if (!pgconvoy::rpc::CoversWorker(identity, options.worker_id)) {
+    options.worker_id = identity.name + "/" + options.worker_id;
+  }
+  return absl::OkStatus();
+}
+
+int Fail(const absl::Status& status, int exit_code) {
+  std::cerr << "pgconvoy-worker: error " << pgconvoy::Describe(status) << "\n";
+  return exit_code;
 }
 
 // Signals are taken by a thread of their own, so that a drain may take locks.
@@ -94,8 +134,10 @@ int main(int argc, char** argv) {
                  "[PGCONVOY_COORDINATOR]")
       ->check(CheckAddress)
       ->capture_default_str();
+  DeclareSecurity(app, options.security);
   app.add_option("--worker-id", options.worker_id,
-                 "Stable name of this worker; default: host and process id [PGCONVOY_WORKER_ID]");
+                 "Stable name of this worker; default: host and process id. With a certificate its name and a slash "
+                 "are put before it [PGCONVOY_WORKER_ID]");
   app.add_option("--slots", options.slots, "Projects to run at once, 1 to 256 [PGCONVOY_SLOTS]")
       ->check(Between(1, 256))
       ->capture_default_str();
@@ -127,6 +169,12 @@ int main(int argc, char** argv) {
   }
   options.exit_when_idle_ms = idle_s * 1000;
   options.drain_timeout_ms = drain_s * 1000;
+  if (const absl::Status usage = pgconvoy::rpc::CheckSecurity(options.security, options.coordinator); !usage.ok()) {
+    return Fail(usage, kUsage);
+  }
+  if (const absl::Status identity = UseIdentity(options); !identity.ok()) {
+    return Fail(identity, kConfiguration);
+  }
 
   sigset_t signals;
   sigemptyset(&signals);
@@ -145,6 +193,10 @@ int main(int argc, char** argv) {
   pgconvoy::log::Init("worker", log_format == "json" ? pgconvoy::log::Format::kJson : pgconvoy::log::Format::kText,
                       level);
   pgconvoy::InitCrypto();
+  if (options.security.insecure && !pgconvoy::rpc::IsLocalAddress(options.coordinator)) {
+    pgconvoy::log::Warn("--insecure: nothing proves that this is the coordinator, and everything is in plaintext",
+                        {{"address", options.coordinator}});
+  }
   // Detached threads may still look at it while the process ends, so it is never destroyed.
   auto* const worker = new pgconvoy::worker::Worker(options);
   DrainOnSignal(*worker, signals);

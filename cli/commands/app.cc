@@ -26,6 +26,8 @@ constexpr int kMaxAttempts = 100;
 constexpr int kMaxWorkers = 64;
 constexpr int kMaxSlots = 256;
 constexpr int kMaxLimit = 1'000'000;
+// An authority lasts ten years.
+constexpr int kMaxCertificateDays = 3'650;
 
 // A description is "Example:\n  …\n\nSummary.": help begins with the example, lists show the summary.
 std::string Describe(const std::string& example, const std::string& summary) {
@@ -75,12 +77,14 @@ struct Values {
   ReportOptions report;
   SteerOptions steer;
   LocalOptions local;
+  CertsOptions certs;
   std::string file;
   std::string backup_id;
   BackupOptions backup;
   BackupCreateOptions backup_create;
   std::string one_project;
   bool mend = false;
+  std::string known_head;
   std::string topic;
   // [ID] REF
   std::vector<std::string> project_path;
@@ -104,6 +108,7 @@ class CommandLine {
     AddSteering();
     AddRest();
     AddUpkeep();
+    AddCerts();
     AddLocal();
   }
 
@@ -148,6 +153,12 @@ class CommandLine {
     app_.add_option("--color", g.color, "auto, always or never")->option_text("WHEN");
     app_.add_option("--timeout", g.timeout, "Give up after so long, such as 30s or 2h")->option_text("DURATION");
     app_.add_flag("--no-input", g.no_input, "Never ask anything");
+    app_.add_option("--tls-cert", g.tls_cert, "Your certificate (env PGCONVOY_TLS_CERT)")->option_text("FILE");
+    app_.add_option("--tls-key", g.tls_key, "Its private key (env PGCONVOY_TLS_KEY)")->option_text("FILE");
+    app_.add_option("--tls-ca", g.tls_ca, "Who signs the coordinator's (env PGCONVOY_TLS_CA)")->option_text("FILE");
+    app_.add_option("--tls-server-name", g.tls_server_name, "Name in it, instead of the address's host")
+        ->option_text("NAME");
+    app_.add_flag("--insecure", g.insecure, "Speak plaintext with a coordinator on another machine");
   }
 
   void AddMigrationArgument(CLI::App* command, std::string& target) {
@@ -432,6 +443,12 @@ class CommandLine {
   }
 
   void AddUpkeep() {
+    CLI::App* audit = Add(&app_, "audit", "audit verify", "Prove that the event log is as it was written.", nullptr);
+    Add(audit, "verify", "audit verify --head 5f1d…", "Name the first event that was altered, removed or moved.",
+        [this](Session& s) { return AuditVerify(s, values_.known_head); })
+        ->add_option("--head", values_.known_head,
+                     "A head that this command gave earlier: the log must still hold it")
+        ->option_text("DIGEST");
     CLI::App* orphans =
         Add(&app_, "orphans", "orphans list plan.yaml", "What dead attempts left on a plan's servers.", nullptr);
     CLI::App* list = Add(orphans, "list", "orphans list plan.yaml", "Show it; change nothing.",
@@ -453,6 +470,30 @@ class CommandLine {
     AddMigrationArgument(repair, values_.steer.migration);
     repair->add_option("--project", values_.one_project, "One project by its ref")->option_text("REF")->required();
     repair->add_flag("--mend", values_.mend, "Put right what can be put right without a loss");
+  }
+
+  void AddCerts() {
+    CertsOptions& o = values_.certs;
+    CLI::App* certs = Add(&app_, "certs", "certs init certs --host coordinator.example",
+                          "Make certificates for coordinator, workers and people.", nullptr);
+    CLI::App* init =
+        Add(certs, "init", "certs init certs --host coordinator.example",
+            "Make an authority, and a certificate of each role.", [&o](Session& s) { return CertsInit(s, o); });
+    CLI::App* issue = Add(certs, "issue", "certs issue certs operator alice",
+                          "Make one more certificate, or renew one.", [&o](Session& s) { return CertsIssue(s, o); });
+    for (CLI::App* command : {init, issue}) {
+      command->add_option("DIR", o.dir, "Folder of the authority")->required();
+      command->add_option("--host", o.hosts, "Name or address of the coordinator; may be repeated")
+          ->option_text("NAME");
+      command->add_option("--days", o.days, "How long they are valid (365)")
+          ->option_text("N")
+          ->check(CLI::Range(1, kMaxCertificateDays));
+    }
+    init->add_option("--trust-domain", o.trust_domain, "Which installation they are for (pgconvoy)")
+        ->option_text("NAME");
+    issue->add_option("ROLE", o.role, "coordinator, worker, operator or viewer")->required();
+    issue->add_option("NAME", o.name, "Whose it is; files are named like that")->required();
+    issue->add_flag("--renew", o.renew, "Replace the one with this name");
   }
 
   void AddLocal() {

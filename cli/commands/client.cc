@@ -17,24 +17,45 @@ namespace {
 using Stub = v1::MigrationService::Stub;
 
 absl::Status Timeout(const std::string& address) {
-  const absl::Status made =
+  return WithStatusCode(
+      absl::StatusCode::kDeadlineExceeded,
       MakeError(Verdict::kTransient, "PGC-CLI-TIMEOUT", "the coordinator at " + address + " did not answer in time",
-                "it may be out of reach, or its store may hang: see its log, or wait longer with --timeout");
-  absl::Status status(absl::StatusCode::kDeadlineExceeded, made.message());
-  made.ForEachPayload(
-      [&status](absl::string_view url, const absl::Cord& payload) { status.SetPayload(url, payload); });
-  return status;
+                "it may be out of reach, or its store may hang: see its log, or wait longer with --timeout"));
 }
 
-absl::Status Explain(const grpc::Status& answer, const std::string& address) {
+// How gRPC says that the other side's certificate was refused here. Of a refusal there we learn only that the
+// connection ended.
+bool IsMistrust(const std::string& message) {
+  return message.find("Ssl handshake failed") != std::string::npos || message.find("Peer name") != std::string::npos;
+}
+
+absl::Status Unavailable(const std::string& address, const std::string& message) {
+  if (IsMistrust(message)) {
+    return WithStatusCode(
+        absl::StatusCode::kUnauthenticated,
+        InputError("PGC-TLS-HANDSHAKE", "no secure connection with " + address + ": " + Printable(message),
+                   "either it has no TLS, or its certificate is not for this name (--tls-server-name), not from the "
+                   "authority of --tls-ca, or expired"));
+  }
+  // Somebody is there: one that has TLS, of which we speak none, or that does not take our certificate, or that ends.
+  const bool hung_up = message.find("Socket closed") != std::string::npos;
+  return MakeError(Verdict::kTransient, "PGC-CLI-UNAVAILABLE", "no coordinator answers at " + address,
+                   hung_up
+                       ? "something there ends the connection: it may want --tls-cert, --tls-key and --tls-ca, or "
+                         "not accept your certificate"
+                       : "is it running there? start one with `pgconvoy local up`, or name another with --address");
+}
+
+// `connecting` is what was wrong before the call.
+absl::Status Explain(const grpc::Status& answer, const std::string& address, const absl::Status& connecting) {
+  PGC_RETURN_IF_ERROR(connecting);
   const absl::Status status = rpc::FromGrpc(answer);
   // With a code of its own the coordinator has spoken for itself.
   if (status.ok() || !CodeOf(status).starts_with("PGC-RPC-")) {
     return status;
   }
   if (status.code() == absl::StatusCode::kUnavailable) {
-    return MakeError(Verdict::kTransient, "PGC-CLI-UNAVAILABLE", "no coordinator answers at " + address,
-                     "is it running there? start one with `pgconvoy local up`, or name another with --address");
+    return Unavailable(address, MessageOf(status));
   }
   if (status.code() == absl::StatusCode::kDeadlineExceeded) {
     return Timeout(address);
@@ -45,7 +66,8 @@ absl::Status Explain(const grpc::Status& answer, const std::string& address) {
 // Keeps only the newest state: whoever draws is slower than whoever sends.
 class StreamReader : public MigrationStream {
  public:
-  StreamReader(Stub& stub, const std::string& migration_id, std::string address) : address_(std::move(address)) {
+  StreamReader(Stub& stub, const std::string& migration_id, std::function<absl::Status(const grpc::Status&)> explain)
+      : explain_(std::move(explain)) {
     request_.set_id(migration_id);
     reader_ = stub.WatchMigration(&context_, request_);
     thread_ = std::thread([this] { ReadAll(); });
@@ -74,14 +96,14 @@ class StreamReader : public MigrationStream {
       next_.migration = migration;
       arrived_.NotifyOne();
     }
-    const absl::Status status = Explain(reader_->Finish(), address_);
+    const absl::Status status = explain_(reader_->Finish());
     const MutexLock lock(mutex_);
     next_.status = status;
     next_.closed = true;
     arrived_.NotifyOne();
   }
 
-  const std::string address_;
+  const std::function<absl::Status(const grpc::Status&)> explain_;
   v1::WatchMigrationRequest request_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReader<v1::Migration>> reader_;
@@ -110,7 +132,11 @@ size_t ChunkEnd(const std::vector<v1::ProjectSpec>& projects, size_t from) {
 struct Client::Impl {
   std::string address;
   std::optional<Millis> timeout;
+  // Why there is no channel; every call then fails at once and says so.
+  absl::Status connecting;
   std::unique_ptr<Stub> stub;
+
+  absl::Status Explain(const grpc::Status& answer) const { return cli::Explain(answer, address, connecting); }
 
   void SetDeadline(grpc::ClientContext& context, std::optional<Millis> usual) const {
     if (const std::optional<Millis> limit = timeout ? timeout : usual) {
@@ -127,16 +153,20 @@ struct Client::Impl {
     Response response;
     const grpc::Status status = (stub.get()->*method)(&context, request, &response);
     if (!status.ok()) {
-      return Explain(status, address);
+      return Explain(status);
     }
     return response;
   }
 };
 
-Client::Client(const std::string& address, std::optional<Millis> timeout) : impl_(std::make_unique<Impl>()) {
+Client::Client(const std::string& address, const rpc::Security& security, std::optional<Millis> timeout)
+    : impl_(std::make_unique<Impl>()) {
   impl_->address = address;
   impl_->timeout = timeout;
-  impl_->stub = v1::MigrationService::NewStub(rpc::Connect(address));
+  const auto channel = rpc::Connect(address, security);
+  impl_->connecting = channel.status();
+  // Without credentials gRPC makes a channel on which every call fails.
+  impl_->stub = v1::MigrationService::NewStub(channel.ok() ? *channel : rpc::Connect(address, nullptr, ""));
 }
 
 Client::~Client() = default;
@@ -161,6 +191,9 @@ absl::StatusOr<v1::ListWorkersResponse> Client::Call(const v1::ListWorkersReques
 }
 absl::StatusOr<v1::ListEventsResponse> Client::Call(const v1::ListEventsRequest& request) {
   return impl_->Unary(&Stub::ListEvents, request);
+}
+absl::StatusOr<v1::VerifyEventsResponse> Client::Call(const v1::VerifyEventsRequest& request) {
+  return impl_->Unary(&Stub::VerifyEvents, request, std::nullopt);
 }
 absl::StatusOr<v1::Migration> Client::Call(const v1::PauseMigrationRequest& request) {
   return impl_->Unary(&Stub::PauseMigration, request);
@@ -223,7 +256,7 @@ absl::StatusOr<v1::SubmitMigrationResponse> Client::Submit(const v1::SubmitHeade
   writer->WritesDone();
   const grpc::Status status = writer->Finish();
   if (!status.ok()) {
-    return Explain(status, impl_->address);
+    return impl_->Explain(status);
   }
   return response;
 }
@@ -240,7 +273,7 @@ absl::StatusOr<v1::DiscoverProjectsResponse> Client::Discover(const std::string&
   while (reader->Read(&part)) {
     all.MergeFrom(part);
   }
-  PGC_RETURN_IF_ERROR(Explain(reader->Finish(), impl_->address));
+  PGC_RETURN_IF_ERROR(impl_->Explain(reader->Finish()));
   return all;
 }
 
@@ -253,7 +286,7 @@ absl::StatusOr<v1::ListChangesResponse> Client::Changes(const v1::ListChangesReq
   while (reader->Read(&part)) {
     all.MergeFrom(part);
   }
-  PGC_RETURN_IF_ERROR(Explain(reader->Finish(), impl_->address));
+  PGC_RETURN_IF_ERROR(impl_->Explain(reader->Finish()));
   return all;
 }
 
@@ -274,7 +307,7 @@ absl::StatusOr<v1::InspectProjectsResponse> Client::Inspect(v1::InspectProjectsR
     while (reader->Read(&part)) {
       all.MergeFrom(part);
     }
-    PGC_RETURN_IF_ERROR(Explain(reader->Finish(), impl_->address));
+    PGC_RETURN_IF_ERROR(impl_->Explain(reader->Finish()));
   } while (from < projects.size());
   return all;
 }
@@ -298,13 +331,14 @@ absl::Status Client::Describe(const std::string& plan_json,
         on_description(description);
       }
     }
-    PGC_RETURN_IF_ERROR(Explain(reader->Finish(), impl_->address));
+    PGC_RETURN_IF_ERROR(impl_->Explain(reader->Finish()));
   }
   return absl::OkStatus();
 }
 
 std::unique_ptr<MigrationStream> Client::Watch(const std::string& migration_id) {
-  return std::make_unique<StreamReader>(*impl_->stub, migration_id, impl_->address);
+  return std::make_unique<StreamReader>(*impl_->stub, migration_id,
+                                        [this](const grpc::Status& answer) { return impl_->Explain(answer); });
 }
 
 }  // namespace pgconvoy::cli

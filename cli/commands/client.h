@@ -1,7 +1,8 @@
 // The coordinator as the CLI sees it: MigrationService with deadlines, and errors that say what to do.
 //
 // Errors: what the coordinator answered, with its code and remedy. PGC-CLI-UNAVAILABLE (Unavailable) when nobody
-// answers, DeadlineExceeded when the time given was not enough.
+// answers, PGC-TLS-HANDSHAKE (Unauthenticated) when somebody does and the two do not trust each other,
+// DeadlineExceeded when the time given was not enough; of every call what rpc::Connect says of the certificate.
 // Thread safety: any thread.
 #pragma once
 
@@ -14,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/rpc/tls.h"
 #include "pgconvoy/v1/migration_service.pb.h"
 
 namespace pgconvoy::cli {
@@ -45,7 +47,7 @@ class MigrationStream {
 class Client {
  public:
   // `timeout` replaces the deadlines above when given.
-  Client(const std::string& address, std::optional<Millis> timeout);
+  Client(const std::string& address, const rpc::Security& security, std::optional<Millis> timeout);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -57,6 +59,8 @@ class Client {
   absl::StatusOr<v1::Project> Call(const v1::GetProjectRequest& request);
   absl::StatusOr<v1::ListWorkersResponse> Call(const v1::ListWorkersRequest& request);
   absl::StatusOr<v1::ListEventsResponse> Call(const v1::ListEventsRequest& request);
+  // Reads the whole event log, so it has no deadline of its own.
+  absl::StatusOr<v1::VerifyEventsResponse> Call(const v1::VerifyEventsRequest& request);
   absl::StatusOr<v1::Migration> Call(const v1::PauseMigrationRequest& request);
   absl::StatusOr<v1::Migration> Call(const v1::ResumeMigrationRequest& request);
   absl::StatusOr<v1::Migration> Call(const v1::CancelMigrationRequest& request);

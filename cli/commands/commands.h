@@ -175,6 +175,8 @@ int BackupRestore(Session& session, const BackupOptions& options);
 int RestoreInPlace(Session& session, const std::string& backup_id, const v1::Plan& plan);
 int BackupPrune(Session& session, const BackupOptions& options);
 
+// 0 when the event log is as it was written, else 1. `known_head`: see VerifyEventsRequest.
+int AuditVerify(Session& session, const std::string& known_head);
 int Orphans(Session& session, const std::string& plan, bool clean);
 int Repair(Session& session, const std::string& migration, const std::string& project, bool mend);
 // The rows that a project's transformation has changed.
@@ -184,6 +186,24 @@ int Changes(Session& session, const std::string& migration, const std::string& p
 
 int Keygen(Session& session, const std::string& file);
 int Reveal(Session& session, const std::string& migration, const std::string& ref, const std::string& key_file);
+
+// ---- certs.cc --------------------------------------------------------------------------------------------------
+
+struct CertsOptions {
+  std::string dir;
+  // Host names and IP addresses of the coordinator, besides this machine's own.
+  std::vector<std::string> hosts;
+  std::string trust_domain = "pgconvoy";
+  int days = 365;
+  // issue
+  std::string role;
+  std::string name;
+  bool renew = false;
+};
+// An authority, and a certificate of each role.
+int CertsInit(Session& session, const CertsOptions& options);
+// One more, from an authority that CertsInit made.
+int CertsIssue(Session& session, const CertsOptions& options);
 
 // ---- local.cc --------------------------------------------------------------------------------------------------
 

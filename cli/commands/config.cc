@@ -56,16 +56,18 @@ absl::StatusOr<Config> LoadConfig(const std::string& path) {
   if (!root.IsMap()) {
     return Bad(file, "not a map", "write one `key: value` a line");
   }
-  const std::map<std::string, std::string*> keys = {{"address", &config.address},
-                                                    {"output", &config.output},
-                                                    {"color", &config.color},
-                                                    {"timeout", &config.timeout}};
+  const std::map<std::string, std::string*> keys = {
+      {"address", &config.address},   {"output", &config.output},
+      {"color", &config.color},       {"timeout", &config.timeout},
+      {"tls_cert", &config.tls_cert}, {"tls_key", &config.tls_key},
+      {"tls_ca", &config.tls_ca},     {"tls_server_name", &config.tls_server_name},
+      {"insecure", &config.insecure}};
   for (const auto& entry : root) {
     const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "";
     const auto found = keys.find(key);
     if (found == keys.end() || !entry.second.IsScalar()) {
       return Bad(file, "key \"" + Printable(key) + "\" is not known or not a plain value",
-                 "known keys: address, color, output, timeout");
+                 "known keys: address, color, insecure, output, timeout, tls_ca, tls_cert, tls_key, tls_server_name");
     }
     *found->second = entry.second.Scalar();
   }

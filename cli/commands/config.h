@@ -1,4 +1,4 @@
-// The configuration file: a YAML map with address, output, color and timeout, all optional.
+// The configuration file: a YAML map, every key optional.
 #pragma once
 
 #include <string>
@@ -12,6 +12,12 @@ struct Config {
   std::string output;
   std::string color;
   std::string timeout;
+  std::string tls_cert;
+  std::string tls_key;
+  std::string tls_ca;
+  std::string tls_server_name;
+  // "true" or "false".
+  std::string insecure;
 };
 
 // `path` empty: $PGCONVOY_CONFIG, else $XDG_CONFIG_HOME/pgconvoy/config.yaml (~/.config), which need not exist.

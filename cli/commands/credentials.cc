@@ -1,11 +1,9 @@
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "cli/commands/commands.h"
+#include "cli/commands/files.h"
 #include "cli/commands/json.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -17,31 +15,6 @@ namespace {
 
 constexpr mode_t kPrivateMode = 0600;
 constexpr mode_t kPublicMode = 0644;
-
-absl::Status CannotWrite(const std::string& path, int error) {
-  if (error == EEXIST) {
-    return MakeError(Verdict::kPermanent, "PGC-KEY-EXISTS", path + " exists already",
-                     "a key that is overwritten is lost for ever; choose another name");
-  }
-  return absl::InternalError("cannot write " + path + ": " + std::strerror(error));
-}
-
-// Makes the file and writes it through to the disk; never touches one that exists.
-absl::Status WriteNewFile(const std::string& path, const std::string& content, mode_t mode) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-  if (fd < 0) {
-    return CannotWrite(path, errno);
-  }
-  const bool written =
-      write(fd, content.data(), content.size()) == static_cast<ssize_t>(content.size()) && fsync(fd) == 0;
-  const int error = errno;
-  close(fd);
-  if (!written) {
-    unlink(path.c_str());
-    return CannotWrite(path, error);
-  }
-  return absl::OkStatus();
-}
 
 absl::Status WriteKeyPair(const KeyPair& pair, const std::string& file) {
   PGC_RETURN_IF_ERROR(WriteNewFile(file + ".pub", pair.public_key + "\n", kPublicMode));

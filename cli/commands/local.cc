@@ -16,6 +16,8 @@
 #include "cli/render/marks.h"
 #include "cli/render/table.h"
 #include "common/base/error.h"
+#include "common/base/text.h"
+#include "common/rpc/tls.h"
 
 namespace pgconvoy::cli {
 namespace {
@@ -192,6 +194,10 @@ std::vector<ProcessRef> ProcessesOf(const LocalState& state) {
 }  // namespace
 
 int LocalUp(Session& session, const LocalOptions& options) {
+  if (!rpc::IsLocalAddress(options.listen)) {
+    return FailUsage(session, "other machines reach " + Printable(options.listen),
+                     "`local up` is for this machine; start pgconvoy-coordinator with certificates for others");
+  }
   const SupervisorOptions supervisor = OptionsOf(options);
   return options.detach ? UpDetached(session, supervisor) : UpInForeground(session, supervisor);
 }

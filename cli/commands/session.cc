@@ -50,6 +50,20 @@ absl::StatusOr<Format> ParseFormat(const std::string& name, bool takes_csv) {
   return found->second;
 }
 
+absl::StatusOr<rpc::Security> SecurityOf(const GlobalOptions& options, const Config& config) {
+  rpc::Security security;
+  security.certificate_file = First(options.tls_cert, "PGCONVOY_TLS_CERT", config.tls_cert);
+  security.key_file = First(options.tls_key, "PGCONVOY_TLS_KEY", config.tls_key);
+  security.authority_file = First(options.tls_ca, "PGCONVOY_TLS_CA", config.tls_ca);
+  security.server_name = First(options.tls_server_name, "PGCONVOY_TLS_SERVER_NAME", config.tls_server_name);
+  const std::string insecure = First(options.insecure ? "true" : "", "PGCONVOY_INSECURE", config.insecure);
+  if (!insecure.empty() && insecure != "true" && insecure != "false") {
+    return InputError("PGC-TLS-USAGE", "insecure is \"" + Printable(insecure) + "\"", "use true or false");
+  }
+  security.insecure = insecure == "true";
+  return security;
+}
+
 bool WantsColor(const std::string& mode, bool tty) {
   if (mode == "always" || mode == "never") {
     return mode == "always";
@@ -104,9 +118,13 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(const GlobalOptions& op
     PGC_ASSIGN_OR_RETURN(session->timeout_, ParseDuration(timeout));
   }
   session->address_ = First(options.address, "PGCONVOY_ADDRESS", config.address);
-  if (session->address_.empty()) {
-    session->address_ = RunningLocalAddress().value_or(kDefaultAddress);
+  PGC_ASSIGN_OR_RETURN(session->security_, SecurityOf(options, config));
+  if (const auto local = RunningLocalAddress(); session->address_.empty() && local.has_value()) {
+    // The certificates, if any, are for another coordinator.
+    session->address_ = *local;
+    session->security_ = {};
   }
+  session->address_ = session->address_.empty() ? kDefaultAddress : session->address_;
   PGC_RETURN_IF_ERROR(rpc::TargetOf(session->address_).status());
   return session;
 }
@@ -125,7 +143,7 @@ void Session::LookAtTerminals(const std::string& color, bool no_input) {
 
 Client& Session::client() {
   if (client_ == nullptr) {
-    client_ = std::make_unique<Client>(address_, timeout_);
+    client_ = std::make_unique<Client>(address_, security_, timeout_);
   }
   return *client_;
 }

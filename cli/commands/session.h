@@ -25,6 +25,11 @@ struct GlobalOptions {
   std::string output;
   std::string color;
   std::string timeout;
+  std::string tls_cert;
+  std::string tls_key;
+  std::string tls_ca;
+  std::string tls_server_name;
+  bool insecure = false;
   bool no_input = false;
   // The command knows -o csv.
   bool takes_csv = false;
@@ -55,6 +60,7 @@ class Session {
   void LookAtTerminals(const std::string& color, bool no_input);
 
   std::string address_;
+  rpc::Security security_;
   Format format_ = Format::kTable;
   std::optional<Millis> timeout_;
   render::Style out_;

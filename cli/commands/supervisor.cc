@@ -92,6 +92,14 @@ std::string FindBinary(const std::string& name) {
   _exit(127);
 }
 
+// The certificates are those of whoever runs this command, for a coordinator elsewhere.
+void ForgetSecurity() {
+  for (const char* const name : {"PGCONVOY_TLS_CERT", "PGCONVOY_TLS_KEY", "PGCONVOY_TLS_CA",
+                                 "PGCONVOY_TLS_SERVER_NAME", "PGCONVOY_INSECURE", "PGCONVOY_HEALTH_LISTEN"}) {
+    unsetenv(name);
+  }
+}
+
 std::string ExitText(int wait_status) {
   return WIFSIGNALED(wait_status) ? std::string("was killed by signal ") + std::to_string(WTERMSIG(wait_status))
                                   : "ended with exit code " + std::to_string(WEXITSTATUS(wait_status));
@@ -129,6 +137,7 @@ absl::Status Supervisor::Run() {
 }
 
 absl::Status Supervisor::Prepare() {
+  ForgetSecurity();
   std::error_code error;
   std::filesystem::create_directories(options_.dir + "/log", error);
   if (error) {
@@ -259,11 +268,11 @@ bool Supervisor::CoordinatorServes() {
     // Workers know this address, so a coordinator that is started again must come back under it.
     coordinator_.argv[2] = address_;
   }
-  return Client(address_, kProbeTimeout).Call(v1::ListWorkersRequest()).ok();
+  return Client(address_, {}, kProbeTimeout).Call(v1::ListWorkersRequest()).ok();
 }
 
 bool Supervisor::WorkersConnected() {
-  const auto list = Client(address_, kProbeTimeout).Call(v1::ListWorkersRequest());
+  const auto list = Client(address_, {}, kProbeTimeout).Call(v1::ListWorkersRequest());
   std::set<std::string> connected;
   if (list.ok()) {
     for (const v1::Worker& worker : list->workers()) {

@@ -55,6 +55,26 @@ int Orphans(Session& session, const std::string& plan_file, bool clean) {
   return kOk;
 }
 
+int AuditVerify(Session& session, const std::string& known_head) {
+  v1::VerifyEventsRequest request;
+  request.set_known_head(known_head);
+  const auto verified = session.client().Call(request);
+  if (!verified.ok()) {
+    return Fail(session, verified.status());
+  }
+  if (session.structured()) {
+    OutStructured(session, ToJson(*verified));
+  } else {
+    Out(std::to_string(verified->events()) + " events in " + std::to_string(verified->links()) +
+        " links hold, head " + (verified->head().empty() ? "none" : Printable(verified->head())) + "\n");
+  }
+  if (!verified->problem().empty()) {
+    Say("error PGC-EVENTS-ALTERED: " + Printable(verified->problem()));
+    return kFailure;
+  }
+  return kOk;
+}
+
 int Changes(Session& session, const std::string& name, const std::string& project) {
   const auto migration = FindMigration(session, name);
   if (!migration.ok()) {

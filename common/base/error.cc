@@ -70,6 +70,13 @@ absl::Status InputError(std::string_view code, std::string_view message, std::st
   return WithPayloads(absl::StatusCode::kInvalidArgument, Verdict::kPermanent, code, message, remedy);
 }
 
+absl::Status WithStatusCode(absl::StatusCode code, const absl::Status& status) {
+  absl::Status changed(code, status.message());
+  status.ForEachPayload(
+      [&changed](absl::string_view url, const absl::Cord& payload) { changed.SetPayload(url, payload); });
+  return changed;
+}
+
 Verdict VerdictOf(const absl::Status& status) {
   if (const auto name = Payload(status, kVerdictUrl)) {
     for (const Verdict verdict : {Verdict::kTransient, Verdict::kPermanent, Verdict::kInDoubt, Verdict::kFenced,

@@ -44,6 +44,9 @@ absl::Status MakeError(Verdict verdict,
 // An error of the caller's input: kPermanent with absl code InvalidArgument.
 absl::Status InputError(std::string_view code, std::string_view message, std::string_view remedy = {});
 
+// The same status with another absl code; verdict, code and remedy are kept.
+absl::Status WithStatusCode(absl::StatusCode code, const absl::Status& status);
+
 // The verdict of any status. A status without one is kPermanent, except Unavailable, DeadlineExceeded and
 // Cancelled, which are kTransient. Must not be called with OK.
 Verdict VerdictOf(const absl::Status& status);

@@ -7,6 +7,7 @@
 #include <cctype>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -111,10 +112,7 @@ Verdict VerdictFromName(const std::string& name, grpc::StatusCode code) {
 
 // MakeError chooses the absl code from the verdict; the wire's code wins.
 absl::Status WithCode(grpc::StatusCode code, const absl::Status& made) {
-  absl::Status status(static_cast<absl::StatusCode>(code), made.message());
-  made.ForEachPayload(
-      [&status](absl::string_view url, const absl::Cord& payload) { status.SetPayload(url, payload); });
-  return status;
+  return WithStatusCode(static_cast<absl::StatusCode>(code), made);
 }
 
 bool FindErrorInfo(const grpc::Status& status, wire::ErrorInfo& info) {
@@ -128,6 +126,18 @@ bool FindErrorInfo(const grpc::Status& status, wire::ErrorInfo& info) {
     }
   }
   return false;
+}
+
+// A call that is refused for its certificate has no details; its code stands before the message.
+std::pair<std::string, std::string> SplitCode(const grpc::Status& status) {
+  const bool refused = status.error_code() == grpc::StatusCode::UNAUTHENTICATED ||
+                       status.error_code() == grpc::StatusCode::PERMISSION_DENIED;
+  const std::string message = status.error_message();
+  const size_t colon = message.find(": ");
+  if (refused && colon != std::string::npos && message.starts_with("PGC-")) {
+    return {message.substr(0, colon), message.substr(colon + 2)};
+  }
+  return {"PGC-RPC-" + std::string(CodeName(status.error_code())), message};
 }
 
 bool IsPort(std::string_view text) {
@@ -193,8 +203,8 @@ absl::Status FromGrpc(const grpc::Status& status) {
   const grpc::StatusCode code = status.error_code();
   wire::ErrorInfo info;
   if (!FindErrorInfo(status, info)) {
-    const std::string name = "PGC-RPC-" + std::string(CodeName(code));
-    return WithCode(code, MakeError(VerdictFromName("", code), name, status.error_message()));
+    const auto [name, message] = SplitCode(status);
+    return WithCode(code, MakeError(VerdictFromName("", code), name, message));
   }
   const auto value = [&info](const char* key) {
     const auto it = info.metadata().find(key);
@@ -228,8 +238,14 @@ absl::StatusOr<std::string> TargetOf(const std::string& address) {
       "be listed: use one name that resolves to all of them");
 }
 
-std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
+std::shared_ptr<grpc::Channel> Connect(const std::string& address,
+                                       const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+                                       const std::string& server_name) {
   grpc::ChannelArguments arguments;
+  if (!server_name.empty()) {
+    arguments.SetSslTargetNameOverride(server_name);
+  }
+  arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetMaxSendMessageSize(kMaxMessageBytes);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
@@ -239,8 +255,11 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
   // A coordinator that comes back must be found soon, not after gRPC's default of up to two minutes.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
-  return grpc::CreateCustomChannel(TargetOf(address).value_or(address), grpc::InsecureChannelCredentials(),
-                                   arguments);
+  return grpc::CreateCustomChannel(TargetOf(address).value_or(address), credentials, arguments);
+}
+
+std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
+  return Connect(address, grpc::InsecureChannelCredentials(), "");
 }
 
 }  // namespace pgconvoy::rpc

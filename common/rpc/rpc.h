@@ -13,6 +13,7 @@
 
 namespace grpc {
 class Channel;
+class ChannelCredentials;
 class Status;
 }  // namespace grpc
 
@@ -27,7 +28,8 @@ struct FieldViolation {
 // Keeps the absl code; attaches google.rpc.Status details with ErrorInfo{reason, domain "pgconvoy", metadata code,
 // verdict, remedy}. The reason is the code without "PGC-", upper case with underscores.
 grpc::Status ToGrpc(const absl::Status& status, const std::vector<FieldViolation>& violations = {});
-// The inverse; a status that is not ours gets code PGC-RPC-<CODE NAME>.
+// The inverse; a status that is not ours gets code PGC-RPC-<CODE NAME>. One that refuses a caller for its certificate
+// has its code before the message, because gRPC takes no details there.
 absl::Status FromGrpc(const grpc::Status& status);
 
 // Sets what gRPC takes from nothing but the environment, unless the user has set it. Once, before the first thread.
@@ -39,11 +41,18 @@ void PrepareProcess();
 absl::StatusOr<std::string> TargetOf(const std::string& address);
 
 // `address` as TargetOf takes it; one that it refuses never connects. Of several coordinators the first that takes
-// the connection is used. Plaintext; keepalive every 10 s; messages up to kMaxMessageBytes.
+// the connection is used. Keepalive every 10 s; messages up to kMaxMessageBytes. `server_name`: the name that the
+// coordinator's certificate must have instead of the address's host; may be empty.
+std::shared_ptr<grpc::Channel> Connect(const std::string& address,
+                                       const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+                                       const std::string& server_name);
+// Plaintext.
 std::shared_ptr<grpc::Channel> Connect(const std::string& address);
 
 // Largest message either side takes.
 inline constexpr int kMaxMessageBytes = 4 << 20;
+// Largest set of headers or trailers of a call that either side takes.
+inline constexpr int kMaxMetadataBytes = 8 << 10;
 // Silence after which either side pings the other.
 inline constexpr int kKeepaliveMs = 10'000;
 

@@ -14,6 +14,7 @@
 #include "common/plan/plan.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
+#include "coordinator/service/access.h"
 #include "coordinator/service/convert.h"
 #include "coordinator/service/inspect_tasks.h"
 #include "coordinator/service/plan_check.h"
@@ -86,6 +87,7 @@ class MigrationService : public v1::MigrationService::CallbackService {
   Unary* GetProject(Context*, const v1::GetProjectRequest*, v1::Project*) override;
   Unary* ListWorkers(Context*, const v1::ListWorkersRequest*, v1::ListWorkersResponse*) override;
   Unary* ListEvents(Context*, const v1::ListEventsRequest*, v1::ListEventsResponse*) override;
+  Unary* VerifyEvents(Context*, const v1::VerifyEventsRequest*, v1::VerifyEventsResponse*) override;
   grpc::ServerWriteReactor<v1::Migration>* WatchMigration(Context*, const v1::WatchMigrationRequest*) override;
   Unary* PauseMigration(Context*, const v1::PauseMigrationRequest*, v1::Migration*) override;
   Unary* ResumeMigration(Context*, const v1::ResumeMigrationRequest*, v1::Migration*) override;
@@ -169,11 +171,11 @@ absl::Status MigrationService::CheckExists(MigrationId id) { return backend_.rea
 // ---- submit and watch ------------------------------------------------------------------------------------------
 
 grpc::ServerReadReactor<v1::SubmitMigrationRequest>* MigrationService::SubmitMigration(
-    Context*, v1::SubmitMigrationResponse* response) {
+    Context* context, v1::SubmitMigrationResponse* response) {
   if (!backend_.runtime.leading()) {
     return new FailedSubmit(rpc::ToGrpc(Standby()));
   }
-  return StartSubmit(backend_, response);
+  return StartSubmit(backend_, *context, response);
 }
 
 grpc::ServerWriteReactor<v1::Migration>* MigrationService::WatchMigration(Context*,
@@ -317,6 +319,19 @@ MigrationService::Unary* MigrationService::ListEvents(Context* context,
   });
 }
 
+MigrationService::Unary* MigrationService::VerifyEvents(Context* context,
+                                                        const v1::VerifyEventsRequest* request,
+                                                        v1::VerifyEventsResponse* response) {
+  return Read(context, [this, request, response]() -> absl::Status {
+    PGC_ASSIGN_OR_RETURN(const store::ChainReport report, backend_.reader->VerifyChain(request->known_head()));
+    response->set_events(report.events);
+    response->set_links(report.links);
+    response->set_head(report.head);
+    response->set_problem(report.problem);
+    return absl::OkStatus();
+  });
+}
+
 MigrationService::Unary* MigrationService::ListBackups(Context* context,
                                                        const v1::ListBackupsRequest* request,
                                                        v1::ListBackupsResponse* response) {
@@ -350,21 +365,27 @@ MigrationService::Unary* MigrationService::GetSealedCredential(Context* context,
 MigrationService::Unary* MigrationService::PauseMigration(Context* context,
                                                           const v1::PauseMigrationRequest* request,
                                                           v1::Migration* response) {
-  return Run(context, ToCommand(core::CommandKind::kPause, request->id(), "", request->actor(), request->reason()),
-             [response](const core::Reply&, v1::Migration migration) { *response = std::move(migration); });
+  return Run(
+      context,
+      ToCommand(core::CommandKind::kPause, request->id(), "", ActorOf(*context, request->actor()), request->reason()),
+      [response](const core::Reply&, v1::Migration migration) { *response = std::move(migration); });
 }
 
 MigrationService::Unary* MigrationService::ResumeMigration(Context* context,
                                                            const v1::ResumeMigrationRequest* request,
                                                            v1::Migration* response) {
-  return Run(context, ToCommand(core::CommandKind::kResume, request->id(), "", request->actor(), request->reason()),
+  return Run(context,
+             ToCommand(core::CommandKind::kResume, request->id(), "", ActorOf(*context, request->actor()),
+                       request->reason()),
              [response](const core::Reply&, v1::Migration migration) { *response = std::move(migration); });
 }
 
 MigrationService::Unary* MigrationService::CancelMigration(Context* context,
                                                            const v1::CancelMigrationRequest* request,
                                                            v1::Migration* response) {
-  return Run(context, ToCommand(core::CommandKind::kCancel, request->id(), "", request->actor(), request->reason()),
+  return Run(context,
+             ToCommand(core::CommandKind::kCancel, request->id(), "", ActorOf(*context, request->actor()),
+                       request->reason()),
              [response](const core::Reply&, v1::Migration migration) { *response = std::move(migration); });
 }
 
@@ -379,8 +400,8 @@ MigrationService::Unary* MigrationService::RetryProjects(Context* context,
                                                          const v1::RetryProjectsRequest* request,
                                                          v1::ProjectActionResponse* response) {
   return Run(context,
-             ToCommand(core::CommandKind::kRetry, request->migration_id(), request->project_ref(), request->actor(),
-                       request->reason()),
+             ToCommand(core::CommandKind::kRetry, request->migration_id(), request->project_ref(),
+                       ActorOf(*context, request->actor()), request->reason()),
              FillAction(response));
 }
 
@@ -388,7 +409,7 @@ MigrationService::Unary* MigrationService::RollbackProjects(Context* context,
                                                             const v1::RollbackProjectsRequest* request,
                                                             v1::ProjectActionResponse* response) {
   auto command = ToCommand(core::CommandKind::kRollback, request->migration_id(), request->project_ref(),
-                           request->actor(), request->reason());
+                           ActorOf(*context, request->actor()), request->reason());
   if (command.ok()) {
     command->discard_writes = request->discard_writes();
   }
@@ -535,11 +556,12 @@ MigrationService::Unary* MigrationService::PruneBackups(Context* context,
                                                         const v1::PruneBackupsRequest* request,
                                                         v1::PruneBackupsResponse* response) {
   Unary* const reactor = context->DefaultReactor();
+  v1::PruneBackupsRequest asked = *request;
+  asked.set_actor(ActorOf(*context, request->actor()));
   if (!backend_.runtime.leading()) {
     reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run([this, reactor, request, response] {
-               StartPrune(backend_, broker_, *request, response, reactor);
-             })) {
+  } else if (!backend_.pool.Run(
+                 [this, reactor, asked, response] { StartPrune(backend_, broker_, asked, response, reactor); })) {
     reactor->Finish(rpc::ToGrpc(Overloaded()));
   }
   return reactor;

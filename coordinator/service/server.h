@@ -1,8 +1,11 @@
-// The coordinator's gRPC server: MigrationService, WorkerService, health and reflection on one port.
+// The coordinator's gRPC server: MigrationService, WorkerService, health and reflection on one port, with mutual TLS
+// and the roles of access.h when it is given certificates; and health alone, in plaintext, on another if asked for,
+// because the probes of Kubernetes cannot show a certificate.
 //
 // Health: "" is SERVING as long as the process lives; the two services only while it leads.
 // Thread safety: any thread.
-// Errors: PGC-COORD-LISTEN when the address cannot be bound, for example because another coordinator has it.
+// Errors: PGC-COORD-LISTEN when the address cannot be bound, for example because another coordinator has it;
+// what common/rpc/tls.h says of certificates.
 #pragma once
 
 #include <functional>
@@ -11,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/base/clock.h"
+#include "common/rpc/tls.h"
 #include "coordinator/runtime/runtime.h"
 
 namespace grpc {
@@ -22,6 +26,9 @@ namespace pgconvoy::service {
 struct ServerOptions {
   // "host:port", port 0 for any free one, or "unix:PATH"; "" for in-process channels only.
   std::string listen;
+  // The same for health alone; "" for none.
+  std::string health_listen;
+  rpc::Security security;
   // How long DiscoverProjects and its like wait for a worker.
   MonotonicMs wait_for_worker_ms = 10'000;
   // Another coordinator leads. Called on the runtime's thread.

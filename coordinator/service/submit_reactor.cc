@@ -12,6 +12,7 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/core/core.h"
 #include "coordinator/runtime/runtime.h"
+#include "coordinator/service/access.h"
 #include "coordinator/service/convert.h"
 #include "coordinator/service/plan_check.h"
 #include "coordinator/service/thread_pool.h"
@@ -25,7 +26,9 @@ absl::Status Bad(const std::string& what) { return InputError("PGC-API-ARGUMENT"
 
 class SubmitReactor : public grpc::ServerReadReactor<v1::SubmitMigrationRequest> {
  public:
-  SubmitReactor(const Backend& backend, v1::SubmitMigrationResponse* response);
+  SubmitReactor(const Backend& backend,
+                const grpc::ServerContextBase& context,
+                v1::SubmitMigrationResponse* response);
   void OnReadDone(bool ok) override;
   void OnCancel() override { cancelled_ = true; }
   void OnDone() override { delete this; }
@@ -40,6 +43,7 @@ class SubmitReactor : public grpc::ServerReadReactor<v1::SubmitMigrationRequest>
   absl::Status CheckSame(const core::MigrationRow& migration) const;
 
   const Backend backend_;
+  const grpc::ServerContextBase& context_;
   v1::SubmitMigrationResponse* const response_;
   v1::SubmitMigrationRequest incoming_;
   bool has_header_ = false;
@@ -53,8 +57,10 @@ class SubmitReactor : public grpc::ServerReadReactor<v1::SubmitMigrationRequest>
   std::atomic<bool> cancelled_ = false;
 };
 
-SubmitReactor::SubmitReactor(const Backend& backend, v1::SubmitMigrationResponse* response)
-    : backend_(backend), response_(response) {
+SubmitReactor::SubmitReactor(const Backend& backend,
+                             const grpc::ServerContextBase& context,
+                             v1::SubmitMigrationResponse* response)
+    : backend_(backend), context_(context), response_(response) {
   StartRead(&incoming_);
 }
 
@@ -88,7 +94,7 @@ grpc::Status SubmitReactor::TakeHeader(const v1::SubmitHeader& header) {
   if (header.batch_size() < 0 || header.batch_size() > 10'000) {
     return rpc::ToGrpc(Bad("header.batch_size: must be 0 to 10000"));
   }
-  auto actor = ToActor(header.actor());
+  auto actor = ToActor(ActorOf(context_, header.actor()));
   if (!actor.ok()) {
     return rpc::ToGrpc(actor.status());
   }
@@ -173,8 +179,9 @@ void SubmitReactor::Answer(const core::Reply& reply) {
 }  // namespace
 
 grpc::ServerReadReactor<v1::SubmitMigrationRequest>* StartSubmit(const Backend& backend,
+                                                                 const grpc::ServerContextBase& context,
                                                                  v1::SubmitMigrationResponse* response) {
-  return new SubmitReactor(backend, response);
+  return new SubmitReactor(backend, context, response);
 }
 
 }  // namespace pgconvoy::service

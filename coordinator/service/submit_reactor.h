@@ -6,14 +6,16 @@
 #include "pgconvoy/v1/migration_service.pb.h"
 
 namespace grpc {
+class ServerContextBase;
 template <class Request>
 class ServerReadReactor;
-}
+}  // namespace grpc
 
 namespace pgconvoy::service {
 
-// The reactor for gRPC; it deletes itself. `response` is gRPC's and lives as long as the call.
+// The reactor for gRPC; it deletes itself. `context` and `response` are gRPC's and live as long as the call.
 grpc::ServerReadReactor<v1::SubmitMigrationRequest>* StartSubmit(const Backend& backend,
+                                                                 const grpc::ServerContextBase& context,
                                                                  v1::SubmitMigrationResponse* response);
 
 }  // namespace pgconvoy::service

@@ -7,10 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/mutex.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
+#include "coordinator/service/access.h"
 #include "coordinator/service/convert.h"
 #include "pgconvoy/v1/worker_service.grpc.pb.h"
 
@@ -18,6 +20,16 @@ namespace pgconvoy::service {
 namespace {
 
 absl::Status Protocol(const char* what) { return InputError("PGC-RPC-PROTOCOL", what); }
+
+// A stream may outlive the certificate under which it began.
+absl::Status CheckStillValid(const std::optional<rpc::Identity>& caller) {
+  if (!caller.has_value() || Clock::System().NowWall() / 1000 <= caller->not_after_s) {
+    return absl::OkStatus();
+  }
+  return MakeError(Verdict::kTransient, "PGC-TLS-EXPIRED",
+                   "the certificate of " + rpc::ToUri(*caller) + " has expired",
+                   "renew it; the worker takes it up when it connects again");
+}
 
 // The runtime and the task broker hold it by shared_ptr; it holds itself until gRPC is done with it.
 class WorkSession : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>,
@@ -29,8 +41,8 @@ class WorkSession : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Coordi
   static constexpr size_t kMaxQueued = 100'000;
 
   // The reactor for gRPC. Runtime and broker must outlive it.
-  static WorkSession* Start(runtime::Runtime& runtime, TaskBroker& broker);
-  WorkSession(runtime::Runtime& runtime, TaskBroker& broker);
+  static WorkSession* Start(runtime::Runtime& runtime, TaskBroker& broker, std::optional<rpc::Identity> caller);
+  WorkSession(runtime::Runtime& runtime, TaskBroker& broker, std::optional<rpc::Identity> caller);
 
   void Send(runtime::Outbound message) override;
   void SendTask(const v1::Task& task) override;
@@ -54,6 +66,8 @@ class WorkSession : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Coordi
   runtime::Runtime& runtime_;
   TaskBroker& broker_;
   const core::StreamId id_;
+  // Nothing without TLS.
+  const std::optional<rpc::Identity> caller_;
   // Of the reading reactions, which never overlap.
   v1::WorkerMessage incoming_;
   bool greeted_ = false;
@@ -71,8 +85,8 @@ class WorkSession : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Coordi
   std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
 };
 
-WorkSession* WorkSession::Start(runtime::Runtime& runtime, TaskBroker& broker) {
-  auto session = std::make_shared<WorkSession>(runtime, broker);
+WorkSession* WorkSession::Start(runtime::Runtime& runtime, TaskBroker& broker, std::optional<rpc::Identity> caller) {
+  auto session = std::make_shared<WorkSession>(runtime, broker, std::move(caller));
   {
     const MutexLock lock(session->mutex_);
     session->self_ = session;
@@ -81,8 +95,8 @@ WorkSession* WorkSession::Start(runtime::Runtime& runtime, TaskBroker& broker) {
   return session.get();
 }
 
-WorkSession::WorkSession(runtime::Runtime& runtime, TaskBroker& broker)
-    : runtime_(runtime), broker_(broker), id_(runtime.NewStream()) {}
+WorkSession::WorkSession(runtime::Runtime& runtime, TaskBroker& broker, std::optional<rpc::Identity> caller)
+    : runtime_(runtime), broker_(broker), id_(runtime.NewStream()), caller_(std::move(caller)) {}
 
 // ---- in --------------------------------------------------------------------------------------------------------
 
@@ -104,6 +118,7 @@ void WorkSession::OnReadDone(bool ok) {
 }
 
 absl::Status WorkSession::Handle(const v1::WorkerMessage& message) {
+  PGC_RETURN_IF_ERROR(CheckStillValid(caller_));
   if (greeted_ == (message.body_case() == v1::WorkerMessage::kHello)) {
     return Protocol(greeted_ ? "a second Hello on one stream" : "the first message must be Hello");
   }
@@ -130,6 +145,7 @@ absl::Status WorkSession::Handle(const v1::WorkerMessage& message) {
 
 absl::Status WorkSession::HandleHello(const v1::Hello& hello) {
   PGC_ASSIGN_OR_RETURN(auto event, ToHello(hello, id_));
+  PGC_RETURN_IF_ERROR(CheckWorker(caller_, event.worker_id));
   draining_ = event.draining;
   ack_batches_ = hello.takes_ack_batches();
   PGC_RETURN_IF_ERROR(runtime_.Connect(std::move(event), shared_from_this()));
@@ -263,8 +279,9 @@ void WorkSession::OnDone() {
 class WorkerService : public v1::WorkerService::CallbackService {
  public:
   WorkerService(runtime::Runtime& runtime, TaskBroker& broker) : runtime_(runtime), broker_(broker) {}
-  grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* Work(grpc::CallbackServerContext*) override {
-    return WorkSession::Start(runtime_, broker_);
+  grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* Work(
+      grpc::CallbackServerContext* context) override {
+    return WorkSession::Start(runtime_, broker_, CallerOf(*context));
   }
 
  private:

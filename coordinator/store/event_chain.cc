@@ -1,8 +1,13 @@
 #include "coordinator/store/event_chain.h"
 
+#include <xxhash.h>
+
+#include <array>
 #include <charconv>
+#include <cstdint>
 #include <string_view>
 
+#include "common/base/text.h"
 #include "common/crypto/crypto.h"
 
 namespace pgconvoy::store {
@@ -43,6 +48,12 @@ std::string CanonicalEvent(int64_t seq, const core::EventRow& event) {
   std::string text;
   AppendCanonicalEvent(seq, event, text);
   return text;
+}
+
+std::string RowSum(std::string_view canonical_event) {
+  XXH64_canonical_t sum;
+  XXH64_canonicalFromHash(&sum, XXH3_64bits(canonical_event.data(), canonical_event.size()));
+  return ToHex(sum.digest);
 }
 
 std::string LinkDigest(const std::string& previous, int64_t epoch, const std::string& canonical_events) {

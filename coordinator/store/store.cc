@@ -246,6 +246,7 @@ struct Link {
   int64_t epoch;
   const std::string& previous;
   const std::string& digest;
+  const std::string& row_sums;
 };
 
 void FinishGroup(pqxx::transaction_base& tx, const core::Writes& writes, const Link& link) {
@@ -263,7 +264,8 @@ void FinishGroup(pqxx::transaction_base& tx, const core::Writes& writes, const L
                                  number(counters.next_project, counted)};
   tx.exec_prepared(kFinishGroup.name, text(numbers[0], events), text(numbers[1], events), text(numbers[2], events),
                    text(link.previous, events), text(link.digest, events), text(numbers[3], counted),
-                   text(numbers[4], counted), text(numbers[5], counted), text(numbers[6], counted));
+                   text(numbers[4], counted), text(numbers[5], counted), text(numbers[6], counted),
+                   text(link.row_sums, events));
 }
 
 }  // namespace
@@ -283,11 +285,13 @@ absl::Status Store::Commit(const core::Writes& writes) {
     } catch (const RowMissing& missing) {
       return MakeError(Verdict::kPermanent, "PGC-STORE-DATA", missing.what());
     }
+    WrittenEvents events;
     if (!writes.events.empty()) {
-      head = LinkDigest(chain_head_, epoch_, WriteEvents(session_->connection(), tx, writes.events, first_seq));
+      events = WriteEvents(session_->connection(), tx, writes.events, first_seq);
+      head = LinkDigest(chain_head_, epoch_, events.canonical);
     }
     if (!writes.events.empty() || writes.counters.has_value()) {
-      FinishGroup(tx, writes, {first_seq, last_seq, epoch_, chain_head_, head});
+      FinishGroup(tx, writes, {first_seq, last_seq, epoch_, chain_head_, head, events.row_sums});
     }
     tx.commit();
     return absl::OkStatus();

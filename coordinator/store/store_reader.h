@@ -81,7 +81,7 @@ struct ChainReport {
   int64_t links = 0;
   int64_t events = 0;
   std::string head;
-  // "" when every link holds, else the first that does not and why.
+  // "" when every link holds, else the first event that was altered, removed or moved, as closely as can be said.
   std::string problem;
 };
 
@@ -136,8 +136,9 @@ class StoreReader {
   absl::StatusOr<LiveRefs> ListLiveRefs(int limit);
   // Breaks the reads that wait for the store, and fails every later one. For an end that cannot wait for the store.
   void Interrupt();
-  // Recomputes the hash chain over the whole event log.
-  absl::StatusOr<ChainReport> VerifyChain();
+  // Recomputes the hash chain over the whole event log. `known_head`: a digest that one of its links must have; "":
+  // none.
+  absl::StatusOr<ChainReport> VerifyChain(const std::string& known_head = "");
 
  private:
   class Pool;

@@ -331,21 +331,23 @@ void WriteRows(Connection& connection, pqxx::transaction_base& tx, const core::W
   InChunks(LastOfEachKey(writes.workers, by_id), [&tx](const auto& rows) { UpsertWorkers(tx, rows); });
 }
 
-std::string WriteEvents(Connection& connection,
-                        pqxx::transaction_base& tx,
-                        const std::vector<core::EventRow>& events,
-                        int64_t first_seq) {
-  std::string canonical;
+WrittenEvents WriteEvents(Connection& connection,
+                          pqxx::transaction_base& tx,
+                          const std::vector<core::EventRow>& events,
+                          int64_t first_seq) {
+  WrittenEvents written;
   int64_t seq = first_seq;
   for (const core::EventRow& event : events) {
-    AppendCanonicalEvent(seq++, event, canonical);
+    const size_t start = written.canonical.size();
+    AppendCanonicalEvent(seq++, event, written.canonical);
+    written.row_sums += RowSum(std::string_view(written.canonical).substr(start));
   }
   seq = first_seq;
   InChunks(All(events), [&](const auto& rows) {
     CopyEvents(connection, tx, rows, seq);
     seq += static_cast<int64_t>(rows.size());
   });
-  return canonical;
+  return written;
 }
 
 }  // namespace pgconvoy::store

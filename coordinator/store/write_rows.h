@@ -5,6 +5,8 @@
 
 #include <pqxx/transaction_base>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "coordinator/core/core.h"
 #include "coordinator/store/session.h"
@@ -20,10 +22,17 @@ class RowMissing : public std::runtime_error {
 // Everything of `writes` but events and counters. `tx` is a transaction of `connection`.
 void WriteRows(Connection& connection, pqxx::transaction_base& tx, const core::Writes& writes);
 
-// The group's events, from `first_seq` on. Returns their canonical text for the hash chain.
-std::string WriteEvents(Connection& connection,
-                        pqxx::transaction_base& tx,
-                        const std::vector<core::EventRow>& events,
-                        int64_t first_seq);
+// What the hash chain needs of a group's events.
+struct WrittenEvents {
+  std::string canonical;
+  // RowSum of each, one after the other.
+  std::string row_sums;
+};
+
+// The group's events, from `first_seq` on.
+WrittenEvents WriteEvents(Connection& connection,
+                          pqxx::transaction_base& tx,
+                          const std::vector<core::EventRow>& events,
+                          int64_t first_seq);
 
 }  // namespace pgconvoy::store

@@ -167,8 +167,8 @@ SET incarnation = EXCLUDED.incarnation, version = EXCLUDED.version, host = EXCLU
 // Last of every commit. Null for what the group has none of: an event, changed counters.
 inline constexpr Statement kFinishGroup = {"finish_group", R"sql(
 WITH link AS (
-  INSERT INTO pgconvoy.event_link (first_seq, last_seq, epoch, previous, digest)
-  SELECT $1::bigint, $2::bigint, $3::bigint, $4::text, $5::text WHERE $1::bigint IS NOT NULL)
+  INSERT INTO pgconvoy.event_link (first_seq, last_seq, epoch, previous, digest, row_sums)
+  SELECT $1::bigint, $2::bigint, $3::bigint, $4::text, $5::text, decode($10::text, 'hex') WHERE $1::bigint IS NOT NULL)
 UPDATE pgconvoy.leader
 SET last_event_seq = coalesce($2::bigint, last_event_seq), chain_head = coalesce($5::text, chain_head),
     next_fence = coalesce($6::bigint, next_fence), next_migration = coalesce($7::bigint, next_migration),

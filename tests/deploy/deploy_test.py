@@ -46,9 +46,10 @@ class Kubernetes(unittest.TestCase):
 
     def test_probes_tell_alive_from_leading(self):
         container = self.pods["coordinator"]["containers"][0]
-        self.assertEqual(container["livenessProbe"]["grpc"], {"port": 7070})
+        self.assertEqual(container["livenessProbe"]["grpc"], {"port": 7071})
         self.assertEqual(container["readinessProbe"]["grpc"],
-                         {"port": 7070, "service": "pgconvoy.v1.MigrationService"})
+                         {"port": 7071, "service": "pgconvoy.v1.MigrationService"})
+        self.assertEqual(container["args"][container["args"].index("--health-listen") + 1], "0.0.0.0:7071")
         proto = (ROOT / "proto/pgconvoy/v1/migration_service.proto").read_text()
         self.assertIn("package pgconvoy.v1;", proto)
         self.assertIn("service MigrationService {", proto)
@@ -108,6 +109,20 @@ class Kubernetes(unittest.TestCase):
         self.assertGreaterEqual(self.pods["coordinator"]["terminationGracePeriodSeconds"], 30)
         self.assertGreaterEqual(self.pods["worker"]["terminationGracePeriodSeconds"], 120)
 
+    def test_both_sides_show_certificates_and_nobody_else_reads_the_keys(self):
+        for name, pod in self.pods.items():
+            container = pod["containers"][0]
+            env = {one["name"]: one.get("value") for one in container["env"]}
+            self.assertNotIn("PGCONVOY_INSECURE", env)
+            self.assertNotIn("--insecure", container["args"])
+            mount = {one["name"]: one for one in container["volumeMounts"]}["tls"]
+            self.assertTrue(mount["readOnly"])
+            files = [env["PGCONVOY_TLS_CERT"], env["PGCONVOY_TLS_KEY"], env["PGCONVOY_TLS_CA"]]
+            self.assertEqual(files, [mount["mountPath"] + file for file in ("/tls.crt", "/tls.key", "/ca.crt")])
+            secret = {one["name"]: one for one in pod["volumes"]}["tls"]["secret"]
+            self.assertEqual(secret, {"secretName": f"pgconvoy-{name}-tls", "defaultMode": 0o440})
+            self.assertEqual(pod["securityContext"]["fsGroup"], pod["securityContext"]["runAsGroup"])
+
     def test_secrets_come_by_reference_only(self):
         self.assertNotIn("Secret", {kind for kind, _ in self.objects})
         example = {one["metadata"]["name"]: set(one["stringData"])
@@ -118,6 +133,9 @@ class Kubernetes(unittest.TestCase):
                 if re.search("PASSWORD|CONNINFO|STORE|RECIPIENT", variable["name"]):
                     reference = variable["valueFrom"]["secretKeyRef"]
                     used.setdefault(reference["name"], set()).add(reference["key"])
+            for volume in pod["volumes"]:
+                if "secret" in volume:
+                    used[volume["secret"]["secretName"]] = {"tls.crt", "tls.key", "ca.crt"}
         self.assertEqual(used, example)
 
     def test_workers_get_what_the_shipped_plan_refers_to(self):
@@ -207,6 +225,16 @@ class Units(unittest.TestCase):
                 self.assertIn(wanted, lines, path.name)
             self.assertTrue(any(line.startswith("EnvironmentFile=") for line in lines))
             self.assertNotRegex(path.read_text(), r"(?i)password=")
+
+    def test_units_hand_over_certificates(self):
+        for path, role in zip(self.units(), ("coordinator", "worker")):
+            lines = path.read_text().split("\n")
+            for line in (f"LoadCredential=tls.crt:/etc/pgconvoy/tls/{role}.crt",
+                         f"LoadCredential=tls.key:/etc/pgconvoy/tls/{role}.key",
+                         "LoadCredential=ca.crt:/etc/pgconvoy/tls/ca.crt",
+                         "Environment=PGCONVOY_TLS_CERT=%d/tls.crt PGCONVOY_TLS_KEY=%d/tls.key "
+                         "PGCONVOY_TLS_CA=%d/ca.crt"):
+                self.assertIn(line, lines, path.name)
 
     def test_units_do_not_restart_what_restarting_cannot_help(self):
         for path in self.units():

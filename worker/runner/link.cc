@@ -56,15 +56,19 @@ absl::Status BeforeWrite() {
 
 class Link::Impl {
  public:
-  Impl(std::string address, LinkHandler& handler) : address_(std::move(address)), handler_(handler) {}
+  Impl(std::string address, rpc::Security security, LinkHandler& handler)
+      : address_(std::move(address)), security_(std::move(security)), handler_(handler) {}
 
   LinkEnd Run(int64_t give_up_ms) {
-    const auto channel = rpc::Connect(address_);
-    const auto stub = v1::WorkerService::NewStub(channel);
+    std::unique_ptr<v1::WorkerService::Stub> stub;
     MonotonicMs alone_since = Clock::System().NowMonotonic();
     int64_t backoff_ms = kFirstBackoffMs;
     while (!stopped_) {
-      if (RunStream(*stub)) {
+      // With TLS anew for every stream, so that a certificate that was renewed is taken up.
+      if (stub == nullptr || security_.tls()) {
+        stub = MakeStub();
+      }
+      if (stub != nullptr && RunStream(*stub)) {
         alone_since = Clock::System().NowMonotonic();
         backoff_ms = kFirstBackoffMs;
       }
@@ -101,6 +105,16 @@ class Link::Impl {
   }
 
  private:
+  // Nothing while the files of the certificate cannot be used; they may be in the middle of being renewed.
+  std::unique_ptr<v1::WorkerService::Stub> MakeStub() {
+    const auto channel = rpc::Connect(address_, security_);
+    if (channel.ok()) {
+      return v1::WorkerService::NewStub(*channel);
+    }
+    log::Warn("cannot use the certificate; trying again", {{"reason", Describe(channel.status())}});
+    return nullptr;
+  }
+
   // True when the coordinator answered at least once.
   bool RunStream(v1::WorkerService::Stub& stub) {
     grpc::ClientContext context;
@@ -135,8 +149,9 @@ class Link::Impl {
 
   void Explain(const absl::Status& status, bool answered) {
     const log::Fields fields = {{"address", address_}, {"reason", Describe(status)}};
-    // What is wrong with the hello stays wrong.
-    refused_ = !answered && absl::IsInvalidArgument(status);
+    // What is wrong with the hello or the certificate stays wrong.
+    refused_ = !answered && (absl::IsInvalidArgument(status) || absl::IsPermissionDenied(status) ||
+                             absl::IsUnauthenticated(status));
     if (refused_) {
       log::Error("the coordinator refuses this worker", fields);
     } else if (!answered && !told_) {
@@ -227,6 +242,7 @@ class Link::Impl {
   }
 
   const std::string address_;
+  const rpc::Security security_;
   LinkHandler& handler_;
   Mutex mutex_;
   Condition changed_;
@@ -243,7 +259,8 @@ class Link::Impl {
   bool told_ = false;
 };
 
-Link::Link(std::string address, LinkHandler& handler) : impl_(std::make_unique<Impl>(std::move(address), handler)) {}
+Link::Link(std::string address, rpc::Security security, LinkHandler& handler)
+    : impl_(std::make_unique<Impl>(std::move(address), std::move(security), handler)) {}
 
 Link::~Link() = default;
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "common/rpc/tls.h"
 #include "pgconvoy/v1/worker_service.pb.h"
 
 namespace pgconvoy::worker {
@@ -29,13 +30,13 @@ enum class LinkEnd {
   kStopped,
   // The coordinator could not be reached for `give_up_ms` without interruption.
   kUnreachable,
-  // The coordinator does not accept the hello, and never will.
+  // The coordinator does not accept the hello or the certificate, and never will.
   kRefused
 };
 
 class Link {
  public:
-  Link(std::string address, LinkHandler& handler);
+  Link(std::string address, rpc::Security security, LinkHandler& handler);
   ~Link();
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;

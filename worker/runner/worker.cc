@@ -66,7 +66,7 @@ class Worker::Impl : public LinkHandler {
       : options_(std::move(options)),
         incarnation_(RandomUuid()),
         lease_(Clock::System()),
-        link_(options_.coordinator, *this),
+        link_(options_.coordinator, options_.security, *this),
         idle_since_(Clock::System().NowMonotonic()) {}
 
   WorkerExit Run() {

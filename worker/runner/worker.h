@@ -8,11 +8,14 @@
 #include <memory>
 #include <string>
 
+#include "common/rpc/tls.h"
+
 namespace pgconvoy::worker {
 
 struct WorkerOptions {
   // As rpc::TargetOf takes it.
   std::string coordinator = "127.0.0.1:7070";
+  rpc::Security security;
   // Stable name; see --worker-id.
   std::string worker_id;
   std::string host;

@@ -210,28 +210,53 @@ TEST_F(EventChainTest, GoesOnUnderTheNextLeader) {
 }
 
 TEST_F(EventChainTest, NamesTheEventThatWasAltered) {
-  Exec("UPDATE pgconvoy.event SET reason = 'nothing to see' WHERE seq = 4");
-  EXPECT_EQ(ChainProblem(), "events 4 to 5: an event was altered");
+  Exec("UPDATE pgconvoy.event SET reason = 'nothing to see' WHERE seq IN (5, 6)");
+  EXPECT_EQ(ChainProblem(), "event 5 was altered or moved");
+}
+
+TEST_F(EventChainTest, NamesTheFirstOfEventsThatChangedPlaces) {
+  for (const std::string& pair : {std::string("4, 5"), std::string("5, 6")}) {
+    const std::string first = pair.substr(0, 1);
+    const std::string second = pair.substr(3);
+    const std::string swap = "UPDATE pgconvoy.event SET seq = -seq WHERE seq IN (" + pair +
+                             "); UPDATE pgconvoy.event SET seq = " + first + " + " + second + " + seq WHERE seq < 0";
+    Exec(swap);
+    EXPECT_EQ(ChainProblem(), "event " + first + " was altered or moved");
+    Exec(swap);
+    EXPECT_EQ(ChainProblem(), "");
+  }
+}
+
+TEST_F(EventChainTest, NamesTheGroupWhenTheSumsOfItsRowsAreGone) {
+  Exec("UPDATE pgconvoy.event SET reason = 'nothing to see' WHERE seq = 5");
+  Exec("UPDATE pgconvoy.event_link SET row_sums = '' WHERE first_seq = 4");
+  EXPECT_EQ(ChainProblem(), "events 4 to 5: one was altered or moved, or their link was");
 }
 
 TEST_F(EventChainTest, NamesTheEventThatWasRemoved) {
   Exec("DELETE FROM pgconvoy.event WHERE seq = 3");
-  EXPECT_EQ(ChainProblem(), "events 2 to 3: event 3 is missing");
+  EXPECT_EQ(ChainProblem(), "event 3 is missing");
 }
 
-TEST_F(EventChainTest, NoticesAWholeGroupThatWasRemoved) {
+TEST_F(EventChainTest, NamesTheFirstEventOfAGroupThatWasRemoved) {
   Exec("DELETE FROM pgconvoy.event WHERE seq IN (4, 5); DELETE FROM pgconvoy.event_link WHERE first_seq = 4");
-  EXPECT_EQ(ChainProblem(), "events 6 to 7: the link does not follow the one before");
+  EXPECT_EQ(ChainProblem(), "event 4 is missing, or its link is");
 }
 
-TEST_F(EventChainTest, NoticesAnEndThatWasCutOff) {
+TEST_F(EventChainTest, NamesTheFirstEventOfAnEndThatWasCutOff) {
   Exec("DELETE FROM pgconvoy.event WHERE seq > 5; DELETE FROM pgconvoy.event_link WHERE first_seq > 5");
-  EXPECT_EQ(ChainProblem(), "the log does not end where the store says that it ends");
+  EXPECT_EQ(ChainProblem(), "event 6 is missing, and what came after it");
 }
 
-TEST_F(EventChainTest, NoticesAnEventThatWasAdded) {
+TEST_F(EventChainTest, NamesAnEventThatWasAdded) {
   Exec("INSERT INTO pgconvoy.event VALUES (8, now(), 1, '', 'FORGED', 'operator:x', '', '', NULL)");
-  EXPECT_NE(ChainProblem(), "");
+  EXPECT_EQ(ChainProblem(), "event 8 was added, or its link was removed");
+}
+
+TEST_F(EventChainTest, StillHoldsAHeadThatWasNotedEarlier) {
+  const std::string noted = Query("SELECT digest FROM pgconvoy.event_link WHERE first_seq = 2");
+  EXPECT_EQ(reader_->VerifyChain(noted)->problem, "");
+  EXPECT_NE(reader_->VerifyChain("0123")->problem, "");
 }
 
 }  // namespace

@@ -129,6 +129,17 @@ TEST_F(Local, AChildThatDiesIsStartedAgainUnderTheSameAddress) {
             std::string::npos);
 }
 
+TEST_F(Local, ListensWhereOnlyThisMachineReachesItAndShowsNobodysCertificate) {
+  const Result open = Cli({"up", "--detach", "--listen", "0.0.0.0:0"});
+  EXPECT_EQ(open.code, 64) << open.err;
+  const Result up = Cli({"up", "--detach", "--listen", "127.0.0.1:0"},
+                        {{"PGCONVOY_TLS_CERT", "a"}, {"PGCONVOY_TLS_KEY", "b"}, {"PGCONVOY_TLS_CA", "c"}});
+  ASSERT_EQ(up.code, 0) << up.err;
+  const std::string environment = ReadFile("/proc/" + std::to_string(State().coordinator.pid) + "/environ");
+  EXPECT_NE(environment, "");
+  EXPECT_EQ(environment.find("PGCONVOY_TLS"), std::string::npos);
+}
+
 TEST_F(Local, ASecondInstanceInTheSameFolderIsRefused) {
   ASSERT_EQ(UpDetached().code, 0);
   const LocalState state = State();
