@@ -78,7 +78,7 @@ std::vector<v1::WorkerMessage> SendTogether(bool takes_batches) {
   builder.RegisterService(&recorder);
   const auto server = builder.BuildAndStart();
   Handler handler;
-  Link link("127.0.0.1:" + std::to_string(port), handler);
+  Link link("127.0.0.1:" + std::to_string(port), rpc::Security(), handler);
   std::thread runs([&link] { link.Run(/*give_up_ms=*/60'000); });
   handler.WaitForWelcome();
   for (const int64_t seq : {1, 2, 3}) {
