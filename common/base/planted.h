@@ -14,22 +14,22 @@ namespace pgconvoy::planted {
 #define PGC_PLANTED_BUG_LIST(X)                                                                                    \
   /* coordinator/core */                                                                                           \
   X(kSkipReportFenceCheck) X(kSkipHolderCheck) X(kRecordReportTwice) X(kReuseFence) X(kFenceCounterNotWritten)     \
-  X(kFencePhaseNotRepeated) X(kForgetIntent) X(kForgetResult) X(kIntentDoesNotTouch)      \
-  X(kNeverExpireLeases) X(kExpiryKeepsProject) X(kHelloIgnoresHeld)                   \
-  X(kBackoffNeverEnds) X(kRetryForEver) X(kCancelForgetsRollback) X(kRetryKeepsDone)          \
+  X(kFencePhaseNotRepeated) X(kForgetIntent) X(kForgetResult) X(kIntentDoesNotTouch)                               \
+  X(kNeverExpireLeases) X(kExpiryKeepsProject) X(kHelloIgnoresHeld)                                                \
+  X(kBackoffNeverEnds) X(kRetryForEver) X(kCancelForgetsRollback) X(kRetryKeepsDone)                               \
   X(kLoadForgetsRequests) X(kLoadForgetsDone) X(kPausedGrants) X(kTokensIgnored) X(kMigrationEndsEarly)            \
   X(kStopForgotten) X(kFailedWithoutRollback)                                                                      \
   /* worker/core */                                                                                                \
   X(kNeverWaitDurable) X(kCopyBeforeSealIsDurable) X(kCutoverBeforeDurable) X(kReportLostLease)                    \
   X(kDoubtIsPermanent) X(kOlderLoginsStay) X(kAdoptForeignRole) X(kDropForeignDatabase)                            \
-  X(kKeepIncompleteDatabase) X(kUndoneResultsCount) X(kIgnoreTenantWrites) X(kLeaveUnsealedBackup)                 \
+  X(kKeepIncompleteDatabase) X(kIgnoreTenantWrites) X(kLeaveUnsealedBackup)                                        \
   X(kReconcileLive)                                                                                                \
   /* tests/sim: the shell around the core, and the phases */                                                       \
   X(kAckBeforeCommit) X(kFailedCommitCounts) X(kDoubtfulCommitCounts) X(kNoEpochCheck) X(kEpochNotRaised)          \
   X(kUnacknowledgedForgotten) X(kSealAfterRole) X(kPlainPasswordInIntent) X(kSkipTerminate) X(kSkipFenceRaise)     \
-  X(kRaiseBackwards) X(kSkipFenceCheck) X(kNoFenceLock) X(kLedgerOutsideTransaction) X(kNoLedgerRead)              \
-  X(kSkipLastChunk) X(kCopyOtherTenant) X(kCutoverTwice) X(kSkipSourceCheck) X(kSkipFreeze)    \
-  X(kThawForgotten) X(kCreateUnderFinalName) X(kDropWithoutRename) X(kLoginNotDropped) X(kRollbackLeavesRole)
+  X(kRaiseBackwards) X(kLedgerOutsideTransaction) X(kNoLedgerRead)                                                 \
+  X(kSkipLastChunk) X(kCopyOtherTenant) X(kCutoverTwice) X(kSkipSourceCheck) X(kSkipFreeze)                        \
+  X(kThawForgotten) X(kCreateUnderFinalName) X(kLoginNotDropped) X(kRollbackLeavesRole)
 // clang-format on
 
 enum class Bug {

@@ -48,12 +48,10 @@ bool OpContext::PassFence() const {
     row = PGC_PLANTED(kSkipFenceRaise) ? row : fence;
   }
   if (spec.mode == Mode::kFenced) {
-    if (row != fence && !PGC_PLANTED(kSkipFenceCheck)) {
+    if (row != fence) {
       return false;
     }
-    if (!PGC_PLANTED(kNoFenceLock)) {
-      TakeRow();
-    }
+    TakeRow();
   }
   return true;
 }

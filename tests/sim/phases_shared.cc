@@ -99,19 +99,17 @@ Task DoomAndDrop(Attempt& attempt, Database::Name name, int64_t fence, int n) {
       }
       return Outcome();
     }));
-    if (!PGC_PLANTED(kDropWithoutRename)) {
-      SIM_TRY(attempt.Fenced(Site::kTarget, [name, fence, doomed](Project& project) {
-        Database* const database = project.Find(name, fence);
-        if (database == nullptr) {
-          return Fail(Verdict::kPermanent, "PGC-PG-NO-DATABASE");
-        }
-        database->name = Database::Name::kDoomed;
-        database->fence = doomed;
-        return Outcome();
-      }));
-      name = Database::Name::kDoomed;
-      fence = doomed;
-    }
+    SIM_TRY(attempt.Fenced(Site::kTarget, [name, fence, doomed](Project& project) {
+      Database* const database = project.Find(name, fence);
+      if (database == nullptr) {
+        return Fail(Verdict::kPermanent, "PGC-PG-NO-DATABASE");
+      }
+      database->name = Database::Name::kDoomed;
+      database->fence = doomed;
+      return Outcome();
+    }));
+    name = Database::Name::kDoomed;
+    fence = doomed;
   }
   SIM_TRY(attempt.Do({Site::kTarget, Login::kProvisioner, Mode::kStatement, 40},
                      [name, fence, &sim = attempt.sim()](Project& project) {

@@ -26,8 +26,7 @@ DatabaseAction DecideDatabase(const FoundDatabase& database, bool complete) {
 }
 
 bool EndsRollback(const ResultKey& result) {
-  return result.phase == Phase::kCleanup && result.direction == Direction::kRollback &&
-         !PGC_PLANTED(kUndoneResultsCount);
+  return result.phase == Phase::kCleanup && result.direction == Direction::kRollback;
 }
 
 bool Counts(const ResultKey& result, Phase phase, int64_t last_undone) {
