@@ -15,6 +15,8 @@ LEAST_LINES = 95.0
 WHOLE = {CORE + name for name in ("transitions.cc", "phase_table.cc", "lifecycle.cc", "reports.cc")}
 # What no test can reach says so in its line, with the reason in a comment above it.
 UNREACHABLE = "std::abort();"
+# A planted bug (common/base/planted.h): a constant here, so clang counts neither outcome.
+CONSTANT = "PGC_PLANTED"
 
 
 def ours(files, root):
@@ -25,10 +27,18 @@ def ours(files, root):
             yield name, path.read_text(encoding="utf-8").split("\n"), file
 
 
+def condition(branch, lines):
+    """The text of a branch's condition up to the end of its first line."""
+    first, start, last, end = branch[:4]
+    return lines[first - 1][start - 1:end - 1 if first == last else None]
+
+
 def outcomes(file, lines):
-    """(line, outcome, times) of every branch but those that lead to a stop on a bug of ours."""
+    """(line, outcome, times) of every branch but constants and those that lead to a stop on a bug of ours."""
     for branch in file["branches"]:
         line, true, false = branch[0], branch[4], branch[5]
+        if condition(branch, lines).lstrip("!").startswith(CONSTANT):
+            continue
         if not any(UNREACHABLE in one for one in lines[line:line + 2]):
             yield line, "true", true
         yield line, "false", false

@@ -283,6 +283,12 @@ TEST_F(ReportTest, RefusesAPhaseWhenNoneIsLeft) {
   EXPECT_EQ(ack.refused_message, "CLEANUP is not next in this attempt; no phase is left");
 }
 
+TEST_F(ReportTest, RefusesWhatIsSaidOfAProjectThatDoesNotExist) {
+  Running running = Begin(Spec());
+  running.project.ref = "nobody";
+  EXPECT_EQ(Report(running, PhaseStarted{Phase::kFence}).refused_reason, "LEASE_LOST");
+}
+
 TEST_F(ReportTest, RefusesWhatComesOnAStreamThatNobodyHasOpened) {
   Running running = Begin(Spec());
   running.stream = StreamId{99};
