@@ -25,7 +25,9 @@ constexpr std::array<std::pair<ExitCode, const char*>, 11> kMeanings = {{
 bool IsBadInput(const std::string& code) { return code.starts_with("PGC-PLAN-") || code.starts_with("PGC-CSV-"); }
 
 // A server of the plan that does not answer is an error of that server, not a coordinator that is away.
+// What a server, or the disk under a file of the operator's, does not do.
 bool IsOfAServer(const std::string& code) { return code.starts_with("PGC-PG-"); }
+bool IsOfAFile(const std::string& code) { return code == "PGC-CLI-FILE"; }
 
 }  // namespace
 
@@ -33,7 +35,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
   if (IsBadInput(CodeOf(status))) {
     return kBadInput;
   }
-  if (IsOfAServer(CodeOf(status))) {
+  if (IsOfAServer(CodeOf(status)) || IsOfAFile(CodeOf(status))) {
     return kFailure;
   }
   switch (status.code()) {

@@ -49,7 +49,7 @@ TEST_F(Certs, InitMakesAPairOfEachRoleThatFitsAndNobodyElseCanRead) {
   EXPECT_EQ(ModeOf(certs_), 0700U);
   for (const std::string name : {"coordinator", "worker", "operator", "viewer"}) {
     EXPECT_EQ(IdentityOf(name), "spiffe://td/pgconvoy/" + name + "/" + name);
-    EXPECT_EQ(Describe(rpc::LoadTls(Files(name)).status()), "") << name;
+    EXPECT_EQ(Describe(rpc::LoadTls(Files(name)).status()), "OK") << name;
     EXPECT_EQ(ModeOf(Files(name).key_file), 0600U) << name;
   }
   EXPECT_EQ(ModeOf(certs_ + "/ca.key"), 0600U);
@@ -74,14 +74,14 @@ TEST_F(Certs, InitRefusesBadNamesBeforeItMakesAnything) {
 
 TEST_F(Certs, IssueMakesOneMoreAndReplacesItOnlyWhenAsked) {
   EXPECT_EQ(Issue({"operator", "alice"}).out, "spiffe://td/pgconvoy/operator/alice\n");
-  EXPECT_EQ(Describe(rpc::LoadTls(Files("alice")).status()), "");
+  EXPECT_EQ(Describe(rpc::LoadTls(Files("alice")).status()), "OK");
   const std::string before = ReadFile(certs_ + "/alice.crt");
   const Result again = Issue({"operator", "alice"});
   EXPECT_EQ(again.code, 4) << again.err;
   EXPECT_EQ(ReadFile(certs_ + "/alice.crt"), before);
   EXPECT_EQ(Issue({"operator", "alice", "--renew", "--days", "2"}).code, 0);
   EXPECT_NE(ReadFile(certs_ + "/alice.crt"), before);
-  EXPECT_EQ(Describe(rpc::LoadTls(Files("alice")).status()), "");
+  EXPECT_EQ(Describe(rpc::LoadTls(Files("alice")).status()), "OK");
   EXPECT_EQ(ModeOf(Files("alice").key_file), 0600U);
 }
 
