@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "tests/integration/phases_fixture.h"
+#include "worker/phases/databases.h"
 #include "worker/phases/reconcile.h"
 
 namespace pgconvoy::testing {
@@ -175,6 +176,18 @@ TEST_F(PhasesTest, LoginsThatEndMeanwhileAreNobodyWhoConnects) {
   }
   stop = true;
   others.join();
+}
+
+// The reconciler of another worker may be faster.
+TEST_F(PhasesTest, ADatabaseThatIsGoneAlreadyNeedNotBeDropped) {
+  const auto attempt = NewAttempt();
+  ASSERT_EQ(Describe(Run(*attempt, Phase::kFence)), "OK");
+  auto provisioner = attempt->Provisioner();
+  ASSERT_TRUE(provisioner.ok()) << Describe(provisioner.status());
+  worker::DatabaseInfo database;
+  database.name = attempt->names().DoomedDatabase(7);
+  database.own = true;
+  EXPECT_EQ(Describe(worker::DoomAndDrop(**provisioner, *attempt, database, 0)), "OK");
 }
 
 TEST_F(PhasesTest, TheReconcilerRemovesWhatADeadAttemptLeft) {

@@ -101,8 +101,9 @@ Task DoomAndDrop(Attempt& attempt, Database::Name name, int64_t fence, int n) {
     }));
     SIM_TRY(attempt.Fenced(Site::kTarget, [name, fence, doomed](Project& project) {
       Database* const database = project.Find(name, fence);
+      // The reconciler of another worker was faster.
       if (database == nullptr) {
-        return Fail(Verdict::kPermanent, "PGC-PG-NO-DATABASE");
+        return Outcome();
       }
       database->name = Database::Name::kDoomed;
       database->fence = doomed;

@@ -26,7 +26,8 @@ struct DatabaseInfo {
 // project made under temporary and doomed names.
 absl::StatusOr<std::vector<DatabaseInfo>> ProjectDatabases(pg::Connection& provisioner, const Attempt& attempt);
 
-// Dooms (fenced rename) and drops a database of ours, ending its sessions first. `n` tells several apart.
+// Dooms (fenced rename) and drops a database of ours, ending its sessions first. `n` tells several apart. OK when it is
+// gone already.
 absl::Status DoomAndDrop(pg::Connection& provisioner, const Attempt& attempt, const DatabaseInfo& database, int n);
 
 // Ends the sessions of all clients there.
