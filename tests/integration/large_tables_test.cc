@@ -143,6 +143,27 @@ TEST_F(LargeTables, RowsThatAreNotUniqueEndTheLoad) {
   EXPECT_THAT(why, ::testing::HasSubstr("many_pkey"));
 }
 
+// A load of another backup died after it had made an index again and before it made it a constraint.
+TEST_F(LargeTables, ArriveOverIndexesThatAreHalfMade) {
+  OnSource(kManyRows);
+  ASSERT_EQ(Describe(RunTo(*NewAttempt(), Phase::kCopy)), "OK");
+  fleet_.OnTarget(ref_, R"sql(
+    ALTER TABLE app.many DROP CONSTRAINT many_code;
+    CREATE UNIQUE INDEX many_code ON app.many (code) INCLUDE (slot);
+    INSERT INTO pgconvoy.late_index VALUES (
+      'app.many_code', 'CREATE UNIQUE INDEX many_code ON app.many USING btree (code) INCLUDE (slot)',
+      'ALTER TABLE app.many ADD CONSTRAINT many_code UNIQUE USING INDEX many_code DEFERRABLE INITIALLY DEFERRED', true);
+    UPDATE pgconvoy.load SET backup_id = 'another/1', finished = false;
+    SELECT 1)sql");
+  const auto next = NewAttempt();
+  ASSERT_EQ(Describe(Run(*next, Phase::kFence)), "OK");
+  for (const Phase phase : {Phase::kCopy, Phase::kVerify, Phase::kCutover, Phase::kPostValidation, Phase::kCleanup}) {
+    ASSERT_EQ(Describe(Run(*next, phase)), "OK");
+  }
+  EXPECT_EQ(fleet_.WhyNotRelocated(ref_), "");
+  EXPECT_EQ(fleet_.Leftovers(), "");
+}
+
 TEST_F(LargeTables, AreNotReadAgainWhenNobodyHasWrittenToThem) {
   OnSource(kManyRows);
   const auto attempt = Verified();

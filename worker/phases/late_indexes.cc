@@ -46,7 +46,11 @@ WHERE t.oid = ANY ($1::pg_catalog.regclass[]::pg_catalog.oid[]) AND t.relkind = 
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.oid AND COALESCE(a.attstattarget, -1) >= 0)
 )sql";
 
-constexpr char kKeep[] = "INSERT INTO pgconvoy.late_index (name, index_sql, constraint_sql) VALUES ($1, $2, $3)";
+// A load of another backup may have died after it made this index; the row knows what constraint it is to be.
+constexpr char kKeep[] = R"sql(
+INSERT INTO pgconvoy.late_index (name, index_sql, constraint_sql) VALUES ($1, $2, $3)
+ON CONFLICT (name) DO UPDATE SET made = false
+)sql";
 constexpr char kHasTable[] = "SELECT pg_catalog.to_regclass('pgconvoy.late_index') IS NOT NULL";
 constexpr char kCount[] = "SELECT pg_catalog.count(*) FROM pgconvoy.late_index";
 constexpr char kUnmade[] = "SELECT name, index_sql FROM pgconvoy.late_index WHERE NOT made ORDER BY name";
