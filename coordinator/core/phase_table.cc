@@ -43,7 +43,7 @@ constexpr auto kPhases = std::to_array<PhaseRow>({
      "compares counts, digests, sequences and objects; after a rollback, that nothing is left",
      "the attempt's own login", "the verification record", "nothing to undo",
      "nothing is cut over before it is proven", [](const S& s) { return Copies(s) || Transforms(s); }, 8},
-    {"P-10", Phase::kCutover, "reads the source again, then updates the registry under one condition",
+    {"P-10", Phase::kCutover, "proves that nobody wrote to the source since the backup, then updates the registry under one condition",
      "reader, registrar, provisioner", "the registry row and the cutover record", "the old values are put back",
      "only a verified target is shown to users", [](const S& s) { return s.cutover && !s.backup_only; }, 2},
     {"P-11", Phase::kPostValidation, "logs in as the project, proves that nobody else can connect, runs checks",

@@ -143,14 +143,12 @@ absl::Status SubmitReactor::CheckSame(const core::MigrationRow& migration) const
   if (migration.spec.plan_hash == plan_hash_ && projects == static_cast<int64_t>(projects_)) {
     return absl::OkStatus();
   }
-  const absl::Status made = InputError(
-      "PGC-RPC-REUSED-ID",
-      "migration " + std::to_string(migration.id.value) + " has this request id, with another plan or other projects",
-      "take a new request id for a new migration");
-  absl::Status status(absl::StatusCode::kAlreadyExists, made.message());
-  made.ForEachPayload(
-      [&status](absl::string_view url, const absl::Cord& payload) { status.SetPayload(url, payload); });
-  return status;
+  return WithStatusCode(
+      absl::StatusCode::kAlreadyExists,
+      InputError("PGC-RPC-REUSED-ID",
+                 "migration " + std::to_string(migration.id.value) +
+                     " has this request id, with another plan or other projects",
+                 "take a new request id for a new migration"));
 }
 
 void SubmitReactor::Answer(const core::Reply& reply) {

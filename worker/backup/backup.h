@@ -15,7 +15,7 @@
 // digest, chunks: file, rows, raw bytes, stored bytes, SHA-256 of the stored bytes, row digest) and sequences. Its own
 // SHA-256 goes into the store.
 //
-// Thread safety: one thread per writer or reader.
+// Thread safety: one thread per writer; several may call one reader, which keeps nothing between its calls.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // One attempt of one project on this worker: what was granted, what it holds in memory, and how it tells the
 // coordinator. Every phase gets it and nothing else.
 //
-// Thread safety: one thread runs an attempt; Reporter::Checkpoint is the only window to the others.
+// Thread safety: one thread runs an attempt. Of what it reaches only Reporter::Progress and Reporter::Checkpoint are
+// called from others too, those of RunOnSessions.
 // Ownership: refers to the plan, the pool, the cache and the reporter, which outlive it.
 #pragma once
 
