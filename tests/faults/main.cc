@@ -34,7 +34,7 @@ constexpr auto kTick = std::chrono::milliseconds(20);
 constexpr auto kAskInterval = std::chrono::milliseconds(300);
 constexpr int kCalmSeconds = 180;
 // Of time over the minutes asked for, to let every kind of fault land.
-constexpr auto kGrace = std::chrono::minutes(4);
+constexpr auto kGrace = std::chrono::minutes(3);
 constexpr int kUsageExit = 64;
 
 struct Options {
