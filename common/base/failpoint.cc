@@ -62,6 +62,17 @@ bool ClaimOnce() {
   return true;
 }
 
+// One write, so that lines of several processes do not mix.
+void Record(std::string_view name, std::string_view action) {
+  const char* const path = std::getenv("PGCONVOY_FAILPOINTS_LOG");
+  const int fd = path == nullptr ? -1 : ::open(path, O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0600);
+  if (fd >= 0) {
+    const std::string line = std::string(name) + " " + std::string(action) + "\n";
+    [[maybe_unused]] const ssize_t written = ::write(fd, line.data(), line.size());
+    ::close(fd);
+  }
+}
+
 absl::Status RunAction(std::string_view name, std::string_view action) {
   if (action == "kill") {
     std::raise(SIGKILL);
@@ -76,9 +87,8 @@ absl::Status RunAction(std::string_view name, std::string_view action) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::Status HitFailpoint(std::string_view name) {
+// The action that is due now at `name`; "" when there is none.
+std::string DueAction(std::string_view name) {
   static Mutex* const mutex = new Mutex;
   static auto* const points ABSL_PT_GUARDED_BY(*mutex) = new std::map<std::string, Failpoint>([] {
     const char* const config = std::getenv("PGCONVOY_FAILPOINTS");
@@ -89,15 +99,39 @@ absl::Status HitFailpoint(std::string_view name) {
     const MutexLock lock(*mutex);
     const auto it = points->find(std::string(name));
     if (it == points->end()) {
-      return absl::OkStatus();
+      return "";
     }
     ++it->second.hits;
     if (it->second.at_hit != 0 && it->second.hits != it->second.at_hit) {
-      return absl::OkStatus();
+      return "";
     }
     action = it->second.action;
   }
-  return ClaimOnce() ? RunAction(name, action) : absl::OkStatus();
+  if (!ClaimOnce()) {
+    return "";
+  }
+  Record(name, action);
+  return action;
+}
+
+}  // namespace
+
+absl::Status HitFailpoint(std::string_view name) { return RunAction(name, DueAction(name)); }
+
+absl::Status RunUnderFailpoint(std::string_view name, const std::function<absl::Status()>& act) {
+  const std::string action = DueAction(name);
+  if (absl::Status status = RunAction(name, action); !status.ok()) {
+    return status;
+  }
+  absl::Status status = act();
+  if (status.ok() && action == "duplicate") {
+    status = act();
+  }
+  if (status.ok() && action == "timeout") {
+    return MakeError(Verdict::kInDoubt, "PGC-TEST-TIMEOUT",
+                     "failpoint " + std::string(name) + ": the answer is lost");
+  }
+  return status;
 }
 
 }  // namespace pgconvoy

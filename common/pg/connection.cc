@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/failpoint.h"
 #include "common/base/text.h"
 #include "common/pg/pg_error.h"
 #include "common/pg/startup.h"
@@ -439,9 +440,11 @@ Transaction::~Transaction() {
 }
 
 absl::Status Transaction::Commit() {
-  // Whatever the answer is, no transaction is left that a ROLLBACK could end.
-  open_ = false;
-  return connection_.Commit();
+  return PGC_UNDER_FAILPOINT("pg.commit", [this] {
+    // Whatever the answer is, no transaction is left that a ROLLBACK could end.
+    open_ = false;
+    return connection_.Commit();
+  });
 }
 
 }  // namespace pgconvoy::pg

@@ -25,7 +25,7 @@ std::vector<ProjectId> GrantedBefore(const core::Output& output) {
 
 absl::Status Commit(store::Store& store, const core::Writes& writes) {
   PGC_FAILPOINT("coordinator.commit.before");
-  PGC_RETURN_IF_ERROR(store.Commit(writes));
+  PGC_RETURN_IF_ERROR(PGC_UNDER_FAILPOINT("coordinator.commit", [&] { return store.Commit(writes); }));
   PGC_FAILPOINT("coordinator.commit.after");
   return absl::OkStatus();
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/failpoint.h"
 #include "coordinator/store/array_text.h"
 #include "coordinator/store/event_chain.h"
 #include "coordinator/store/row_codec.h"
@@ -228,7 +229,9 @@ absl::StatusOr<Term> Store::Lead(std::optional<int64_t> previous_epoch) {
       if (previous_epoch.has_value() && term.epoch != *previous_epoch + 1) {
         return LostLead();
       }
+      PGC_FAILPOINT("store.lead.before_commit");
       tx.commit();
+      PGC_FAILPOINT("store.lead.raised");
     }
     epoch_ = term.epoch;
     pqxx::work tx(connection);
@@ -293,6 +296,7 @@ absl::Status Store::Commit(const core::Writes& writes) {
     if (!writes.events.empty() || writes.counters.has_value()) {
       FinishGroup(tx, writes, {first_seq, last_seq, epoch_, chain_head_, head, events.row_sums});
     }
+    PGC_FAILPOINT("store.commit.rows_written");
     tx.commit();
     return absl::OkStatus();
   });

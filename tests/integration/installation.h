@@ -54,6 +54,7 @@ class Installation {
   // Starts a worker under this id; the same id again replaces one that is dead.
   Process& StartWorker(const std::string& id, const std::string& failpoints = "", int slots = 2);
   Process& worker(const std::string& id) { return *workers_.at(id); }
+  bool HasWorker(const std::string& id) const { return workers_.contains(id); }
   std::string WorkerLog(const std::string& id) const;
   std::string CoordinatorLog() const;
 

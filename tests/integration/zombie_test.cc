@@ -8,7 +8,7 @@
 #include <tuple>
 
 #include "tests/integration/fleet.h"
-#include "tests/support/stalling_proxy.h"
+#include "tests/support/pg_proxy.h"
 #include "tests/support/wait.h"
 
 namespace pgconvoy::testing {
@@ -177,7 +177,7 @@ class InAnOvertakenLogin : public ::testing::TestWithParam<std::tuple<const char
 TEST_P(InAnOvertakenLogin, ChangesNothingWhenItWakes) {
   Zombie zombie;
   Fleet& fleet = zombie.fleet();
-  StallingProxy proxy(fleet.target().port());
+  PgProxy proxy(fleet.target().port());
   proxy.HoldLoginsOf(std::get<0>(GetParam()));
   const std::string direct = fleet.env().at("PGCONVOY_ISOLATED_CONNINFO");
   fleet.env()["PGCONVOY_ISOLATED_CONNINFO"] = "host=127.0.0.1 port=" + std::to_string(proxy.port());

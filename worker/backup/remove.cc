@@ -74,6 +74,7 @@ absl::Status RemoveSealed(const std::string& root,
   const std::string parent = folder.substr(0, folder.rfind('/'));
   const std::string doomed = parent + "/" + kDoomedPrefix + std::to_string(fence);
   PGC_RETURN_IF_ERROR(RemoveFolder(doomed));
+  PGC_FAILPOINT("backup.before_doomed");
   PGC_RETURN_IF_ERROR(Doom(folder, doomed, parent));
   return RemoveFolder(doomed);
 }

@@ -73,11 +73,14 @@ absl::Status DoomAndDrop(pg::Connection& provisioner, const Attempt& attempt, co
       return connection.ExecScript("ALTER DATABASE " + Ident(name) + " ALLOW_CONNECTIONS false");
     });
     PGC_RETURN_IF_ERROR(UnlessGone(closed));
+    PGC_FAILPOINT("worker.database.shut");
     PGC_RETURN_IF_ERROR(UnlessGone(RenameDatabase(provisioner, attempt, name, doomed)));
     name = doomed;
   }
   PGC_FAILPOINT("worker.database.before_drop");
-  return provisioner.ExecScript("DROP DATABASE IF EXISTS " + Ident(name));
+  PGC_RETURN_IF_ERROR(provisioner.ExecScript("DROP DATABASE IF EXISTS " + Ident(name)));
+  PGC_FAILPOINT("worker.database.dropped");
+  return absl::OkStatus();
 }
 
 absl::Status SetOnDatabase(pg::Connection& connection,

@@ -39,6 +39,7 @@ absl::StatusOr<v1::PhaseResult> RunCleanup(Attempt& attempt) {
   if (attempt.has_credentials()) {
     PGC_RETURN_IF_ERROR(DropLogin(attempt, /*leave_role=*/true));
     cleanup->add_removed("login " + attempt.names().login);
+    PGC_FAILPOINT("worker.cleanup.login_dropped");
   }
   if (attempt.has_registry()) {
     PGC_ASSIGN_OR_RETURN(const v1::PhaseResult thawed, UndoFreeze(attempt));

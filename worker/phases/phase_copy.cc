@@ -44,11 +44,13 @@ class Loader {
 
   absl::Status Load() {
     PGC_RETURN_IF_ERROR(BeginBackup());
+    PGC_FAILPOINT("worker.copy.begun");
     PGC_RETURN_IF_ERROR(ReadLedger());
     PGC_RETURN_IF_ERROR(SetIndexesAside(target_, LargeTables()));
     PGC_FAILPOINT("worker.copy.indexes_aside");
     PGC_RETURN_IF_ERROR(LoadChunks());
     PGC_RETURN_IF_ERROR(BuildIndexes());
+    PGC_FAILPOINT("worker.copy.before_sequences");
     return SetSequences();
   }
 
@@ -71,6 +73,7 @@ class Loader {
     // A clone in which no load was ever begun has no rows.
     if (current.rows() != 0) {
       PGC_RETURN_IF_ERROR(EmptyTables());
+      PGC_FAILPOINT("worker.copy.emptied");
     }
     PGC_RETURN_IF_ERROR(target_.Exec(kStartLoad, {backup_id_}).status());
     return transaction->Commit();

@@ -68,6 +68,7 @@ absl::Status DropLogin(Attempt& attempt, v1::UndoResult& undo) {
       *provisioner, attempt, [&](pg::Connection& connection) { return ShutLogins(connection, {user}); }));
   PGC_ASSIGN_OR_RETURN(const int ended, EndSessions(*provisioner, attempt,
                                                     {{user}, /*older_attempts=*/false, /*own_role_only=*/false}));
+  PGC_FAILPOINT("worker.credentials.shut");
   // A member of the role blocks nothing, but the login of this attempt is of no use without it.
   PGC_RETURN_IF_ERROR(DropRoles(*provisioner, attempt, {attempt.names().login, user}));
   undo.add_undone("dropped role " + user + ", " + std::to_string(ended) + " session(s) ended");

@@ -16,6 +16,7 @@ absl::Status FenceRegistry(Attempt& attempt, v1::FenceResult& result) {
   const SessionFilter older{{}, /*older_attempts=*/true, /*own_role_only=*/true};
   PGC_ASSIGN_OR_RETURN(const int before, EndSessions(*registrar, attempt, older));
   PGC_RETURN_IF_ERROR(RaiseFence(*registrar, attempt));
+  PGC_FAILPOINT("worker.fence.registry_raised");
   PGC_ASSIGN_OR_RETURN(const int after, EndSessions(*registrar, attempt, older));
   result.set_sessions_ended(result.sessions_ended() + before + after);
   return absl::OkStatus();
@@ -32,6 +33,7 @@ absl::Status FenceLogins(Attempt& attempt, v1::FenceResult& result) {
     PGC_RETURN_IF_ERROR(RaiseFence(*provisioner, attempt));
     PGC_ASSIGN_OR_RETURN(logins, AttemptLogins(*provisioner, attempt, attempt.grant().fence));
     PGC_RETURN_IF_ERROR(ShutLogins(*provisioner, logins));
+    PGC_FAILPOINT("worker.fence.before_commit");
     PGC_RETURN_IF_ERROR(transaction->Commit());
   }
   PGC_FAILPOINT("worker.fence.raised");

@@ -65,6 +65,7 @@ absl::StatusOr<v1::PhaseResult> UndoFreeze(Attempt& attempt) {
     if (deleted.rows() == 1) {
       PGC_RETURN_IF_ERROR(RunTemplates(connection, attempt, attempt.plan().freeze().undo()));
       undo->add_undone("thawed");
+      PGC_FAILPOINT("worker.freeze.before_undone");
     }
     return absl::OkStatus();
   });

@@ -128,6 +128,7 @@ absl::Status TakeOwnership(Attempt& attempt, const SourceSchema& schema, const T
                      left.Text(0, 0) + " object(s) of the clone still belong to the template's owner",
                      "the schema holds objects whose owner cannot be changed; leave them out of target.schemas");
   }
+  PGC_FAILPOINT("worker.provision.before_owned");
   return transaction->Commit();
 }
 

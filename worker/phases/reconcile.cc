@@ -138,6 +138,7 @@ class Reconciler {
       if (!list_only_) {
         PGC_RETURN_IF_ERROR(control_.ExecScript("ALTER ROLE " + Ident(name) + " NOLOGIN"));
         PGC_RETURN_IF_ERROR(control_.Exec(kEndSessionsOf, {name}).status());
+        PGC_FAILPOINT("worker.reconcile.login_shut");
         PGC_RETURN_IF_ERROR(control_.ExecScript("DROP ROLE " + Ident(name)));
         PGC_RETURN_IF_ERROR(claimed->Commit());
       }
@@ -162,6 +163,7 @@ class Reconciler {
         PGC_RETURN_IF_ERROR(control_.ExecScript("ALTER DATABASE " + Ident(name) + " ALLOW_CONNECTIONS false"));
       }
       PGC_RETURN_IF_ERROR(claimed->Commit());
+      PGC_FAILPOINT("worker.reconcile.database_shut");
       PGC_RETURN_IF_ERROR(control_.Exec(kEndSessionsOf, {name}).status());
       PGC_RETURN_IF_ERROR(control_.ExecScript("DROP DATABASE IF EXISTS " + Ident(name)));
     }
@@ -207,6 +209,7 @@ class Reconciler {
     }
     PGC_ASSIGN_OR_RETURN(const pg::Result comment, control_.Exec(kOwnerComment, {owner}));
     if (comment.rows() == 1 && ProjectOfComment(comment.Text(0, 0), store_id_).has_value()) {
+      PGC_FAILPOINT("worker.template.before_owner_dropped");
       removed_.push_back("template's owner " + owner);
       return list_only_ ? absl::OkStatus() : control_.ExecScript("DROP ROLE " + Ident(owner));
     }

@@ -40,6 +40,7 @@ class TemplateLayer {
   absl::Status Lay() {
     PGC_RETURN_IF_ERROR(DropHalfLaid());
     PGC_RETURN_IF_ERROR(PrepareOwner());
+    PGC_FAILPOINT("worker.template.owner_made");
     PGC_RETURN_IF_ERROR(CreateDatabase());
     PGC_FAILPOINT("worker.template.created");
     PGC_RETURN_IF_ERROR(LaySchema());
@@ -115,6 +116,7 @@ class TemplateLayer {
                                             " IS_TEMPLATE true; COMMENT ON DATABASE " + database + " IS " +
                                             Literal(Comment()) + "; ALTER DATABASE " + database + " RENAME TO " +
                                             Ident(names_.database)));
+    PGC_FAILPOINT("worker.template.before_published");
     return transaction->Commit();
   }
 

@@ -47,11 +47,6 @@ std::deque<v1::WorkerMessage> PackReports(std::deque<v1::WorkerMessage> messages
   return packed;
 }
 
-absl::Status BeforeWrite() {
-  PGC_FAILPOINT("worker.link.write");
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 class Link::Impl {
@@ -214,26 +209,27 @@ class Link::Impl {
       if (pack) {
         messages = PackReports(std::move(messages));
       }
-      const bool written = BeforeWrite().ok() && WriteAll(stream, messages);
+      const absl::Status written =
+          PGC_UNDER_FAILPOINT("worker.link.write", [&] { return WriteAll(stream, messages); });
       lock.Lock();
-      if (!written) {
+      if (!written.ok()) {
         return;
       }
     }
   }
 
   // In as few packets as they fit into.
-  static bool WriteAll(Stream& stream, const std::deque<v1::WorkerMessage>& messages) {
+  static absl::Status WriteAll(Stream& stream, const std::deque<v1::WorkerMessage>& messages) {
     for (size_t i = 0; i < messages.size(); ++i) {
       grpc::WriteOptions options;
       if (i + 1 < messages.size()) {
         options.set_buffer_hint();
       }
       if (!stream.Write(messages[i], options)) {
-        return false;
+        return MakeError(Verdict::kTransient, "PGC-LINK-CLOSED", "the stream to the coordinator is closed");
       }
     }
-    return true;
+    return absl::OkStatus();
   }
 
   void Sleep(int64_t ms) {

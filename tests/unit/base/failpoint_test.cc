@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 
 #include "common/base/error.h"
@@ -67,6 +68,35 @@ TEST(Failpoint, ReturnsATransientError) {
     return VerdictOf(status) == Verdict::kTransient && CodeOf(status) == "PGC-TEST-FAILPOINT" ? 42 : 0;
   };
   EXPECT_EQ(ExitOf(RunWith("a=error", "", is_transient)), 42);
+}
+
+// How often what the failpoint surrounds is done, and 10 more when the caller hears that it is in doubt.
+int TimesDone(const char* name) {
+  int times = 0;
+  const absl::Status status = RunUnderFailpoint(name, [&times] {
+    ++times;
+    return absl::OkStatus();
+  });
+  return times + (!status.ok() && VerdictOf(status) == Verdict::kInDoubt ? 10 : 0);
+}
+
+TEST(Failpoint, SurroundsWhatIsDone) {
+  EXPECT_EQ(ExitOf(RunWith("", "", [] { return TimesDone("a"); })), 1);
+  EXPECT_EQ(ExitOf(RunWith("a=duplicate", "", [] { return TimesDone("a"); })), 2);
+  EXPECT_EQ(ExitOf(RunWith("a=timeout", "", [] { return TimesDone("a"); })), 11);
+  EXPECT_EQ(ExitOf(RunWith("a=error", "", [] { return TimesDone("a"); })), 0);
+  EXPECT_EQ(ExitOf(RunWith("a=duplicate@2", "", [] { return TimesDone("a") + 4 * TimesDone("a"); })), 1 + 4 * 2);
+}
+
+TEST(Failpoint, SaysWhatFiredAlsoWhenItKills) {
+  const std::string file = ::testing::TempDir() + "failpoint_log." + std::to_string(::getpid());
+  std::filesystem::remove(file);
+  ::setenv("PGCONVOY_FAILPOINTS_LOG", file.c_str(), 1);
+  RunWith("a=error@2;b=kill", "", [] { return FailedHits("a", 3) + FailedHits("b", 1); });
+  ::unsetenv("PGCONVOY_FAILPOINTS_LOG");
+  std::ifstream log(file);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(log), {}), "a error\nb kill\n");
+  EXPECT_TRUE(std::filesystem::remove(file));
 }
 
 TEST(Failpoint, FiresOnceOverAllProcessesThatShareAFile) {
