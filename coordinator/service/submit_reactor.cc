@@ -143,12 +143,11 @@ absl::Status SubmitReactor::CheckSame(const core::MigrationRow& migration) const
   if (migration.spec.plan_hash == plan_hash_ && projects == static_cast<int64_t>(projects_)) {
     return absl::OkStatus();
   }
-  return WithStatusCode(
-      absl::StatusCode::kAlreadyExists,
-      InputError("PGC-RPC-REUSED-ID",
-                 "migration " + std::to_string(migration.id.value) +
-                     " has this request id, with another plan or other projects",
-                 "take a new request id for a new migration"));
+  return WithStatusCode(absl::StatusCode::kAlreadyExists,
+                        InputError("PGC-RPC-REUSED-ID",
+                                   "migration " + std::to_string(migration.id.value) +
+                                       " has this request id, with another plan or other projects",
+                                   "take a new request id for a new migration"));
 }
 
 void SubmitReactor::Answer(const core::Reply& reply) {
