@@ -71,7 +71,7 @@ Installation::Installation(const std::string& lease_ttl) : lease_ttl_(lease_ttl)
   env_["PGCONVOY_BACKUP_DIR"] = backup_dir_;
   port_ = FreePort();
   second_port_ = FreePort();
-  coordinators_ = "ipv4:127.0.0.1:" + std::to_string(port_) + ",127.0.0.1:" + std::to_string(second_port_);
+  PlaceWorkers({}, "127.0.0.1");
 }
 
 Installation::~Installation() { StopProcesses(); }
@@ -122,15 +122,28 @@ void Installation::RunPsql(PgCluster& cluster,
   }
 }
 
+void Installation::PlaceWorkers(const std::vector<std::string>& command, const std::string& host) {
+  worker_command_ = command;
+  coordinators_ = "ipv4:" + host + ":" + std::to_string(port_) + "," + host + ":" + std::to_string(second_port_);
+}
+
 void Installation::StartCoordinator(const std::string& failpoints) {
   auto env = env_;
   env["PGCONVOY_FAILPOINTS"] = failpoints;
-  coordinator_ = std::make_unique<Process>(
-      ProcessOptions{.argv = {BinaryPath("pgconvoy-coordinator"), "--listen", "127.0.0.1:" + std::to_string(port_),
-                              "--store", store_->SocketConninfo(), "--lease-ttl", lease_ttl_},
-                     .env = env,
-                     .stdout_path = folder_.path() + "/coordinator.log",
-                     .stderr_path = folder_.path() + "/coordinator.log"});
+  std::vector<std::string> argv = {BinaryPath("pgconvoy-coordinator"),
+                                   "--listen",
+                                   listen_host_ + ":" + std::to_string(port_),
+                                   "--store",
+                                   store_->SocketConninfo(),
+                                   "--lease-ttl",
+                                   lease_ttl_};
+  if (listen_host_ != "127.0.0.1") {
+    argv.push_back("--insecure");
+  }
+  coordinator_ = std::make_unique<Process>(ProcessOptions{.argv = argv,
+                                                          .env = env,
+                                                          .stdout_path = folder_.path() + "/coordinator.log",
+                                                          .stderr_path = folder_.path() + "/coordinator.log"});
 }
 
 void Installation::KillCoordinator() {
@@ -149,13 +162,15 @@ Process& Installation::StartWorker(const std::string& id, const std::string& fai
   auto env = env_;
   env["PGCONVOY_FAILPOINTS"] = failpoints;
   const std::string log = folder_.path() + "/worker-" + id + ".log";
+  std::vector<std::string> argv = worker_command_;
+  argv.insert(argv.end(), {BinaryPath("pgconvoy-worker"), "--coordinator", coordinators_, "--worker-id", id,
+                           "--slots", std::to_string(slots)});
+  if (!worker_command_.empty()) {
+    argv.push_back("--insecure");
+  }
   workers_.erase(id);
   workers_[id] =
-      std::make_unique<Process>(ProcessOptions{.argv = {BinaryPath("pgconvoy-worker"), "--coordinator", coordinators_,
-                                                        "--worker-id", id, "--slots", std::to_string(slots)},
-                                               .env = env,
-                                               .stdout_path = log,
-                                               .stderr_path = log});
+      std::make_unique<Process>(ProcessOptions{.argv = argv, .env = env, .stdout_path = log, .stderr_path = log});
   return *workers_[id];
 }
 
@@ -233,7 +248,8 @@ void Installation::WaitPhase(const std::string& migration, const std::string& re
     return project.state() == v1::RUNNING && project.phase() == phase;
   };
   if (!Eventually(there, std::chrono::seconds(seconds))) {
-    throw std::runtime_error("project " + ref + " never ran " + v1::Phase_Name(phase));
+    throw std::runtime_error("project " + ref + " never ran " + v1::Phase_Name(phase) + ": " +
+                             GetProject(migration, ref).ShortDebugString());
   }
 }
 

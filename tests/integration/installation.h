@@ -42,6 +42,12 @@ class Installation {
   // Environment of every process that is started afterwards. Holds PGCONVOY_RECIPIENT and PGCONVOY_BACKUP_DIR.
   std::map<std::string, std::string>& env() { return env_; }
 
+  // Workers that are started afterwards run through `command`, such as one that puts them into a network namespace, and
+  // look for the coordinator at `host`. No command: as at the beginning.
+  void PlaceWorkers(const std::vector<std::string>& command, const std::string& host);
+  // The coordinator, once it is started, takes calls in plaintext on every address.
+  void ListenEverywhere() { listen_host_ = "0.0.0.0"; }
+
   // Starts it and waits until it serves. `failpoints` as in common/base/failpoint.h.
   void StartCoordinator(const std::string& failpoints = "");
   Process& coordinator() { return *coordinator_; }
@@ -102,7 +108,9 @@ class Installation {
   std::unique_ptr<PgCluster> store_;
   int port_ = 0;
   int second_port_ = 0;
-  // Where workers look for a coordinator.
+  std::string listen_host_ = "127.0.0.1";
+  // What workers are started through, and where they look for a coordinator.
+  std::vector<std::string> worker_command_;
   std::string coordinators_;
   std::unique_ptr<Process> coordinator_;
   std::map<std::string, std::unique_ptr<Process>> workers_;
