@@ -128,15 +128,18 @@ void Installation::PlaceWorkers(const std::vector<std::string>& command, const s
 }
 
 void Installation::StartCoordinator(const std::string& failpoints) {
+  LaunchCoordinator(store_->SocketConninfo(), failpoints);
+}
+
+void Installation::StartCoordinatorAt(const std::string& store) { LaunchCoordinator(store, ""); }
+
+void Installation::LaunchCoordinator(const std::string& store, const std::string& failpoints) {
   auto env = env_;
   env["PGCONVOY_FAILPOINTS"] = failpoints;
-  std::vector<std::string> argv = {BinaryPath("pgconvoy-coordinator"),
-                                   "--listen",
-                                   listen_host_ + ":" + std::to_string(port_),
-                                   "--store",
-                                   store_->SocketConninfo(),
-                                   "--lease-ttl",
-                                   lease_ttl_};
+  // With a password the conninfo belongs into the environment.
+  env["PGCONVOY_STORE"] = store;
+  std::vector<std::string> argv = {BinaryPath("pgconvoy-coordinator"), "--listen",
+                                   listen_host_ + ":" + std::to_string(port_), "--lease-ttl", lease_ttl_};
   if (listen_host_ != "127.0.0.1") {
     argv.push_back("--insecure");
   }

@@ -50,6 +50,8 @@ class Installation {
 
   // Starts it and waits until it serves. `failpoints` as in common/base/failpoint.h.
   void StartCoordinator(const std::string& failpoints = "");
+  // The same with a store that is reached in another way.
+  void StartCoordinatorAt(const std::string& store);
   Process& coordinator() { return *coordinator_; }
   // The process is gone when this returns.
   void KillCoordinator();
@@ -97,6 +99,8 @@ class Installation {
   void AddProject(const std::string& ref, const std::map<std::string, std::string>& attributes = {});
 
  private:
+  void LaunchCoordinator(const std::string& store, const std::string& failpoints);
+
   TempDir folder_;
   std::string lease_ttl_;
   std::string backup_dir_;
