@@ -153,12 +153,13 @@ class Documents(unittest.TestCase):
         for plan in plans:
             self.assertIn("is valid", printed("pgconvoy", "plan", "validate", plan))
 
-    def test_every_test_that_coverage_and_security_name_exists(self):
+    def test_every_test_that_the_documents_name_exists(self):
         sources = "\n".join(path.read_text() for path in ROOT.glob("tests/**/*_test.cc"))
         suites = dict(re.findall(r"^(?:TEST|TEST_F|TEST_P)\((\w+),\s*(\w+)\)", sources, re.M))
         existing = {".".join(pair) for pair in re.findall(r"^(?:TEST|TEST_F|TEST_P)\((\w+),\s*(\w+)\)", sources, re.M)}
-        named = re.findall(r"`([A-Z]\w+\.(?:[A-Z]\w+|\*))`", read("docs/coverage.md") + read("docs/security.md"))
-        self.assertGreater(len(named), 40)
+        texts = "".join(read(f"docs/{name}.md") for name in ("coverage", "security", "reliability"))
+        named = re.findall(r"`([A-Z]\w+\.(?:[A-Z]\w+|\*))`", texts)
+        self.assertGreater(len(named), 80)
         for name in named:
             suite, _, test = name.partition(".")
             self.assertTrue(suite in suites if test == "*" else name in existing, name)
