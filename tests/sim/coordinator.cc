@@ -109,25 +109,23 @@ void Coordinator::Receive(StreamId stream, [[maybe_unused]] int worker, std::vec
     sim_.network->CloseByCoordinator(stream);
     return;
   }
-  for (core::Event& event : events) {
-    if (std::holds_alternative<core::WorkerHello>(event)) {
-      streams_.insert(stream);
-    }
-    queue_.push_back(std::move(event));
+  if (std::any_of(events.begin(), events.end(),
+                  [](const core::Event& event) { return std::holds_alternative<core::WorkerHello>(event); })) {
+    streams_.insert(stream);
   }
+  queue_.push_back(std::move(events));
   WakeSoon();
 }
 
 void Coordinator::StreamEnded(StreamId stream) {
   if (core_ != nullptr && streams_.contains(stream)) {
-    queue_.push_back(core::WorkerGone{stream});
-    WakeSoon();
+    Ask(core::WorkerGone{stream});
   }
 }
 
-void Coordinator::Ask(core::Event event) {
+void Coordinator::Ask(const core::Event& event) {
   if (core_ != nullptr) {
-    queue_.push_back(std::move(event));
+    queue_.push_back({event});
     WakeSoon();
   }
 }
@@ -147,10 +145,10 @@ void Coordinator::WakeSoon() {
 bool Coordinator::MustWait(const core::Event& event) const {
   const auto* const command = std::get_if<core::Command>(&event);
   return command != nullptr && !core_->Holds(command->migration) &&
-         (committing_ != nullptr || !pending_.items.empty());
+         (committing_ != nullptr || pending_.events > 0);
 }
 
-void Coordinator::Apply(core::Event event, core::TimePoint now) {
+void Coordinator::Apply(const core::Event& event, core::TimePoint now) {
   const auto* const command = std::get_if<core::Command>(&event);
   if (command != nullptr && !core_->Holds(command->migration)) {
     if (auto reopen = sim_.store.LoadMigration(command->migration)) {
@@ -158,20 +156,26 @@ void Coordinator::Apply(core::Event event, core::TimePoint now) {
     }
   }
   core_->Apply(event, now, pending_.output);
-  pending_.items.push_back(std::move(event));
+  ++pending_.events;
+  if (const auto* const gone = std::get_if<core::WorkerGone>(&event)) {
+    pending_.gone.push_back(gone->stream);
+  }
 }
 
 void Coordinator::Turn() {
   const core::TimePoint now = Now();
-  std::vector<core::Event> gathered = std::exchange(queue_, {});
-  for (size_t i = 0; i < gathered.size(); ++i) {
-    if (MustWait(gathered[i])) {
-      queue_.insert(queue_.begin(), std::make_move_iterator(gathered.begin() + static_cast<std::ptrdiff_t>(i)),
-                    std::make_move_iterator(gathered.end()));
+  auto piece = queue_.begin();
+  for (; piece != queue_.end(); ++piece) {
+    auto next = piece->begin();
+    for (; next != piece->end() && !MustWait(*next); ++next) {
+      Apply(*next, now);
+    }
+    if (next != piece->end()) {
+      piece->erase(piece->begin(), next);
       break;
     }
-    Apply(std::move(gathered[i]), now);
   }
+  queue_.erase(queue_.begin(), piece);
   if (committing_ == nullptr) {
     CloseGroup();
   }
@@ -308,11 +312,9 @@ void Coordinator::Deliver(Group group) {
   for (auto& [stream, messages] : outbound) {
     sim_.network->ToWorkerSide(stream, std::move(messages));
   }
-  for (const core::Event& event : group.items) {
-    if (const auto* const gone = std::get_if<core::WorkerGone>(&event)) {
-      streams_.erase(gone->stream);
-      sim_.network->CloseByCoordinator(gone->stream);
-    }
+  for (const StreamId stream : group.gone) {
+    streams_.erase(stream);
+    sim_.network->CloseByCoordinator(stream);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "tests/sim/worker.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "common/base/planted.h"
@@ -33,6 +34,15 @@ void Worker::Later(MonotonicMs delay, F action) {
     }
     action();
   });
+}
+
+template <typename Body>
+void Worker::Push(Body&& body) {
+  if (stream_.has_value()) {
+    using Plain = std::remove_cvref_t<Body>;
+    core::Event& event = outbox_.emplace_back(std::in_place_type<Plain>, std::forward<Body>(body));
+    std::get<Plain>(event).stream = *stream_;
+  }
 }
 
 // ---- the process -----------------------------------------------------------------------------------------------
@@ -135,18 +145,6 @@ void Worker::StreamEnded(StreamId stream) {
   Reconnect();
 }
 
-void Worker::Push(core::Event event) {
-  if (stream_.has_value()) {
-    std::visit(
-        [this](auto& body) {
-          if constexpr (requires { body.stream; }) {
-            body.stream = *stream_;
-          }
-        },
-        event);
-    outbox_.push_back(std::move(event));
-  }
-}
 
 void Worker::Flush() {
   if (stream_.has_value() && !outbox_.empty()) {
@@ -154,8 +152,8 @@ void Worker::Flush() {
   }
 }
 
-void Worker::Send(core::WorkerReport report, bool can_wait) {
-  Push(std::move(report));
+void Worker::Send(const core::WorkerReport& report, bool can_wait) {
+  Push(report);
   if (!can_wait) {
     Flush();
   } else if (!flush_planned_) {
