@@ -12,6 +12,8 @@ constexpr MonotonicMs kFirstRetryMs = 100;
 constexpr MonotonicMs kLastRetryMs = 5'000;
 constexpr MonotonicMs kLeadCheckMs = 5'000;
 constexpr MonotonicMs kRestartMs = 1'000;
+// In a group.
+constexpr size_t kUsualMessages = 8;
 
 }  // namespace
 
@@ -144,11 +146,13 @@ void Coordinator::WakeSoon() {
 
 bool Coordinator::MustWait(const core::Event& event) const {
   const auto* const command = std::get_if<core::Command>(&event);
-  return command != nullptr && !core_->Holds(command->migration) &&
-         (committing_ != nullptr || pending_.events > 0);
+  return command != nullptr && !core_->Holds(command->migration) && (committing_ != nullptr || pending_.events > 0);
 }
 
 void Coordinator::Apply(const core::Event& event, core::TimePoint now) {
+  if (pending_.output.messages.empty()) {
+    pending_.output.messages.reserve(kUsualMessages);
+  }
   const auto* const command = std::get_if<core::Command>(&event);
   if (command != nullptr && !core_->Holds(command->migration)) {
     if (auto reopen = sim_.store.LoadMigration(command->migration)) {
@@ -303,7 +307,9 @@ void Coordinator::Deliver(Group group) {
     if (!streams_.contains(stream)) {
       continue;
     }
-    auto& entry = outbound[stream].emplace_back();
+    std::vector<ToWorker>& list = outbound[stream];
+    list.reserve(group.output.messages.size());
+    auto& entry = list.emplace_back();
     if (const auto* const grant = std::get_if<core::SendGrant>(&message)) {
       entry.histories = HistoriesFor(*grant);
     }

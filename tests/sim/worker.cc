@@ -15,6 +15,8 @@ constexpr MonotonicMs kFirstBackoffMs = 100;
 constexpr MonotonicMs kMaxBackoffMs = 2'000;
 constexpr MonotonicMs kHeartbeatMs = 1'000;
 constexpr MonotonicMs kGatherMs = 20;
+// That leave at once.
+constexpr size_t kUsualEvents = 4;
 
 }  // namespace
 
@@ -40,6 +42,7 @@ template <typename Body>
 void Worker::Push(Body&& body) {
   if (stream_.has_value()) {
     using Plain = std::remove_cvref_t<Body>;
+    outbox_.reserve(kUsualEvents);
     core::Event& event = outbox_.emplace_back(std::in_place_type<Plain>, std::forward<Body>(body));
     std::get<Plain>(event).stream = *stream_;
   }
@@ -144,7 +147,6 @@ void Worker::StreamEnded(StreamId stream) {
   stream_.reset();
   Reconnect();
 }
-
 
 void Worker::Flush() {
   if (stream_.has_value() && !outbox_.empty()) {
