@@ -46,8 +46,8 @@ class Step {
   void Record(MigrationId migration, std::string_view project_ref, const EventInfo& info);
 
   template <typename Body>
-  void Send(Body body) {
-    out_.messages.emplace_back(std::move(body));
+  void Send(Body&& body) {
+    out_.messages.emplace_back(std::forward<Body>(body));
   }
   void Answer(Reply reply) { out_.replies.push_back(std::move(reply)); }
 

@@ -13,7 +13,7 @@ constexpr MonotonicMs kLastRetryMs = 5'000;
 constexpr MonotonicMs kLeadCheckMs = 5'000;
 constexpr MonotonicMs kRestartMs = 1'000;
 // In a group.
-constexpr size_t kUsualMessages = 8;
+constexpr size_t kUsualRows = 8;
 
 }  // namespace
 
@@ -150,9 +150,9 @@ bool Coordinator::MustWait(const core::Event& event) const {
 }
 
 void Coordinator::Apply(const core::Event& event, core::TimePoint now) {
-  if (pending_.output.messages.empty()) {
-    pending_.output.messages.reserve(kUsualMessages);
-  }
+  pending_.output.messages.reserve(kUsualRows);
+  pending_.output.writes.events.reserve(kUsualRows);
+  pending_.output.writes.projects.reserve(kUsualRows);
   const auto* const command = std::get_if<core::Command>(&event);
   if (command != nullptr && !core_->Holds(command->migration)) {
     if (auto reopen = sim_.store.LoadMigration(command->migration)) {
@@ -195,7 +195,8 @@ void Coordinator::CloseGroup() {
   CheckCore();
   const bool check_lead = sim_.time.now() - lead_proven_ >= kLeadCheckMs;
   if (pending_.output.writes.Empty() && !check_lead) {
-    Deliver(std::exchange(pending_, {}));
+    Deliver(pending_);
+    pending_.Clear();
     PlanTick();
     return;
   }
@@ -228,7 +229,7 @@ void Coordinator::Commit() {
   if (PGC_PLANTED(kAckBeforeCommit)) {
     Group copy;
     copy.output.messages = committing_->output.messages;
-    Deliver(std::move(copy));
+    Deliver(copy);
     committing_->output.messages.clear();
   }
   if (fails || (in_doubt && sim_.rng.PerMille(500))) {
@@ -265,7 +266,8 @@ void Coordinator::Commit() {
 
 void Coordinator::Committed() {
   lead_proven_ = sim_.time.now();
-  Deliver(std::move(*std::exchange(committing_, nullptr)));
+  const std::unique_ptr<Group> committed = std::move(committing_);
+  Deliver(*committed);
   Turn();
 }
 
@@ -292,7 +294,7 @@ std::vector<History> Coordinator::HistoriesFor(const core::SendGrant& grant) con
   return histories;
 }
 
-void Coordinator::Deliver(Group group) {
+void Coordinator::Deliver(Group& group) {
   for (const core::Reply& reply : group.output.replies) {
     if (reply.request.value == kSubmitRequest) {
       submitted_ = submitted_ || reply.status.ok();

@@ -50,6 +50,15 @@ class Coordinator {
     int64_t events = 0;
     std::vector<StreamId> gone;
     core::Output output;
+
+    // Of a group without writes.
+    void Clear() {
+      events = 0;
+      gone.clear();
+      output.messages.clear();
+      output.replies.clear();
+      output.reconciles.clear();
+    }
   };
 
   core::TimePoint Now() const { return {sim_.time.now() + mono_offset_, sim_.Wall()}; }
@@ -71,7 +80,8 @@ class Coordinator {
   void Commit();
   void Committed();
   void CommitFailed();
-  void Deliver(Group group);
+  // Takes the messages out of it.
+  void Deliver(Group& group);
   std::vector<History> HistoriesFor(const core::SendGrant& grant) const;
   void CheckCore();
 

@@ -50,12 +50,10 @@ class Timeline {
     new (taken.room) F(std::move(action));
     taken.call = [](Slot& self, bool run) {
       F* const held = std::launder(reinterpret_cast<F*>(self.room));
-      // Out of the slot first: what runs may plan more, and so take it.
-      F moved(std::move(*held));
-      held->~F();
       if (run) {
-        moved();
+        (*held)();
       }
+      held->~F();
     };
     const Due due{std::max(time, now_), planned_++, slot};
     if (due.time < now_ + static_cast<MonotonicMs>(kNear)) {
@@ -78,8 +76,9 @@ class Timeline {
     const Due due = near_[IndexOf(now_)][done_++];
     ++steps_;
     Note(static_cast<uint64_t>(due.time) * 0x9e3779b97f4a7c15ULL + due.order);
-    free_.push_back(due.slot);
+    // What runs may plan more: its slot is taken until it has run.
     Call(due.slot, true);
+    free_.push_back(due.slot);
     return true;
   }
 

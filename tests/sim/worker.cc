@@ -222,8 +222,7 @@ void Worker::Handle(const ToWorker& message) {
 
 Attempt* Worker::Find(const std::string& ref, Fence fence) {
   for (const auto& attempt : held_) {
-    const core::HeldProject held = attempt->Held();
-    if (held.fence == fence && held.ref == ref) {
+    if (attempt->Is(ref, fence)) {
       return attempt.get();
     }
   }
