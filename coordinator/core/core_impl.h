@@ -73,14 +73,15 @@ class Core::Impl {
     Batch* batch = nullptr;
     Direction direction = Direction::kForward;
   };
-  // Lives for one Schedule().
+  // A worker with free slots, and all that is kept for one Schedule().
+  struct Idle;
   struct Round;
-  Pick NextFor(const Worker& worker, Round& round);
-  static Pick FromHeld(const Worker& worker, Direction direction, Round& round);
+  Pick NextFor(Idle& idle, Round& round);
+  static Pick FromHeld(Idle& idle, Direction direction);
   Pick FromWaiting(Direction direction, Round& round) const;
   // The first batch of a migration that nobody holds and that can be granted from.
   static Pick FirstOpen(Migration& migration, Direction direction, Round& round);
-  void Grant(Step& step, Worker& worker, const Pick& pick, Round& round);
+  void Grant(Step& step, Idle& idle, const Pick& pick, Round& round);
   Fence BeginAttempt(Step& step, Project& project);
 
   // ---- sessions.cc

@@ -213,6 +213,7 @@ void Fleet::Unplace(Project& project) {
     timers_.erase({project.ready_at, project.home->row.id, IndexOf(project)});
   } else {
     batch.ready[At(project.direction)].Erase(IndexOf(project));
+    --ready_;
     RefreshOpen(batch);
   }
 }
@@ -229,6 +230,7 @@ void Fleet::Place(Project& project) {
     timers_.insert({project.ready_at, project.home->row.id, IndexOf(project)});
   } else {
     batch.ready[At(project.direction)].Insert(IndexOf(project));
+    ++ready_;
     RefreshOpen(batch);
   }
 }

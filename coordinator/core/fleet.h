@@ -209,6 +209,8 @@ class Fleet {
   const std::map<MigrationId, std::unique_ptr<Migration>>& migrations() const { return migrations_; }
   const std::map<std::string, Worker>& workers() const { return workers_; }
   std::map<std::string, Worker>& workers() { return workers_; }
+  // Whether any project could be granted if there were workers and tokens for it.
+  bool HasReady() const { return ready_ > 0; }
   // Projects in backoff, by the time it ends.
   const std::set<Timer>& timers() const { return timers_; }
   Project& ProjectOf(const Timer& timer);
@@ -236,6 +238,8 @@ class Fleet {
   std::map<std::string, Worker> workers_;
   std::map<StreamId, Worker*> streams_;
   std::set<Timer> timers_;
+  // Projects that stand in a ReadyList.
+  size_t ready_ = 0;
   // Looked up, never iterated: its order must not reach a decision.
   std::unordered_set<Project*, RefHash, RefEqual> by_ref_;
 };

@@ -128,6 +128,7 @@ std::string CheckMigration(const Migration& migration, const Tally& tally) {
 std::string Fleet::CheckInvariants() const {
   size_t projects = 0;
   size_t timers = 0;
+  size_t ready = 0;
   std::map<const Worker*, int> running;
   for (const auto& [id, migration] : migrations_) {
     Tally tally;
@@ -149,11 +150,14 @@ std::string Fleet::CheckInvariants() const {
     }
     projects += migration->projects.size();
     timers += tally.timers;
+    for (const Batch& batch : migration->batches) {
+      ready += batch.ready[0].size() + batch.ready[1].size();
+    }
     for (const auto& [worker, count] : tally.on_worker) {
       running[worker] += count;
     }
   }
-  if (projects != by_ref_.size() || timers != timers_.size()) {
+  if (projects != by_ref_.size() || timers != timers_.size() || ready != ready_) {
     return "an index holds what no migration has";
   }
   for (const auto& [id, worker] : workers_) {

@@ -88,9 +88,9 @@ void Core::Impl::Move(Step& step, Project& project, const Change& change) {
                .actor = change.actor,
                .rule = row->id,
                .reason = row->reason,
-               .details = {{"from", std::string(Name(row->from))},
-                           {"to", std::string(Name(row->to))},
-                           {"direction", std::string(Name(project.direction))},
+               .details = {{"from", Name(row->from)},
+                           {"to", Name(row->to)},
+                           {"direction", Name(project.direction)},
                            {"fence", std::to_string(project.fence.value)},
                            {"worker", worker.empty() ? WorkerIdOf(project) : worker},
                            {"error", project.error ? project.error->code : ""},
@@ -278,7 +278,7 @@ void Core::Impl::MoveMigration(Step& step,
                .actor = actor,
                .rule = row->id,
                .reason = row->reason,
-               .details = {{"from", std::string(Name(row->from))}, {"operator_reason", operator_reason}}});
+               .details = {{"from", Name(row->from)}, {"operator_reason", operator_reason}}});
 }
 
 namespace {

@@ -164,8 +164,8 @@ std::string Core::Impl::Take(Step& step, Project& project, const WorkerReport& r
                .actor = WorkerActor(WorkerIdOf(project)),
                .rule = PhaseRule(body.phase),
                .reason = "its result is durable",
-               .details = {{"phase", std::string(Name(body.phase))},
-                           {"direction", std::string(Name(project.direction))},
+               .details = {{"phase", Name(body.phase)},
+                           {"direction", Name(project.direction)},
                            {"fence", std::to_string(report.fence.value)}}});
   step.Write(project);
   return "";

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <queue>
 #include <set>
 #include <unordered_map>
 #include <utility>
@@ -20,67 +21,78 @@ bool MayGrant(const Migration& migration, Direction direction) {
          PGC_PLANTED(kPausedGrants);
 }
 
-struct MostFreeFirst {
-  bool operator()(const std::pair<int, Worker*>& a, const std::pair<int, Worker*>& b) const {
-    return a.first != b.first ? a.first > b.first : a.second->id < b.second->id;
-  }
-};
-
 }  // namespace
 
 // Within a round tokens and ready projects only get fewer, and a batch is leased but never given back: what could not
-// be granted once need not be looked at again. All that is keyed by a pointer is looked up, never iterated.
-struct Core::Impl::Round {
-  using Batches = std::set<Batch*, BatchOrder>;
-  // Of one worker and direction.
+// be granted once need not be looked at again.
+struct Core::Impl::Idle {
   struct Held {
     // The batches before it can give nothing more, but for those that the worker was given in this round.
-    Batches::const_iterator next;
+    std::set<Batch*, BatchOrder>::const_iterator next;
     std::vector<Batch*> leased;
     // Index of the first of `leased` that may give something.
     size_t first = 0;
   };
+
+  Worker* worker;
+  // By direction.
+  Held held[2];
+};
+
+struct Core::Impl::Round {
+  // Free slots and index of the idle worker. The most free one is on top, of equals the one whose id comes first.
+  struct LessFree {
+    bool operator()(const std::pair<int, size_t>& a, const std::pair<int, size_t>& b) const {
+      return a.first != b.first ? a.first < b.first : a.second > b.second;
+    }
+  };
+  using Queue = std::priority_queue<std::pair<int, size_t>, std::vector<std::pair<int, size_t>>, LessFree>;
   // First open batch and index of the pairs that may have something to grant, as a heap with the smallest on top.
   using Waiting = std::vector<std::pair<uint32_t, uint32_t>>;
 
-  Held& HeldBy(const Worker& worker, Direction direction) {
-    return held[At(direction)].try_emplace(&worker, Held{worker.batches.begin(), {}, 0}).first->second;
-  }
-
+  // In the order of their ids.
+  std::vector<Idle> idle;
+  Queue queue;
   // No waiting batch can be granted any more.
   bool dry[2] = {false, false};
-  std::map<const Worker*, Held> held[2];
   std::map<MigrationId, Waiting> waiting[2];
-  // Position in Output::messages of each batch's grant.
+  // Position in Output::messages of each batch's grant. Looked up, never iterated.
   std::unordered_map<const Batch*, size_t> grants;
 };
 
 void Core::Impl::Schedule(TimePoint now, Output& out) {
+  // Most rounds follow a report that frees nothing.
+  if (!fleet_.HasReady()) {
+    return;
+  }
   Step step(now, out);
-  std::set<std::pair<int, Worker*>, MostFreeFirst> idle;
+  Round round;
+  round.idle.reserve(fleet_.workers().size());
   for (auto& [id, worker] : fleet_.workers()) {
     if (worker.FreeSlots() > 0) {
-      idle.emplace(worker.FreeSlots(), &worker);
+      round.queue.emplace(worker.FreeSlots(), round.idle.size());
+      const Idle::Held held{worker.batches.begin(), {}, 0};
+      round.idle.push_back({&worker, {held, held}});
     }
   }
-  Round round;
-  while (!idle.empty()) {
-    Worker& worker = *idle.begin()->second;
-    idle.erase(idle.begin());
-    const Pick pick = NextFor(worker, round);
+  while (!round.queue.empty()) {
+    const size_t index = round.queue.top().second;
+    round.queue.pop();
+    Idle& idle = round.idle[index];
+    const Pick pick = NextFor(idle, round);
     if (pick.batch == nullptr) {
       continue;
     }
-    Grant(step, worker, pick, round);
-    if (worker.FreeSlots() > 0) {
-      idle.emplace(worker.FreeSlots(), &worker);
+    Grant(step, idle, pick, round);
+    if (idle.worker->FreeSlots() > 0) {
+      round.queue.emplace(idle.worker->FreeSlots(), index);
     }
   }
 }
 
-Core::Impl::Pick Core::Impl::NextFor(const Worker& worker, Round& round) {
+Core::Impl::Pick Core::Impl::NextFor(Idle& idle, Round& round) {
   for (const Direction direction : {Direction::kRollback, Direction::kForward}) {
-    if (const Pick held = FromHeld(worker, direction, round); held.batch != nullptr) {
+    if (const Pick held = FromHeld(idle, direction); held.batch != nullptr) {
       return held;
     }
     bool& dry = round.dry[At(direction)];
@@ -95,18 +107,18 @@ Core::Impl::Pick Core::Impl::NextFor(const Worker& worker, Round& round) {
   return {};
 }
 
-Core::Impl::Pick Core::Impl::FromHeld(const Worker& worker, Direction direction, Round& round) {
+Core::Impl::Pick Core::Impl::FromHeld(Idle& idle, Direction direction) {
   const auto gives = [direction](const Batch& batch) {
     return !batch.ready[At(direction)].empty() && MayGrant(*batch.home, direction) &&
            batch.home->pairs[batch.pair].HasTokens();
   };
-  Round::Held& held = round.HeldBy(worker, direction);
+  Idle::Held& held = idle.held[At(direction)];
   for (; held.first < held.leased.size(); ++held.first) {
     if (gives(*held.leased[held.first])) {
       return {held.leased[held.first], direction};
     }
   }
-  while (held.next != worker.batches.end()) {
+  while (held.next != idle.worker->batches.end()) {
     if (gives(**held.next)) {
       return {*held.next, direction};
     }
@@ -172,7 +184,8 @@ Fence Core::Impl::BeginAttempt(Step& step, Project& project) {
   return project.fence;
 }
 
-void Core::Impl::Grant(Step& step, Worker& worker, const Pick& pick, Round& round) {
+void Core::Impl::Grant(Step& step, Idle& idle, const Pick& pick, Round& round) {
+  Worker& worker = *idle.worker;
   Batch& batch = *pick.batch;
   Migration& migration = *batch.home;
   Project& project = migration.projects[batch.ready[At(pick.direction)].front()];
@@ -181,8 +194,8 @@ void Core::Impl::Grant(Step& step, Worker& worker, const Pick& pick, Round& roun
   if (batch.worker == nullptr) {
     fleet_.Lease(batch, worker);
     step.Write(batch);
-    for (const Direction direction : {Direction::kForward, Direction::kRollback}) {
-      round.HeldBy(worker, direction).leased.push_back(&batch);
+    for (Idle::Held& held : idle.held) {
+      held.leased.push_back(&batch);
     }
   }
   granted.fence = BeginAttempt(step, project);

@@ -49,9 +49,9 @@ std::string DetailJson(const EventInfo& info) {
   json.reserve(kUsualDetailBytes);
   for (const auto& [key, value] : info.details) {
     if (!value.empty()) {
-      json += json.empty() ? '{' : ',';
-      AppendJsonString(key, json);
-      json += ':';
+      json += json.empty() ? "{\"" : ",\"";
+      json += key;
+      json += "\":";
       AppendJsonString(value, json);
     }
   }

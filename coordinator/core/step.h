@@ -22,8 +22,8 @@ struct EventInfo {
   std::string_view actor = kCoordinator;
   std::string_view rule = {};
   std::string_view reason = {};
-  // Pairs with an empty value are left out.
-  std::initializer_list<std::pair<std::string_view, std::string>> details = {};
+  // Pairs with an empty value are left out. Keys need no escapes.
+  std::initializer_list<std::pair<std::string_view, std::string_view>> details = {};
 };
 
 class Step {
@@ -45,7 +45,10 @@ class Step {
   // `migration` and `project_ref` may be empty.
   void Record(MigrationId migration, std::string_view project_ref, const EventInfo& info);
 
-  void Send(Message message) { out_.messages.push_back(std::move(message)); }
+  template <typename Body>
+  void Send(Body&& body) {
+    out_.messages.emplace_back(std::forward<Body>(body));
+  }
   void Answer(Reply reply) { out_.replies.push_back(std::move(reply)); }
 
   // Migrations whose projects changed state: they may have ended.

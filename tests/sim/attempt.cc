@@ -37,13 +37,7 @@ std::vector<core::Event> Attempt::Unacknowledged() const {
 // ---- the line to the coordinator ---------------------------------------------------------------------------------
 
 int64_t Attempt::Post(decltype(core::WorkerReport::body) body, bool can_wait) {
-  core::WorkerReport report;
-  report.migration = migration_;
-  report.ref = grant_.ref;
-  report.fence = grant_.fence;
-  report.seq = log_.next_seq();
-  report.body = std::move(body);
-  const auto& added = log_.Add(std::move(report));
+  const auto& added = log_.Add({{}, migration_, grant_.ref, grant_.fence, log_.next_seq(), std::move(body)});
   worker_.Send(added.report, can_wait);
   return added.seq;
 }

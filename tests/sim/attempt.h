@@ -61,6 +61,7 @@ class Attempt {
   // Whether the coordinator has recorded how it ended.
   bool recorded() const { return recorded_; }
   bool ended() const { return root_.has_value() && root_->done(); }
+  bool Is(const std::string& ref, Fence fence) const { return grant_.fence == fence && grant_.ref == ref; }
   core::HeldProject Held() const { return {migration_, grant_.ref, grant_.fence}; }
   std::vector<core::Event> Unacknowledged() const;
 

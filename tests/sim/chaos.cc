@@ -151,8 +151,9 @@ core::SubmitMigration Submission(const Simulation& sim) {
 
 // An operator who has had no answer asks again; so does one who has lost it.
 void SubmitAgain(Simulation& sim) {
+  const core::Event submission = Submission(sim);
   for (const auto& coordinator : sim.coordinators) {
-    coordinator->Ask(Submission(sim));
+    coordinator->Ask(submission);
   }
 }
 

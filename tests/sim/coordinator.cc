@@ -12,6 +12,8 @@ constexpr MonotonicMs kFirstRetryMs = 100;
 constexpr MonotonicMs kLastRetryMs = 5'000;
 constexpr MonotonicMs kLeadCheckMs = 5'000;
 constexpr MonotonicMs kRestartMs = 1'000;
+// In a group.
+constexpr size_t kUsualRows = 8;
 
 }  // namespace
 
@@ -109,25 +111,23 @@ void Coordinator::Receive(StreamId stream, [[maybe_unused]] int worker, std::vec
     sim_.network->CloseByCoordinator(stream);
     return;
   }
-  for (core::Event& event : events) {
-    if (std::holds_alternative<core::WorkerHello>(event)) {
-      streams_.insert(stream);
-    }
-    queue_.push_back(std::move(event));
+  if (std::any_of(events.begin(), events.end(),
+                  [](const core::Event& event) { return std::holds_alternative<core::WorkerHello>(event); })) {
+    streams_.insert(stream);
   }
+  queue_.push_back(std::move(events));
   WakeSoon();
 }
 
 void Coordinator::StreamEnded(StreamId stream) {
   if (core_ != nullptr && streams_.contains(stream)) {
-    queue_.push_back(core::WorkerGone{stream});
-    WakeSoon();
+    Ask(core::WorkerGone{stream});
   }
 }
 
-void Coordinator::Ask(core::Event event) {
+void Coordinator::Ask(const core::Event& event) {
   if (core_ != nullptr) {
-    queue_.push_back(std::move(event));
+    queue_.push_back({event});
     WakeSoon();
   }
 }
@@ -146,11 +146,13 @@ void Coordinator::WakeSoon() {
 
 bool Coordinator::MustWait(const core::Event& event) const {
   const auto* const command = std::get_if<core::Command>(&event);
-  return command != nullptr && !core_->Holds(command->migration) &&
-         (committing_ != nullptr || !pending_.items.empty());
+  return command != nullptr && !core_->Holds(command->migration) && (committing_ != nullptr || pending_.events > 0);
 }
 
-void Coordinator::Apply(core::Event event, core::TimePoint now) {
+void Coordinator::Apply(const core::Event& event, core::TimePoint now) {
+  pending_.output.messages.reserve(kUsualRows);
+  pending_.output.writes.events.reserve(kUsualRows);
+  pending_.output.writes.projects.reserve(kUsualRows);
   const auto* const command = std::get_if<core::Command>(&event);
   if (command != nullptr && !core_->Holds(command->migration)) {
     if (auto reopen = sim_.store.LoadMigration(command->migration)) {
@@ -158,20 +160,26 @@ void Coordinator::Apply(core::Event event, core::TimePoint now) {
     }
   }
   core_->Apply(event, now, pending_.output);
-  pending_.items.push_back(std::move(event));
+  ++pending_.events;
+  if (const auto* const gone = std::get_if<core::WorkerGone>(&event)) {
+    pending_.gone.push_back(gone->stream);
+  }
 }
 
 void Coordinator::Turn() {
   const core::TimePoint now = Now();
-  std::vector<core::Event> gathered = std::exchange(queue_, {});
-  for (size_t i = 0; i < gathered.size(); ++i) {
-    if (MustWait(gathered[i])) {
-      queue_.insert(queue_.begin(), std::make_move_iterator(gathered.begin() + static_cast<std::ptrdiff_t>(i)),
-                    std::make_move_iterator(gathered.end()));
+  auto piece = queue_.begin();
+  for (; piece != queue_.end(); ++piece) {
+    auto next = piece->begin();
+    for (; next != piece->end() && !MustWait(*next); ++next) {
+      Apply(*next, now);
+    }
+    if (next != piece->end()) {
+      piece->erase(piece->begin(), next);
       break;
     }
-    Apply(std::move(gathered[i]), now);
   }
+  queue_.erase(queue_.begin(), piece);
   if (committing_ == nullptr) {
     CloseGroup();
   }
@@ -187,7 +195,8 @@ void Coordinator::CloseGroup() {
   CheckCore();
   const bool check_lead = sim_.time.now() - lead_proven_ >= kLeadCheckMs;
   if (pending_.output.writes.Empty() && !check_lead) {
-    Deliver(std::exchange(pending_, {}));
+    Deliver(pending_);
+    pending_.Clear();
     PlanTick();
     return;
   }
@@ -220,7 +229,7 @@ void Coordinator::Commit() {
   if (PGC_PLANTED(kAckBeforeCommit)) {
     Group copy;
     copy.output.messages = committing_->output.messages;
-    Deliver(std::move(copy));
+    Deliver(copy);
     committing_->output.messages.clear();
   }
   if (fails || (in_doubt && sim_.rng.PerMille(500))) {
@@ -257,7 +266,8 @@ void Coordinator::Commit() {
 
 void Coordinator::Committed() {
   lead_proven_ = sim_.time.now();
-  Deliver(std::move(*std::exchange(committing_, nullptr)));
+  const std::unique_ptr<Group> committed = std::move(committing_);
+  Deliver(*committed);
   Turn();
 }
 
@@ -284,7 +294,7 @@ std::vector<History> Coordinator::HistoriesFor(const core::SendGrant& grant) con
   return histories;
 }
 
-void Coordinator::Deliver(Group group) {
+void Coordinator::Deliver(Group& group) {
   for (const core::Reply& reply : group.output.replies) {
     if (reply.request.value == kSubmitRequest) {
       submitted_ = submitted_ || reply.status.ok();
@@ -299,7 +309,9 @@ void Coordinator::Deliver(Group group) {
     if (!streams_.contains(stream)) {
       continue;
     }
-    auto& entry = outbound[stream].emplace_back();
+    std::vector<ToWorker>& list = outbound[stream];
+    list.reserve(group.output.messages.size());
+    auto& entry = list.emplace_back();
     if (const auto* const grant = std::get_if<core::SendGrant>(&message)) {
       entry.histories = HistoriesFor(*grant);
     }
@@ -308,11 +320,9 @@ void Coordinator::Deliver(Group group) {
   for (auto& [stream, messages] : outbound) {
     sim_.network->ToWorkerSide(stream, std::move(messages));
   }
-  for (const core::Event& event : group.items) {
-    if (const auto* const gone = std::get_if<core::WorkerGone>(&event)) {
-      streams_.erase(gone->stream);
-      sim_.network->CloseByCoordinator(gone->stream);
-    }
+  for (const StreamId stream : group.gone) {
+    streams_.erase(stream);
+    sim_.network->CloseByCoordinator(stream);
   }
 }
 

@@ -39,15 +39,26 @@ class Coordinator {
   void Receive(StreamId stream, int worker, std::vector<core::Event> events);
   void StreamEnded(StreamId stream);
   // From an operator, who gets no answer when this process does not lead.
-  void Ask(core::Event event);
+  void Ask(const core::Event& event);
 
   // Whether it has answered that the migration exists.
   bool submitted() const { return submitted_; }
 
  private:
   struct Group {
-    std::vector<core::Event> items;
+    // How many events are in it, and the streams that ended in it.
+    int64_t events = 0;
+    std::vector<StreamId> gone;
     core::Output output;
+
+    // Of a group without writes.
+    void Clear() {
+      events = 0;
+      gone.clear();
+      output.messages.clear();
+      output.replies.clear();
+      output.reconciles.clear();
+    }
   };
 
   core::TimePoint Now() const { return {sim_.time.now() + mono_offset_, sim_.Wall()}; }
@@ -63,13 +74,14 @@ class Coordinator {
   // One round of the runtime's loop.
   void Turn();
   bool MustWait(const core::Event& event) const;
-  void Apply(core::Event event, core::TimePoint now);
+  void Apply(const core::Event& event, core::TimePoint now);
   void CloseGroup();
   void PlanTick();
   void Commit();
   void Committed();
   void CommitFailed();
-  void Deliver(Group group);
+  // Takes the messages out of it.
+  void Deliver(Group& group);
   std::vector<History> HistoriesFor(const core::SendGrant& grant) const;
   void CheckCore();
 
@@ -89,7 +101,8 @@ class Coordinator {
   bool led_before_ = false;
   uint64_t session_ = 0;
   std::set<StreamId> streams_;
-  std::vector<core::Event> queue_;
+  // In the pieces in which they came.
+  std::vector<std::vector<core::Event>> queue_;
   Group pending_;
   std::unique_ptr<Group> committing_;
   bool wake_planned_ = false;

@@ -42,6 +42,8 @@ struct Summary {
   std::atomic<int64_t> next = 0;
   std::atomic<int64_t> violations = 0;
   std::atomic<uint64_t> steps = 0;
+  // All traces in one: equal for equal histories of the same seeds.
+  std::atomic<uint64_t> histories = 0;
 };
 
 struct Result {
@@ -73,6 +75,7 @@ void Work(const Options& options, Summary& summary) {
     const uint64_t seed = options.seed + static_cast<uint64_t>(i);
     const Result result = RunOne(seed, options);
     summary.steps += result.steps;
+    summary.histories += result.trace;
     if (!result.verdict.empty()) {
       Report(summary, seed, result.verdict);
     }
@@ -95,13 +98,15 @@ int RunAll(const Options& options) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   const auto per_minute = static_cast<int64_t>(static_cast<double>(options.schedules) * 60 / took.count());
   const auto violations = static_cast<long long>(summary.violations);
+  const auto histories = static_cast<unsigned long long>(summary.histories);
   if (options.json) {
-    std::printf("{\"schedules\":%lld,\"violations\":%lld,\"per_minute\":%lld}\n",
-                static_cast<long long>(options.schedules), violations, static_cast<long long>(per_minute));
+    std::printf("{\"schedules\":%lld,\"violations\":%lld,\"per_minute\":%lld,\"histories\":\"%016llx\"}\n",
+                static_cast<long long>(options.schedules), violations, static_cast<long long>(per_minute), histories);
   } else {
-    std::printf("%lld schedules, %lld violations, %lld schedules a minute, %llu steps a schedule\n",
-                static_cast<long long>(options.schedules), violations, static_cast<long long>(per_minute),
-                static_cast<unsigned long long>(summary.steps / static_cast<uint64_t>(options.schedules)));
+    std::printf(
+        "%lld schedules, %lld violations, %lld schedules a minute, %llu steps a schedule, histories %016llx\n",
+        static_cast<long long>(options.schedules), violations, static_cast<long long>(per_minute),
+        static_cast<unsigned long long>(summary.steps / static_cast<uint64_t>(options.schedules)), histories);
   }
   return violations == 0 ? 0 : 1;
 }

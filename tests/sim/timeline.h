@@ -5,6 +5,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -23,8 +25,13 @@ class Timeline {
   Timeline(const Timeline&) = delete;
   Timeline& operator=(const Timeline&) = delete;
   ~Timeline() {
-    for (const Due& due : heap_) {
-      slots_[due.slot]->call(*slots_[due.slot], false);
+    for (const Due& due : far_) {
+      Call(due.slot, false);
+    }
+    for (size_t i = 0; i < kNear; ++i) {
+      for (size_t j = i == IndexOf(now_) ? done_ : 0; j < near_[i].size(); ++j) {
+        Call(near_[i][j].slot, false);
+      }
     }
   }
 
@@ -43,15 +50,18 @@ class Timeline {
     new (taken.room) F(std::move(action));
     taken.call = [](Slot& self, bool run) {
       F* const held = std::launder(reinterpret_cast<F*>(self.room));
-      // Out of the slot first: what runs may plan more, and so take it.
-      F moved(std::move(*held));
-      held->~F();
       if (run) {
-        moved();
+        (*held)();
       }
+      held->~F();
     };
-    heap_.push_back({std::max(time, now_), planned_++, slot});
-    std::push_heap(heap_.begin(), heap_.end(), Later());
+    const Due due{std::max(time, now_), planned_++, slot};
+    if (due.time < now_ + static_cast<MonotonicMs>(kNear)) {
+      PutNear(due);
+    } else {
+      far_.push_back(due);
+      std::push_heap(far_.begin(), far_.end(), Later());
+    }
   }
   template <typename F>
   void After(MonotonicMs delay, F action) {
@@ -60,22 +70,21 @@ class Timeline {
 
   // Lets the next thing happen; false when there is none.
   bool Step() {
-    if (heap_.empty()) {
+    if (done_ == near_[IndexOf(now_)].size() && !Advance()) {
       return false;
     }
-    std::pop_heap(heap_.begin(), heap_.end(), Later());
-    const Due due = heap_.back();
-    heap_.pop_back();
-    now_ = due.time;
+    const Due due = near_[IndexOf(now_)][done_++];
     ++steps_;
     Note(static_cast<uint64_t>(due.time) * 0x9e3779b97f4a7c15ULL + due.order);
+    // What runs may plan more: its slot is taken until it has run.
+    Call(due.slot, true);
     free_.push_back(due.slot);
-    slots_[due.slot]->call(*slots_[due.slot], true);
     return true;
   }
 
  private:
   static constexpr size_t kRoom = 152;
+  static constexpr size_t kNear = 64;
   struct Slot {
     alignas(std::max_align_t) std::byte room[kRoom];
     void (*call)(Slot&, bool run) = nullptr;
@@ -91,6 +100,33 @@ class Timeline {
     }
   };
 
+  static size_t IndexOf(MonotonicMs time) { return static_cast<size_t>(time) % kNear; }
+  void Call(uint32_t slot, bool run) { slots_[slot]->call(*slots_[slot], run); }
+  void PutNear(const Due& due) {
+    near_[IndexOf(due.time)].push_back(due);
+    occupied_ |= uint64_t{1} << IndexOf(due.time);
+  }
+
+  // To the next moment at which something is due; false when there is none.
+  bool Advance() {
+    near_[IndexOf(now_)].clear();
+    occupied_ &= ~(uint64_t{1} << IndexOf(now_));
+    done_ = 0;
+    if (occupied_ != 0) {
+      now_ += std::countr_zero(std::rotr(occupied_, static_cast<int>(IndexOf(now_))));
+    } else if (!far_.empty()) {
+      now_ = far_.front().time;
+    } else {
+      return false;
+    }
+    while (!far_.empty() && far_.front().time < now_ + static_cast<MonotonicMs>(kNear)) {
+      std::pop_heap(far_.begin(), far_.end(), Later());
+      PutNear(far_.back());
+      far_.pop_back();
+    }
+    return true;
+  }
+
   uint32_t TakeSlot() {
     if (free_.empty()) {
       slots_.push_back(std::make_unique<Slot>());
@@ -105,7 +141,15 @@ class Timeline {
   uint64_t planned_ = 0;
   uint64_t steps_ = 0;
   uint64_t trace_ = 0xcbf29ce484222325ULL;
-  std::vector<Due> heap_;
+  // What is due in the next milliseconds, a list for each, in the order in which it was planned: what waits in `far_`
+  // gets here before anything later can be put beside it.
+  std::array<std::vector<Due>, kNear> near_;
+  // Bit i: near_[i] is not empty.
+  uint64_t occupied_ = 0;
+  // How much of the present list has happened.
+  size_t done_ = 0;
+  // The rest: a heap with the next on top.
+  std::vector<Due> far_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<uint32_t> free_;
 };

@@ -1,6 +1,7 @@
 #include "tests/sim/worker.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "common/base/planted.h"
@@ -14,6 +15,8 @@ constexpr MonotonicMs kFirstBackoffMs = 100;
 constexpr MonotonicMs kMaxBackoffMs = 2'000;
 constexpr MonotonicMs kHeartbeatMs = 1'000;
 constexpr MonotonicMs kGatherMs = 20;
+// That leave at once.
+constexpr size_t kUsualEvents = 4;
 
 }  // namespace
 
@@ -33,6 +36,16 @@ void Worker::Later(MonotonicMs delay, F action) {
     }
     action();
   });
+}
+
+template <typename Body>
+void Worker::Push(Body&& body) {
+  if (stream_.has_value()) {
+    using Plain = std::remove_cvref_t<Body>;
+    outbox_.reserve(kUsualEvents);
+    core::Event& event = outbox_.emplace_back(std::in_place_type<Plain>, std::forward<Body>(body));
+    std::get<Plain>(event).stream = *stream_;
+  }
 }
 
 // ---- the process -----------------------------------------------------------------------------------------------
@@ -135,27 +148,14 @@ void Worker::StreamEnded(StreamId stream) {
   Reconnect();
 }
 
-void Worker::Push(core::Event event) {
-  if (stream_.has_value()) {
-    std::visit(
-        [this](auto& body) {
-          if constexpr (requires { body.stream; }) {
-            body.stream = *stream_;
-          }
-        },
-        event);
-    outbox_.push_back(std::move(event));
-  }
-}
-
 void Worker::Flush() {
   if (stream_.has_value() && !outbox_.empty()) {
     sim_.network->ToCoordinator(*stream_, std::exchange(outbox_, {}));
   }
 }
 
-void Worker::Send(core::WorkerReport report, bool can_wait) {
-  Push(std::move(report));
+void Worker::Send(const core::WorkerReport& report, bool can_wait) {
+  Push(report);
   if (!can_wait) {
     Flush();
   } else if (!flush_planned_) {
@@ -222,8 +222,7 @@ void Worker::Handle(const ToWorker& message) {
 
 Attempt* Worker::Find(const std::string& ref, Fence fence) {
   for (const auto& attempt : held_) {
-    const core::HeldProject held = attempt->Held();
-    if (held.fence == fence && held.ref == ref) {
+    if (attempt->Is(ref, fence)) {
       return attempt.get();
     }
   }

@@ -45,7 +45,7 @@ class Worker {
 
   // ---- for attempts
   // Sends a report; one that can wait leaves with the next that cannot, or a little later.
-  void Send(core::WorkerReport report, bool can_wait);
+  void Send(const core::WorkerReport& report, bool can_wait);
   int64_t Lapses() const { return lease_.Lapses(Mono()); }
   // Continues the attempt of that number, if it is still there, as soon as the process runs.
   void Answer(uint64_t attempt, const struct Reply& reply);
@@ -63,7 +63,8 @@ class Worker {
   void Reconnect();
   void Pulse();
   void Flush();
-  void Push(core::Event event);
+  template <typename Body>
+  void Push(Body&& body);
   void GiveBack(const core::HeldProject& held);
   void Handle(const ToWorker& message);
   void OnGrant(const core::SendGrant& grant, const std::vector<History>& histories);

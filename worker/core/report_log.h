@@ -20,13 +20,15 @@ template <typename Report>
 class ReportLog {
  public:
   struct Entry {
+    Entry(int64_t number, Report&& numbered) : seq(number), report(std::move(numbered)) {}
+
     int64_t seq;
     Report report;
   };
 
   // What the next report is numbered.
   int64_t next_seq() const { return next_seq_; }
-  const Entry& Add(Report report) { return unacknowledged_.emplace_back(Entry{next_seq_++, std::move(report)}); }
+  const Entry& Add(Report report) { return unacknowledged_.emplace_back(next_seq_++, std::move(report)); }
 
   // Everything up to `seq` is durable.
   void Acknowledge(int64_t seq) {
