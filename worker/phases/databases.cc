@@ -37,7 +37,8 @@ constexpr std::array<std::string_view, 3> kListsOfNames = {"local_preload_librar
                                                            "temp_tablespaces"};
 
 bool IsListOfNames(std::string_view name) {
-  return std::find(kListsOfNames.begin(), kListsOfNames.end(), absl::AsciiStrToLower(av(name))) != kListsOfNames.end();
+  return std::find(kListsOfNames.begin(), kListsOfNames.end(), absl::AsciiStrToLower(av(name))) !=
+         kListsOfNames.end();
 }
 
 // The reconciler of another worker removes what is left of attempts that are over, also between our look and our act.

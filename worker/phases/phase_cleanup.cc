@@ -26,8 +26,8 @@ absl::Status TakeFromLogins(Attempt& attempt, pg::Connection& target) {
             Ident(login) + ";";
   }
   if (!join.empty()) {
-    PGC_RETURN_IF_ERROR(InFencedTransaction(
-        *provisioner, attempt, [&](pg::Connection& connection) { return connection.ExecScript(join); }));
+    PGC_RETURN_IF_ERROR(InFencedTransaction(*provisioner, attempt,
+                                            [&](pg::Connection& connection) { return connection.ExecScript(join); }));
   }
   return target.ExecScript(take + "SET ROLE " + Ident(attempt.project().user));
 }
