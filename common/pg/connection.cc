@@ -23,6 +23,9 @@ namespace {
 // Measured: 64 KiB per PQputCopyData is 6 % faster than a call per row, 1 MiB is slower than either.
 constexpr size_t kCopyPieceBytes = 64 << 10;
 
+constexpr char kBeginToRollBack[] = "BEGIN READ ONLY";
+constexpr char kRename[] = "SELECT pg_catalog.set_config('application_name', $1, false)";
+
 // A connection, and how long its server may be silent while it is waited for: libpq's own blocking calls would wait for
 // ever for a server that has stopped without closing its sockets.
 struct Link {
@@ -161,16 +164,17 @@ absl::Status CheckText(const std::string& sql, const std::vector<Param>& params)
   return absl::OkStatus();
 }
 
-bool Send(PGconn* conn, const std::string& sql, const std::vector<Param>& params) {
-  if (params.empty()) {
-    return PQsendQuery(conn, sql.c_str()) == 1;
-  }
+bool SendExtended(PGconn* conn, const std::string& sql, const std::vector<Param>& params) {
   std::vector<const char*> values;
   for (const Param& param : params) {
     values.push_back(param ? param->c_str() : nullptr);
   }
   return PQsendQueryParams(conn, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
                            nullptr, 0) == 1;
+}
+
+bool Send(PGconn* conn, const std::string& sql, const std::vector<Param>& params) {
+  return params.empty() ? PQsendQuery(conn, sql.c_str()) == 1 : SendExtended(conn, sql, params);
 }
 
 // As PQexec and PQexecParams: the last result, or the one that begins a COPY. A null one says that nothing came.
@@ -187,6 +191,34 @@ Result Run(Link& link, const std::string& sql, const std::vector<Param>& params)
     }
   }
   return last;
+}
+
+// The answer to one statement in a transaction of its own that is rolled back; if BEGIN fails, to that. A failed
+// statement ends its pipeline, so ROLLBACK has another.
+Result RunAndRollBack(Link& link, const std::string& sql, const std::vector<Param>& params) {
+  Result answer(nullptr);
+  PGconn* const conn = link.conn;
+  if (PQenterPipelineMode(conn) != 1) {
+    return answer;
+  }
+  constexpr int kPipelines = 2;
+  const bool sent = SendExtended(conn, kBeginToRollBack, {}) && SendExtended(conn, sql, params) &&
+                    PQpipelineSync(conn) == 1 && SendExtended(conn, "ROLLBACK", {}) && PQpipelineSync(conn) == 1;
+  bool begun = false;
+  for (int ended = 0; sent && ended < kPipelines && PQstatus(conn) != CONNECTION_BAD;) {
+    Result next(link.NextResult());
+    const ExecStatusType status = next.raw() == nullptr ? PGRES_EMPTY_QUERY : PQresultStatus(next.raw());
+    if (status == PGRES_PIPELINE_SYNC) {
+      ++ended;
+    } else if (next.raw() != nullptr && status != PGRES_PIPELINE_ABORTED && ended == 0 && answer.raw() == nullptr) {
+      if (begun || !Succeeded(next.raw())) {
+        answer = std::move(next);
+      }
+      begun = true;
+    }
+  }
+  PQexitPipelineMode(conn);
+  return answer;
 }
 
 // Runs `sql`, which must start a COPY in the direction of `expected`.
@@ -308,7 +340,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const Endpoint& end
 absl::StatusOr<Result> Connection::Exec(const std::string& sql, const std::vector<Param>& params) {
   PGC_RETURN_IF_ERROR(CheckText(sql, params));
   Link link{conn_, silence_limit_ms_};
-  Result result = Run(link, sql, params);
+  Result result = keeps_nothing_ && !in_transaction() ? RunAndRollBack(link, sql, params) : Run(link, sql, params);
   const ExecStatusType status = PQresultStatus(result.raw());
   if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT) {
     LeaveCopy(link, status);
@@ -333,6 +365,10 @@ absl::Status Connection::ExecScript(const std::string& sql) { return Exec(sql).s
 
 absl::Status Connection::CopyOut(const std::string& sql,
                                  const std::function<absl::Status(std::string_view row)>& sink) {
+  std::unique_ptr<Transaction> own;
+  if (keeps_nothing_ && !in_transaction()) {
+    PGC_ASSIGN_OR_RETURN(own, Transaction::Begin(*this));
+  }
   Link link{conn_, silence_limit_ms_};
   PGC_RETURN_IF_ERROR(StartCopy(link, sql, PGRES_COPY_OUT));
   for (;;) {
@@ -374,14 +410,52 @@ absl::StatusOr<int64_t> Connection::CopyIn(const std::string& sql,
   return sent ? absl::StatusOr<int64_t>(rows) : absl::StatusOr<int64_t>(Lost(link, "COPY"));
 }
 
-absl::Status Connection::Begin(const std::string& modes) { return Exec("BEGIN " + modes).status(); }
+bool Connection::in_transaction() const { return PQtransactionStatus(conn_) != PQTRANS_IDLE; }
 
-absl::StatusOr<Result> Connection::BeginWith(const std::string& statement) { return Exec("BEGIN; " + statement); }
+absl::Status Connection::Begin(const std::string& modes) {
+  Link link{conn_, silence_limit_ms_};
+  const Result begun = Run(link, "BEGIN " + modes + (keeps_nothing_ ? " READ ONLY" : ""), {});
+  return Succeeded(begun.raw()) ? absl::OkStatus() : ErrorOf(link, begun.raw(), "a statement");
+}
+
+absl::StatusOr<Result> Connection::BeginWith(const std::string& statement) {
+  if (!keeps_nothing_) {
+    return Exec("BEGIN; " + statement);
+  }
+  PGC_RETURN_IF_ERROR(Begin());
+  return Exec(statement);
+}
+
+absl::Status Connection::Analyze(const std::string& sql) {
+  PGC_RETURN_IF_ERROR(CheckText(sql, {}));
+  Link link{conn_, silence_limit_ms_};
+  if (PQsendPrepare(conn_, "", sql.c_str(), 0, nullptr) != 1) {
+    return Lost(link, "a statement");
+  }
+  Result last(nullptr);
+  while (PGresult* const next = link.NextResult()) {
+    last = Result(next);
+    if (PQstatus(conn_) == CONNECTION_BAD) {
+      break;
+    }
+  }
+  return Succeeded(last.raw()) ? absl::OkStatus() : ErrorOf(link, last.raw(), "a statement");
+}
+
+absl::Status Connection::Rename(const std::string& application_name) {
+  Link link{conn_, silence_limit_ms_};
+  const Result renamed = Run(link, kRename, {application_name});
+  return Succeeded(renamed.raw()) ? absl::OkStatus() : ErrorOf(link, renamed.raw(), "a statement");
+}
 
 absl::Status Connection::Commit() {
   Link link{conn_, silence_limit_ms_};
   if (broken()) {
     return Lost(link, "a transaction, before COMMIT");
+  }
+  if (keeps_nothing_) {
+    Rollback();
+    return broken() ? Lost(link, "a transaction that is rolled back") : absl::OkStatus();
   }
   const Result result = Run(link, "COMMIT", {});
   if (PQresultStatus(result.raw()) == PGRES_COMMAND_OK) {
@@ -397,7 +471,7 @@ absl::Status Connection::Commit() {
 }
 
 void Connection::Rollback() {
-  if (!broken() && PQtransactionStatus(conn_) != PQTRANS_IDLE) {
+  if (!broken() && in_transaction()) {
     Link link{conn_, silence_limit_ms_};
     const Result ignored = Run(link, "ROLLBACK", {});
   }

@@ -120,7 +120,7 @@ class Connection {
   absl::Status Begin(const std::string& modes = "");
   // BEGIN and a first statement without parameters in one round trip.
   absl::StatusOr<Result> BeginWith(const std::string& statement);
-  // IN_DOUBT when the answer is lost.
+  // IN_DOUBT when the answer is lost. A session that keeps nothing rolls back.
   absl::Status Commit();
   // Never fails visibly: a broken connection has rolled back.
   void Rollback();
@@ -128,6 +128,20 @@ class Connection {
   // From now on a server that says nothing for so long while it is waited for breaks the connection: TRANSIENT
   // PGC-PG-SILENT, or what a lost COMMIT gives. 0, as it is at first: it is waited for without end.
   void SetSilenceLimit(int64_t ms) { silence_limit_ms_ = ms; }
+
+  // From now on nothing that runs here is kept: every transaction is READ ONLY and ends with ROLLBACK, and a statement
+  // outside of one gets one of its own, in the same round trip. For sessions that look at other people's tables: the
+  // planner runs IMMUTABLE functions that the owner of a table has put into its indexes, with the rights of whoever asks.
+  // So they can change nothing, not even the settings of the session for the statement after them. CopyIn and
+  // ExecScript with more than one statement fail outside of a transaction.
+  void KeepNothing() { keeps_nothing_ = true; }
+  bool keeps_nothing() const { return keeps_nothing_; }
+
+  // Has the server parse one statement and look up what it names, and neither plan nor run it.
+  absl::Status Analyze(const std::string& sql);
+
+  // Sets application_name, for good. An error says that the session is dead.
+  absl::Status Rename(const std::string& application_name);
 
   // Asks the server to cancel what runs; safe from another thread, does not wait for the effect.
   void Interrupt();
@@ -141,9 +155,11 @@ class Connection {
  private:
   explicit Connection(pg_conn* conn);
   struct CancelHandle;
+  bool in_transaction() const;
   pg_conn* conn_;
   std::unique_ptr<CancelHandle> cancel_;
   int64_t silence_limit_ms_ = 0;
+  bool keeps_nothing_ = false;
   std::set<std::string> prepared_;
 };
 

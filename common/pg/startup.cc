@@ -46,6 +46,8 @@ constexpr std::pair<const char*, const char*> kPinned[] = {
     {"default_transaction_deferrable", "off"},
     {"client_min_messages", "error"},
     {"idle_session_timeout", "0"},
+    // One that is not there would keep every login out.
+    {"local_preload_libraries", ""},
     // A backend whose client has died stops within a second instead of finishing its statement.
     {"client_connection_check_interval", "1s"},
 };
@@ -252,6 +254,8 @@ absl::Status ProveSettings(PGconn* conn, const Settings& pinned) {
 }
 
 }  // namespace
+
+std::string PinnedOptions() { return StartupOptions(PinnedSettings({})); }
 
 absl::Status CheckServerVersion(int version, std::string_view name) {
   if (version >= kMinServerVersion) {

@@ -24,4 +24,7 @@ absl::Status CheckServerVersion(int version, std::string_view name);
 // Errors: PGC-PG-CONNINFO, what FromConnectFailure makes, PGC-PG-VERSION, PGC-PG-SETTINGS.
 absl::StatusOr<pg_conn*> Connect(const Endpoint& endpoint, const SessionOptions& options);
 
+// What pins the settings of a session, as PGOPTIONS of a program that logs in by itself. It does not prove them.
+std::string PinnedOptions();
+
 }  // namespace pgconvoy::pg

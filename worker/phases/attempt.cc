@@ -104,10 +104,28 @@ absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenTarget() {
   options.idle_in_transaction_timeout_ms = 300'000;
   PGC_ASSIGN_OR_RETURN(auto session, SessionPool::Open(target_server(), names_.login, *login_password,
                                                        project_.database, names_.application_name, options));
-  PGC_RETURN_IF_ERROR(SessionPool::ApplySettings(*session, plan_.target().settings()));
   session->SetSilenceLimit(plan_.execution().phase_timeout_ms());
-  PGC_RETURN_IF_ERROR(session->ExecScript("SET ROLE " + Ident(project_.user)));
+  PGC_RETURN_IF_ERROR(SetUpTarget(*session));
   return session;
+}
+
+absl::Status Attempt::SetUpTarget(pg::Connection& session) const {
+  PGC_RETURN_IF_ERROR(SessionPool::ApplySettings(session, plan_.target().settings()));
+  return session.ExecScript("SET ROLE " + Ident(project_.user));
+}
+
+absl::Status Attempt::ResetTargets() {
+  std::vector<pg::Connection*> open = {target_.get()};
+  for (const auto& session : more_targets_) {
+    open.push_back(session.get());
+  }
+  for (pg::Connection* const session : open) {
+    if (session != nullptr && !session->broken()) {
+      PGC_RETURN_IF_ERROR(session->ExecScript("RESET ALL"));
+      PGC_RETURN_IF_ERROR(SetUpTarget(*session));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<pg::Connection*> Attempt::Target() {

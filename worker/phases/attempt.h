@@ -137,6 +137,9 @@ class Attempt {
   absl::StatusOr<pg::Connection*> Target();
   // Target() and more sessions like it, as many as there is work for, but at most the plan's `execution.jobs`.
   absl::StatusOr<std::vector<pg::Connection*>> Targets(size_t wanted);
+  // Gives the sessions that are open the settings and the role again that they began with: what a tenant's function has
+  // set while it ran is still set.
+  absl::Status ResetTargets();
   // Closes what these opened, so that the database can be renamed or dropped.
   void CloseTarget();
 
@@ -165,6 +168,8 @@ class Attempt {
   absl::Status CheckSections() const;
   absl::Status RenderNames();
   absl::StatusOr<std::unique_ptr<pg::Connection>> OpenTarget();
+  // Of the plan, and the project's role.
+  absl::Status SetUpTarget(pg::Connection& session) const;
   Owner owner() const { return {grant_.store_id, grant_.ref, grant_.migration_id}; }
   // A server that is silent for longer than the plan allows breaks the session.
   absl::StatusOr<PooledSession> Limited(absl::StatusOr<PooledSession> session) const;

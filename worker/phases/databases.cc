@@ -1,7 +1,13 @@
 #include "worker/phases/databases.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "absl/strings/ascii.h"
 #include "common/base/error.h"
 #include "common/base/failpoint.h"
+#include "common/base/text.h"
 #include "common/pg/pg_error.h"
 #include "worker/core/sql.h"
 #include "worker/phases/control.h"
@@ -24,6 +30,16 @@ constexpr char kEndSessionsIn[] = R"sql(
 SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, 5000)) FROM pg_catalog.pg_stat_activity
 WHERE datname = $1 AND usename IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
 )sql";
+
+// A list of names is stored as one text that ALTER DATABASE would take for one name. These change nothing about the
+// session in which they are tried; what a tenant has chosen for a timeout would end it.
+constexpr std::array<std::string_view, 3> kListsOfNames = {"local_preload_libraries", "search_path",
+                                                           "temp_tablespaces"};
+
+bool IsListOfNames(std::string_view name) {
+  return std::find(kListsOfNames.begin(), kListsOfNames.end(), absl::AsciiStrToLower(av(name))) !=
+         kListsOfNames.end();
+}
 
 // The reconciler of another worker removes what is left of attempts that are over, also between our look and our act.
 absl::Status UnlessGone(const absl::Status& status) {
@@ -91,9 +107,13 @@ absl::Status SetOnDatabase(pg::Connection& connection,
   for (const std::string& part : SplitName(name)) {
     quoted += (quoted.empty() ? "" : ".") + Ident(part);
   }
+  const std::string set = "ALTER DATABASE " + Ident(database) + " SET " + quoted;
+  if (!IsListOfNames(name)) {
+    return connection.ExecScript(set + " TO " + Literal(value));
+  }
   // Local: the session has its own settings back at the end of the transaction.
   PGC_RETURN_IF_ERROR(connection.Exec("SELECT pg_catalog.set_config($1, $2, true)", {name, value}).status());
-  return connection.ExecScript("ALTER DATABASE " + Ident(database) + " SET " + quoted + " FROM CURRENT");
+  return connection.ExecScript(set + " FROM CURRENT");
 }
 
 }  // namespace pgconvoy::worker

@@ -21,6 +21,7 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/pg/local_cluster.h"
+#include "common/pg/startup.h"
 #include "common/plan/secret_ref.h"
 #include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
@@ -104,8 +105,9 @@ bool EndsInTime(pid_t pid, int64_t limit_ms) {
 
 // What the server or the network may do better next time.
 Verdict VerdictOfComplaint(const std::string& complaint) {
-  for (const char* const passing : {"connection to server", "server closed the connection", "terminating connection",
-                                    "lock timeout", "deadlock detected", "could not receive data"}) {
+  for (const char* const passing :
+       {"connection to server", "server closed the connection", "terminating connection", "lock timeout",
+        "statement timeout", "deadlock detected", "could not receive data"}) {
     if (complaint.find(passing) != std::string::npos) {
       return Verdict::kTransient;
     }
@@ -190,8 +192,9 @@ std::string ConninfoValue(const std::string& value) {
 absl::Status RunDump(Attempt& attempt, const ScratchFolder& scratch, const std::vector<std::string>& schemas) {
   const v1::Server& server = attempt.source_server();
   PGC_ASSIGN_OR_RETURN(const std::string conninfo, ResolveConninfo(server));
-  std::vector<std::string> env = {"PGOPTIONS=-c row_security=off -c lock_timeout=10000",
-                                  "PGAPPNAME=" + attempt.names().application_name, "PGCONNECT_TIMEOUT=10"};
+  // The database's owner may have set others.
+  std::vector<std::string> env = {"PGOPTIONS=" + pg::PinnedOptions(), "PGAPPNAME=" + attempt.names().application_name,
+                                  "PGCONNECT_TIMEOUT=10"};
   if (!server.reader().password().empty()) {
     PGC_ASSIGN_OR_RETURN(const Secret password,
                          plan::ResolveSecret(server.reader().password(), /*allow_literal=*/false));
@@ -199,18 +202,11 @@ absl::Status RunDump(Attempt& attempt, const ScratchFolder& scratch, const std::
     env.push_back("PGPASSFILE=" + scratch.File("pass"));
   }
   PGC_ASSIGN_OR_RETURN(const std::string pg_dump, pg::PostgresBinary("pg_dump"));
-  std::vector<std::string> args = {pg_dump,
-                                   "--format=custom",
-                                   "--schema-only",
-                                   "--no-owner",
-                                   "--no-privileges",
-                                   "--no-publications",
-                                   "--no-subscriptions",
-                                   "--no-security-labels",
-                                   "--no-tablespaces",
-                                   "--no-password",
-                                   "--strict-names",
-                                   "--file=" + scratch.File("schema.dump")};
+  std::vector<std::string> args = {pg_dump, "--format=custom", "--schema-only", "--no-owner", "--no-privileges",
+                                   "--no-publications", "--no-subscriptions", "--no-security-labels",
+                                   "--no-tablespaces", "--no-password", "--strict-names",
+                                   // It takes lock_timeout back, which PGOPTIONS sets.
+                                   "--lock-wait-timeout=10000", "--file=" + scratch.File("schema.dump")};
   if (plan::IsWholeDatabase(attempt.plan())) {
     args.push_back("--exclude-schema=pgconvoy");
   } else {

@@ -59,7 +59,6 @@ absl::Status BackUpTable(Attempt& attempt,
                          pg::Connection& reader,
                          const TableInfo& info,
                          backup::BackupWriter& writer) {
-  PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, info.entry, info));
   if (attempt.has_target()) {
     // Once more in the snapshot that is copied.
     PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(info.entry, attempt.values()));
@@ -67,7 +66,7 @@ absl::Status BackUpTable(Attempt& attempt,
   }
   PGC_RETURN_IF_ERROR(writer.BeginTable(info.name, info.columns, info.types));
   const auto digest =
-      ReadDigest(attempt, reader, sql, [&writer](std::string_view row) { return writer.AddRow(row); });
+      ReadSource(attempt, reader, info, [&writer](std::string_view row) { return writer.AddRow(row); });
   if (!digest.ok()) {
     return Annotate(digest.status(), "reading " + info.name);
   }

@@ -8,17 +8,43 @@
 namespace pgconvoy::worker {
 namespace {
 
+// Those of this project, this attempt's own with them.
+absl::StatusOr<std::vector<std::string>> AllLogins(pg::Connection& provisioner, const Attempt& attempt) {
+  return AttemptLogins(provisioner, attempt, attempt.grant().fence + 1);
+}
+
+// A tenant's code ran as such a login and may have left something that is its own, or was given to it.
+absl::Status TakeFromLogins(Attempt& attempt, pg::Connection& target) {
+  PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  PGC_ASSIGN_OR_RETURN(const std::vector<std::string> logins, AllLogins(*provisioner, attempt));
+  const std::string own = Ident(attempt.names().login);
+  std::string join;
+  std::string take = "RESET ROLE;";
+  for (const std::string& login : logins) {
+    join += login == attempt.names().login ? "" : "GRANT " + Ident(login) + " TO " + own + ";";
+    take += "REASSIGN OWNED BY " + Ident(login) + " TO " + Ident(attempt.project().user) + "; DROP OWNED BY " +
+            Ident(login) + ";";
+  }
+  if (!join.empty()) {
+    PGC_RETURN_IF_ERROR(InFencedTransaction(*provisioner, attempt,
+                                            [&](pg::Connection& connection) { return connection.ExecScript(join); }));
+  }
+  return target.ExecScript(take + "SET ROLE " + Ident(attempt.project().user));
+}
+
 absl::Status DropLedger(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
+  PGC_RETURN_IF_ERROR(TakeFromLogins(attempt, *target));
   const absl::Status dropped = target->ExecScript("DROP SCHEMA IF EXISTS pgconvoy CASCADE");
   attempt.CloseTarget();
   return dropped;
 }
 
-absl::Status DropLogin(Attempt& attempt, bool leave_role) {
+absl::Status DropLogins(Attempt& attempt, bool leave_role) {
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
+  PGC_ASSIGN_OR_RETURN(const std::vector<std::string> logins, AllLogins(*provisioner, attempt));
+  PGC_RETURN_IF_ERROR(DropAttemptLogins(*provisioner, attempt, logins));
   return InFencedTransaction(*provisioner, attempt, [&](pg::Connection& connection) -> absl::Status {
-    PGC_RETURN_IF_ERROR(connection.ExecScript("DROP ROLE IF EXISTS " + Ident(attempt.names().login)));
     PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(connection, attempt, attempt.project().user));
     return leave_role && role.own
                ? connection.ExecScript("REVOKE " + Ident(attempt.project().user) + " FROM CURRENT_USER")
@@ -37,7 +63,7 @@ absl::StatusOr<v1::PhaseResult> RunCleanup(Attempt& attempt) {
     PGC_FAILPOINT("worker.cleanup.ledger_dropped");
   }
   if (attempt.has_credentials()) {
-    PGC_RETURN_IF_ERROR(DropLogin(attempt, /*leave_role=*/true));
+    PGC_RETURN_IF_ERROR(DropLogins(attempt, /*leave_role=*/true));
     cleanup->add_removed("login " + attempt.names().login);
     PGC_FAILPOINT("worker.cleanup.login_dropped");
   }
@@ -55,7 +81,7 @@ absl::StatusOr<v1::PhaseResult> CleanupRollback(Attempt& attempt) {
   result.mutable_undo();
   attempt.CloseTarget();
   if (attempt.has_credentials()) {
-    PGC_RETURN_IF_ERROR(DropLogin(attempt, /*leave_role=*/false));
+    PGC_RETURN_IF_ERROR(DropLogins(attempt, /*leave_role=*/false));
   }
   return result;
 }

@@ -39,7 +39,7 @@ absl::Status FenceLogins(Attempt& attempt, v1::FenceResult& result) {
   PGC_FAILPOINT("worker.fence.raised");
   PGC_ASSIGN_OR_RETURN(const int after, EndSessions(*provisioner, attempt,
                                                     {logins, /*older_attempts=*/true, /*own_role_only=*/false}));
-  PGC_RETURN_IF_ERROR(DropRoles(*provisioner, attempt, logins));
+  PGC_RETURN_IF_ERROR(DropAttemptLogins(*provisioner, attempt, logins));
   for (const std::string& login : logins) {
     result.add_logins_dropped(login);
   }

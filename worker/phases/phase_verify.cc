@@ -254,6 +254,7 @@ absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
     return result;
   }
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
+  PGC_RETURN_IF_ERROR(attempt.ResetTargets());
   PGC_ASSIGN_OR_RETURN(const bool finished, IsFinished(attempt));
   if (finished || attempt.plan().verification().level() == v1::Verification::EXACT) {
     // When an earlier attempt died after the last DDL, FORCE is on and would hide rows from their owner. EXACT makes
@@ -269,6 +270,7 @@ absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
   PGC_RETURN_IF_ERROR(Finish(attempt, *target, *schema));
+  PGC_RETURN_IF_ERROR(attempt.ResetTargets());
   PGC_FAILPOINT("worker.verify.before_settings");
   PGC_RETURN_IF_ERROR(SetDatabaseSettings(attempt, *schema));
   PGC_RETURN_IF_ERROR(CompareDefinitions(attempt, *schema, *target, *verify));

@@ -16,6 +16,7 @@ namespace {
 // A password of 256 random bits needs no stretching, and a login with one iteration costs a tenth of the CPU.
 constexpr int kAttemptScramIterations = 1;
 constexpr int kSessionPollMs = 20;
+constexpr char kDependentObjects[] = "2BP01";
 
 constexpr char kFindRole[] = R"sql(
 SELECT rolcanlogin, pg_catalog.shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1
@@ -136,6 +137,28 @@ absl::Status DropRoles(pg::Connection& connection, const Attempt& attempt, const
   return InFencedTransaction(connection, attempt, [&roles](pg::Connection& fenced) -> absl::Status {
     for (const std::string& role : roles) {
       PGC_RETURN_IF_ERROR(fenced.ExecScript("DROP ROLE IF EXISTS " + Ident(role)));
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status DropAttemptLogins(pg::Connection& connection,
+                               const Attempt& attempt,
+                               const std::vector<std::string>& logins) {
+  if (logins.empty()) {
+    return absl::OkStatus();
+  }
+  return InFencedTransaction(connection, attempt, [&](pg::Connection& fenced) -> absl::Status {
+    for (const std::string& login : logins) {
+      PGC_RETURN_IF_ERROR(fenced.ExecScript("SAVEPOINT pgconvoy_drop"));
+      const absl::Status dropped = fenced.ExecScript("DROP ROLE IF EXISTS " + Ident(login));
+      if (pg::SqlStateOf(dropped) == kDependentObjects) {
+        PGC_RETURN_IF_ERROR(fenced.ExecScript("ROLLBACK TO SAVEPOINT pgconvoy_drop; ALTER ROLE " + Ident(login) +
+                                              " NOLOGIN; REVOKE " + Ident(attempt.project().user) + " FROM " +
+                                              Ident(login)));
+      } else {
+        PGC_RETURN_IF_ERROR(dropped);
+      }
     }
     return absl::OkStatus();
   });

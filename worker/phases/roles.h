@@ -50,5 +50,10 @@ absl::StatusOr<std::vector<std::string>> AttemptLogins(pg::Connection& connectio
 absl::Status ShutLogins(pg::Connection& connection, const std::vector<std::string>& roles);
 // DROP ROLE in a fenced transaction of its own.
 absl::Status DropRoles(pg::Connection& connection, const Attempt& attempt, const std::vector<std::string>& roles);
+// The same for logins of attempts, which can wait: one to which a tenant has given something in its database cannot go
+// before that does. It stays without login and membership. Call in no transaction.
+absl::Status DropAttemptLogins(pg::Connection& connection,
+                               const Attempt& attempt,
+                               const std::vector<std::string>& logins);
 
 }  // namespace pgconvoy::worker

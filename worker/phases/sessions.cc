@@ -35,9 +35,6 @@ constexpr std::array<std::string_view, 6> kForbiddenKeys = {"user",    "password
 
 constexpr char kSetSql[] = "SELECT pg_catalog.set_config($1, $2, false)";
 
-// One round trip that both renames the session and shows that it is alive.
-constexpr char kRenameSql[] = "SELECT pg_catalog.set_config('application_name', $1, false)";
-
 }  // namespace
 
 PooledSession::PooledSession(SessionPool* pool,
@@ -114,8 +111,9 @@ absl::StatusOr<PooledSession> SessionPool::Acquire(const v1::Server& server,
     key += '\n' + name + '=' + value;
   }
   if (Idle idle = Take(key, application_name); idle.connection != nullptr) {
-    // Between two statements of one attempt a session is as alive as within them.
-    if (idle.application_name == application_name || idle.connection->Exec(kRenameSql, {application_name}).ok()) {
+    // Between two statements of one attempt a session is as alive as within them. Renaming takes a round trip, which
+    // shows whether it is.
+    if (idle.application_name == application_name || idle.connection->Rename(application_name).ok()) {
       return PooledSession(this, key, application_name, std::move(idle.connection));
     }
   }
@@ -131,6 +129,10 @@ absl::StatusOr<std::unique_ptr<pg::Connection>> SessionPool::OpenShared(const v1
   PGC_ASSIGN_OR_RETURN(const Secret password, ResolveOptional(login.password()));
   PGC_ASSIGN_OR_RETURN(auto connection, Open(server, login.user(), password, database, application_name, {}));
   PGC_RETURN_IF_ERROR(ApplySettings(*connection, login.settings()));
+  if (kind == LoginKind::kReader) {
+    // What it reads belongs to others, whose code the planner may run.
+    connection->KeepNothing();
+  }
   return connection;
 }
 

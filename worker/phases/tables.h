@@ -15,7 +15,7 @@ namespace pgconvoy::worker {
 
 // SELECT * FROM table WHERE the plan's condition: the project's rows of a table, whole.
 absl::StatusOr<std::string> SourceRowsSql(const Attempt& attempt, const TableInfo& info);
-// COPY (SELECT columns FROM table WHERE the plan's condition) TO STDOUT.
+// COPY (SELECT columns FROM table WHERE the plan's condition) TO STDOUT; COPY table (columns) where that is the same.
 absl::StatusOr<std::string> SourceCopySql(const Attempt& attempt, const v1::Table& table, const TableInfo& info);
 // COPY (SELECT columns FROM table) TO STDOUT, for the target.
 std::string TargetCopySql(const std::string& table, const std::vector<std::string>& columns);
@@ -24,6 +24,13 @@ std::string TargetCopySql(const std::string& table, const std::vector<std::strin
 absl::StatusOr<RowDigest> ReadDigest(Attempt& attempt,
                                      pg::Connection& connection,
                                      const std::string& copy_sql,
+                                     const std::function<absl::Status(std::string_view row)>& sink);
+
+// Reads the project's rows of a table of the source as ReadDigest does; without the planner, which may run code of the
+// table's owner, where the plan takes the table as it is.
+absl::StatusOr<RowDigest> ReadSource(Attempt& attempt,
+                                     pg::Connection& reader,
+                                     const TableInfo& info,
                                      const std::function<absl::Status(std::string_view row)>& sink);
 
 // Begins a read-only snapshot in which every table of the plan is locked against DDL first: a table that was rewritten

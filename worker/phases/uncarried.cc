@@ -295,6 +295,10 @@ absl::Status AddMissing(pg::Connection& reader, pg::Connection& target, Found& f
 // The target's server itself says what it takes from the provisioner: on its own database, and never committed.
 absl::Status TrySetting(pg::Connection& target, const std::string& name, const std::string& value, Found& found) {
   const bool changes_role = name == "role" || name == "session_authorization";
+  if (name == "local_preload_libraries") {
+    found["setting that keeps every login out where the library is missing"].push_back(name);
+    return absl::OkStatus();
+  }
   if (!changes_role) {
     PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));
     PGC_ASSIGN_OR_RETURN(const pg::Result control, target.Exec("SELECT pg_catalog.current_database()"));

@@ -100,6 +100,71 @@ TEST_F(ConnectionTest, PinsItsSettingsAgainstTheOwnerOfTheDatabase) {
   EXPECT_EQ(connection->Exec("SELECT current_user")->Text(0, 0), "postgres");
 }
 
+TEST_F(ConnectionTest, GetsInWhereTheOwnerLoadsALibraryThatIsNotThere) {
+  cluster_->Exec(
+      "postgres",
+      "CREATE DATABASE locked OWNER tenant; ALTER DATABASE locked SET local_preload_libraries = 'nothing'");
+  EXPECT_NE(MustOpen(cluster_->EndpointFor("tenant", "tenant-password", "locked")), nullptr);
+}
+
+TEST_F(ConnectionTest, KeepsNothingWhenItIsToldSo) {
+  const auto connection = MustOpen(Tenant());
+  ASSERT_NE(connection, nullptr);
+  ASSERT_EQ(Describe(connection->ExecScript("CREATE SCHEMA own; CREATE TABLE own.t (i int)")), "OK");
+  connection->KeepNothing();
+  const std::string set = "SELECT set_config($1, $2, false)";
+  EXPECT_EQ(connection->Exec(set, {"search_path", "own"})->Text(0, 0), "own");
+  EXPECT_EQ(Setting(*connection, "search_path"), "pg_catalog,pg_temp");
+  EXPECT_EQ(Setting(*connection, "transaction_read_only"), "on");
+  for (const char* const write : {"INSERT INTO own.t VALUES (1)", "ALTER ROLE tenant PASSWORD 'x'"}) {
+    EXPECT_EQ(SqlStateOf(connection->Exec(write).status()), "25006") << write;
+    EXPECT_EQ(SqlStateOf(connection->CopyOut(write, [](std::string_view) { return absl::OkStatus(); })), "25006");
+  }
+  // A way out, taken one statement before.
+  EXPECT_TRUE(connection->Exec(set, {"default_transaction_read_only", "off"}).ok());
+  EXPECT_TRUE(connection->Exec(set, {"transaction_read_only", "off"}).ok() == false);
+  EXPECT_EQ(SqlStateOf(connection->Exec("INSERT INTO own.t VALUES (1)").status()), "25006");
+  {
+    const auto transaction = Transaction::Begin(*connection, "ISOLATION LEVEL REPEATABLE READ");
+    ASSERT_TRUE(transaction.ok());
+    EXPECT_TRUE(connection->Exec(set, {"search_path", "own"}).ok());
+    EXPECT_EQ(SqlStateOf(connection->Exec("INSERT INTO own.t VALUES (1)").status()), "25006");
+  }
+  {
+    const auto transaction = Transaction::Begin(*connection);
+    ASSERT_TRUE(transaction.ok());
+    EXPECT_TRUE(connection->Exec(set, {"search_path", "own"}).ok());
+    EXPECT_EQ(Describe((*transaction)->Commit()), "OK");
+  }
+  EXPECT_EQ(Setting(*connection, "search_path"), "pg_catalog,pg_temp");
+  EXPECT_EQ(connection->ExecPrepared("one", "SELECT 1")->Text(0, 0), "1");
+  EXPECT_EQ(connection->ExecPrepared("one", "SELECT 1")->Text(0, 0), "1");
+  int rows = 0;
+  EXPECT_EQ(Describe(connection->CopyOut("COPY (SELECT generate_series(1, 3)) TO STDOUT",
+                                         [&rows](std::string_view) {
+                                           ++rows;
+                                           return absl::OkStatus();
+                                         })),
+            "OK");
+  EXPECT_EQ(rows, 3);
+  EXPECT_EQ(Describe(connection->Rename("renamed")), "OK");
+  EXPECT_EQ(Setting(*connection, "application_name"), "renamed");
+  EXPECT_EQ(SqlStateOf(connection->Exec("SELECT 1/0").status()), "22012");
+  EXPECT_EQ(connection->Exec("SELECT $1::int + 1", {"1"})->Text(0, 0), "2");
+  cluster_->Exec("postgres", "SELECT pg_terminate_backend(" + std::to_string(connection->backend_pid()) + ")");
+  EXPECT_FALSE(connection->Exec("SELECT 1").ok());
+  EXPECT_TRUE(connection->broken());
+}
+
+TEST_F(ConnectionTest, AnalyzesWithoutPlanningOrRunning) {
+  const auto connection = MustOpen(Tenant());
+  ASSERT_NE(connection, nullptr);
+  connection->KeepNothing();
+  EXPECT_EQ(Describe(connection->Analyze("SELECT 1/0 FROM pg_class")), "OK");
+  EXPECT_EQ(SqlStateOf(connection->Analyze("SELECT nothing FROM pg_class")), "42703");
+  EXPECT_EQ(connection->Exec("SELECT 1")->Text(0, 0), "1");
+}
+
 TEST_F(ConnectionTest, SetsTheTimeoutsThatWereAskedFor) {
   SessionOptions options;
   options.statement_timeout_ms = 5'400'000;
