@@ -266,6 +266,14 @@ int ConfirmAndRollBack(Session& session, const v1::Migration& migration, const S
   return asked == kOk && (options.wait || options.cleanup) ? FollowRollback(session, migration, options) : asked;
 }
 
+// The rollback that comes before the restore cannot be taken back: a backup that is of no use is found before it.
+absl::Status CheckBackup(Session& session, const std::string& backup_id) {
+  v1::VerifyBackupRequest request;
+  request.set_backup_id(backup_id);
+  Say("reading every chunk of " + Printable(backup_id) + " on a worker…");
+  return session.client().Call(request).status();
+}
+
 // The definitions come back with the migration's rollback, the rows with the backup.
 int RollbackToBackup(Session& session, const std::string& id, const SteerOptions& options) {
   v1::GetMigrationRequest request;
@@ -282,6 +290,9 @@ int RollbackToBackup(Session& session, const std::string& id, const SteerOptions
   if (!plan->has_transform() || (!options.project.empty() && options.project != ref)) {
     return FailUsage(session, "--to-backup wants a backup of the project, of a plan that changes databases in place",
                      "the source of any other plan is never changed; its rollback needs no backup");
+  }
+  if (const absl::Status intact = CheckBackup(session, options.to_backup); !intact.ok()) {
+    return Fail(session, intact);
   }
   SteerOptions rollback = options;
   rollback.project = ref;

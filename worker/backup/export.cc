@@ -94,7 +94,7 @@ class Exporter {
     PGC_RETURN_IF_ERROR(file.Open());
     std::string text = "[";
     for (const ChunkEntry& chunk : table.chunks) {
-      PGC_ASSIGN_OR_RETURN(const std::string rows, reader_.ReadChunk(table, chunk));
+      PGC_ASSIGN_OR_RETURN(const std::string rows, reader_.ReadChunk(chunk));
       if (const absl::Status written = WriteRows(table, rows, file, text); !written.ok()) {
         return Annotate(written, table.table);
       }

@@ -100,6 +100,9 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& path, int64_t max_b
   // Without O_NONBLOCK a FIFO under this name would hang the worker.
   const Descriptor file(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (file.get() < 0) {
+    if (errno == ELOOP) {
+      return Corrupt(path, "is a link");
+    }
     return errno == ENOENT ? absl::NotFoundError(path) : FileError("open", path, errno);
   }
   struct stat entry = {};

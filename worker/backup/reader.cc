@@ -83,17 +83,25 @@ absl::StatusOr<std::unique_ptr<BackupReader>> BackupReader::Open(const std::stri
   return std::unique_ptr<BackupReader>(new BackupReader(std::move(folder), std::move(manifest)));
 }
 
-absl::StatusOr<std::string> BackupReader::ReadChunk(const TableEntry& table, const ChunkEntry& chunk) const {
-  const std::string path = folder_ + "/" + chunk.file;
-  const absl::StatusOr<std::string> stored = ReadWholeFile(path, chunk.stored_bytes);
+absl::StatusOr<std::string> BackupReader::ReadStored(const std::string& file,
+                                                     int64_t bytes,
+                                                     const std::string& sha256) const {
+  const std::string path = folder_ + "/" + file;
+  absl::StatusOr<std::string> stored = ReadWholeFile(path, bytes);
   if (absl::IsNotFound(stored.status())) {
-    return Corrupt(path, "a chunk of " + table.table + " is missing");
+    return Corrupt(path, "is missing");
   }
   PGC_RETURN_IF_ERROR(stored.status());
-  if (Sha256Hex(*stored) != chunk.sha256) {
+  if (Sha256Hex(*stored) != sha256) {
     return Corrupt(path, "has another SHA-256 than the manifest says");
   }
-  PGC_ASSIGN_OR_RETURN(std::string raw, Decompress(path, *stored, chunk.raw_bytes));
+  return stored;
+}
+
+absl::StatusOr<std::string> BackupReader::ReadChunk(const ChunkEntry& chunk) const {
+  const std::string path = folder_ + "/" + chunk.file;
+  PGC_ASSIGN_OR_RETURN(const std::string stored, ReadStored(chunk.file, chunk.stored_bytes, chunk.sha256));
+  PGC_ASSIGN_OR_RETURN(std::string raw, Decompress(path, stored, chunk.raw_bytes));
   if (DigestOf(raw) != RowDigest::FromParts(chunk.rows, chunk.raw_bytes, chunk.digest)) {
     return Corrupt(path, "has other rows than the manifest says");
   }
@@ -105,23 +113,28 @@ absl::StatusOr<std::string> BackupReader::ReadSchema() const {
   if (schema.file.empty()) {
     return "";
   }
-  const std::string path = folder_ + "/" + schema.file;
-  absl::StatusOr<std::string> stored = ReadWholeFile(path, schema.bytes);
-  if (absl::IsNotFound(stored.status())) {
-    return Corrupt(path, "the definitions are missing");
-  }
-  PGC_RETURN_IF_ERROR(stored.status());
-  if (Sha256Hex(*stored) != schema.sha256) {
-    return Corrupt(path, "has another SHA-256 than the manifest says");
-  }
-  return stored;
+  return ReadStored(schema.file, schema.bytes, schema.sha256);
 }
 
 absl::Status BackupReader::VerifyAll() const {
   PGC_RETURN_IF_ERROR(ReadSchema().status());
   for (const TableEntry& table : manifest_.tables) {
     for (const ChunkEntry& chunk : table.chunks) {
-      PGC_RETURN_IF_ERROR(ReadChunk(table, chunk).status());
+      PGC_RETURN_IF_ERROR(ReadChunk(chunk).status());
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BackupReader::CheckStored(const std::function<absl::Status()>& between) const {
+  const SchemaEntry& schema = manifest_.schema;
+  if (!schema.file.empty()) {
+    PGC_RETURN_IF_ERROR(ReadStored(schema.file, schema.bytes, schema.sha256).status());
+  }
+  for (const TableEntry& table : manifest_.tables) {
+    for (const ChunkEntry& chunk : table.chunks) {
+      PGC_RETURN_IF_ERROR(between());
+      PGC_RETURN_IF_ERROR(ReadStored(chunk.file, chunk.stored_bytes, chunk.sha256).status());
     }
   }
   return absl::OkStatus();

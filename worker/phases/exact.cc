@@ -19,7 +19,7 @@ absl::Status LoadExpected(Attempt& attempt,
                                         " FROM " + SplitTable(table.table).Quoted() + " WITH NO DATA"));
   for (const backup::ChunkEntry& chunk : table.chunks) {
     PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
-    PGC_ASSIGN_OR_RETURN(const std::string rows, backup.ReadChunk(table, chunk));
+    PGC_ASSIGN_OR_RETURN(const std::string rows, backup.ReadChunk(chunk));
     bool sent = false;
     const auto taken = target.CopyIn(std::string("COPY ") + kExpected + " (" + columns + ") FROM STDIN",
                                      [&]() -> absl::StatusOr<std::string_view> {

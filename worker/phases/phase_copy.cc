@@ -166,7 +166,7 @@ class Loader {
                          const backup::TableEntry& table,
                          const backup::ChunkEntry& chunk,
                          int index) const {
-    PGC_ASSIGN_OR_RETURN(const std::string rows, reader_.ReadChunk(table, chunk));
+    PGC_ASSIGN_OR_RETURN(const std::string rows, reader_.ReadChunk(chunk));
     bool sent = false;
     const auto taken =
         session.CopyIn("COPY " + SplitTable(table.table).Quoted() + " (" + IdentList(table.columns) + ") FROM STDIN",
@@ -222,6 +222,9 @@ class Loader {
 absl::StatusOr<v1::PhaseResult> RunCopy(Attempt& attempt) {
   v1::PhaseResult result;
   PGC_ASSIGN_OR_RETURN(const auto reader, OpenBackup(attempt));
+  // All of it before the first row goes in or out, also where this attempt has just written it: the last file may be
+  // the damaged one.
+  PGC_RETURN_IF_ERROR(reader->CheckStored([&attempt] { return attempt.reporter().Checkpoint(); }));
   PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
   PGC_RETURN_IF_ERROR(Loader(attempt, *target, *reader, *result.mutable_copy()).Load());
   return result;

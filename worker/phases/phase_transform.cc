@@ -292,6 +292,10 @@ absl::Status NoteSequencesOnce(Attempt& attempt, pg::Connection& connection) {
 
 absl::StatusOr<v1::PhaseResult> RunTransform(Attempt& attempt) {
   v1::PhaseResult result;
+  if (attempt.restores_in_place()) {
+    PGC_ASSIGN_OR_RETURN(const auto reader, OpenRestored(attempt));
+    PGC_RETURN_IF_ERROR(reader->CheckStored([&attempt] { return attempt.reporter().Checkpoint(); }));
+  }
   PGC_ASSIGN_OR_RETURN(PooledSession transformer, attempt.Transformer());
   PGC_RETURN_IF_ERROR(NoteSequencesOnce(attempt, *transformer));
   const absl::Status done =

@@ -34,7 +34,7 @@ class TableRestore {
                                                IdentList(entry_.columns) + " FROM " + table_.quoted +
                                                " WITH NO DATA"));
     for (const backup::ChunkEntry& chunk : entry_.chunks) {
-      PGC_ASSIGN_OR_RETURN(const std::string rows, reader.ReadChunk(entry_, chunk));
+      PGC_ASSIGN_OR_RETURN(const std::string rows, reader.ReadChunk(chunk));
       bool sent = false;
       PGC_RETURN_IF_ERROR(connection_
                               .CopyIn("COPY " + want_ + " (" + IdentList(entry_.columns) + ") FROM STDIN",

@@ -49,7 +49,7 @@ TEST(Backup, GivesBackWhatWasWritten) {
   }
   std::string text;
   for (const ChunkEntry& chunk : users.chunks) {
-    text += (*reader)->ReadChunk(users, chunk).value_or("");
+    text += (*reader)->ReadChunk(chunk).value_or("");
   }
   EXPECT_EQ(text, expected);
   EXPECT_EQ(users.bytes, static_cast<int64_t>(expected.size()));
@@ -120,7 +120,7 @@ TEST(Backup, KeepsTablesWithAwkwardNamesApart) {
   ASSERT_TRUE(reader.ok()) << Describe(reader.status());
   EXPECT_EQ((*reader)->VerifyAll(), absl::OkStatus());
   for (const TableEntry& table : (*reader)->manifest().tables) {
-    const auto text = (*reader)->ReadChunk(table, table.chunks[0]);
+    const auto text = (*reader)->ReadChunk(table.chunks[0]);
     ASSERT_TRUE(text.ok());
     EXPECT_TRUE(text->starts_with(RowOf(table.table, 0)));
   }

@@ -103,7 +103,7 @@ TEST_F(CorruptionTest, RefusesALinkOrAPipeInPlaceOfAChunk) {
   const std::string chunk = folder_ + "/auth.users.00001.copy.zst";
   fs::rename(chunk, root_.path() + "/elsewhere");
   fs::create_symlink(root_.path() + "/elsewhere", chunk);
-  EXPECT_FALSE(Verify().ok());
+  EXPECT_EQ(CodeOf(Verify()), "PGC-BACKUP-CORRUPT");
   fs::remove(chunk);
   ASSERT_EQ(mkfifo(chunk.c_str(), 0600), 0);
   EXPECT_EQ(CodeOf(Verify()), "PGC-BACKUP-CORRUPT");
