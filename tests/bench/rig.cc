@@ -1,10 +1,14 @@
 #include "tests/bench/rig.h"
 
+#include <grpcpp/grpcpp.h>
+
 #include <chrono>
 #include <filesystem>
 #include <stdexcept>
 #include <thread>
 
+#include "common/rpc/rpc.h"
+#include "pgconvoy/v1/migration_service.grpc.pb.h"
 #include "tests/bench/report.h"
 
 namespace pgconvoy::bench {
@@ -52,14 +56,19 @@ pid_t Postmaster(testing::PgCluster& cluster) {
 }
 
 double RunMigration(testing::Installation& installation, CpuMeter& meter) {
+  // One connection for all questions, as those who wait for a migration have.
+  const auto stub = v1::MigrationService::NewStub(rpc::Connect(installation.address()));
   v1::Migration ended;
   meter.Start();
   const double seconds = Timed([&] {
-    const std::string migration = installation.Submit();
-    // Not more often: each question is a connection, and the coordinator has other things to do.
+    v1::GetMigrationRequest request;
+    request.set_id(installation.Submit());
     do {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      ended = installation.Get(migration);
+      grpc::ClientContext context;
+      if (const grpc::Status status = stub->GetMigration(&context, request, &ended); !status.ok()) {
+        throw std::runtime_error(status.error_message());
+      }
     } while (ended.state() < v1::MIGRATION_SUCCEEDED);
   });
   meter.Stop();
