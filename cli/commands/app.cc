@@ -80,6 +80,7 @@ struct Values {
   CertsOptions certs;
   std::string file;
   std::string backup_id;
+  bool verify_content = false;
   BackupOptions backup;
   BackupCreateOptions backup_create;
   std::string one_project;
@@ -372,11 +373,11 @@ class CommandLine {
                          [&o](Session& s) { return BackupList(s, o.migration, o.project); });
     AddMigrationOption(list, o.migration);
     AddProjectOption(list, o.project);
-    Add(backup, "verify", "backup verify acme-17/42",
-        "Read a whole backup on a worker and compare it with its manifest.",
-        [this](Session& s) { return BackupVerify(s, values_.backup_id); })
-        ->add_option("BACKUP_ID", values_.backup_id, "As `backup list` shows it")
-        ->required();
+    CLI::App* verify = Add(backup, "verify", "backup verify acme-17/42",
+                           "Read a whole backup on a worker and compare it with its manifest.",
+                           [this](Session& s) { return BackupVerify(s, values_.backup_id, values_.verify_content); });
+    verify->add_option("BACKUP_ID", values_.backup_id, "As `backup list` shows it")->required();
+    verify->add_flag("--content", values_.verify_content, "Fail where an encrypted backup cannot be opened");
 
     Add(&app_, "help", "help exit-codes", "Show help on a command, or the exit codes.", [this](Session& s) {
       return Help(s);

@@ -62,6 +62,9 @@ void ShowRecord(const v1::BackupRecord& record) {
   Line("snapshot", TimeText(backup.snapshot_time()));
   Line("stored", render::Bytes(backup.stored_bytes()) + " in " + Count(backup.chunks()) + " chunks");
   Line("definitions", backup.schema_bytes() == 0 ? "none" : Count(backup.schema_bytes()) + " bytes of SQL");
+  if (!backup.encrypted_to().empty()) {
+    Line("encrypted", "to the public key " + backup.encrypted_to());
+  }
   Line("manifest", "SHA-256 " + backup.manifest_digest());
   for (const v1::TableDigest& table : backup.tables()) {
     Line("table", table.table() + ", " + Count(table.rows()) + " rows, " + Count(table.bytes()) + " bytes, digest " +

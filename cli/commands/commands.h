@@ -167,7 +167,7 @@ struct BackupCreateOptions {
 int BackupCreate(Session& session, const BackupCreateOptions& options);
 int BackupList(Session& session, const std::string& migration, const std::string& project);
 int BackupShow(Session& session, const std::string& backup_id);
-int BackupVerify(Session& session, const std::string& backup_id);
+int BackupVerify(Session& session, const std::string& backup_id, bool content);
 int BackupExport(Session& session, const BackupOptions& options);
 // Into a new database, or in place where the plan changes databases in place.
 int BackupRestore(Session& session, const BackupOptions& options);

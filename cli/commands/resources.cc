@@ -261,9 +261,10 @@ int BackupList(Session& session, const std::string& name, const std::string& pro
       TableOf(*list));
 }
 
-int BackupVerify(Session& session, const std::string& backup_id) {
+int BackupVerify(Session& session, const std::string& backup_id, bool content) {
   v1::VerifyBackupRequest request;
   request.set_backup_id(backup_id);
+  request.set_content(content);
   Say("reading every chunk of " + Printable(backup_id) + " on a worker…");
   const auto verified = session.client().Call(request);
   if (!verified.ok()) {

@@ -270,6 +270,7 @@ int ConfirmAndRollBack(Session& session, const v1::Migration& migration, const S
 absl::Status CheckBackup(Session& session, const std::string& backup_id) {
   v1::VerifyBackupRequest request;
   request.set_backup_id(backup_id);
+  request.set_content(true);
   Say("reading every chunk of " + Printable(backup_id) + " on a worker…");
   return session.client().Call(request).status();
 }

@@ -76,7 +76,7 @@ class Validator {
   void SameDatabase();
   void FreezeSection();
   void CredentialsSection();
-  void Recipient();
+  void PublicKey(const std::string& field, const std::string& key);
   void Tables();
   void TableWhere(const std::string& field, const v1::Table& table);
   void TableSchema(const std::string& field, const v1::Table& table);
@@ -311,14 +311,13 @@ void Validator::FreezeSection() {
   }
 }
 
-void Validator::Recipient() {
-  const std::string& recipient = plan_.credentials().recipient();
-  if (!checks_.Required("credentials.recipient", recipient) || IsSecretRef(recipient)) {
+void Validator::PublicKey(const std::string& field, const std::string& key) {
+  if (!checks_.Required(field, key) || IsSecretRef(key)) {
     return;
   }
-  const auto key = Base64Decode(recipient);
-  if (!key.ok() || key->size() != kRecipientBytes) {
-    checks_.Error("credentials.recipient", "PGC-PLAN-RECIPIENT", "not a public key: base64 of 32 bytes",
+  const auto bytes = Base64Decode(key);
+  if (!bytes.ok() || bytes->size() != kRecipientBytes) {
+    checks_.Error(field, "PGC-PLAN-RECIPIENT", "not a public key: base64 of 32 bytes",
                   "make a pair with `pgconvoy credentials keygen`");
   }
 }
@@ -330,7 +329,7 @@ void Validator::CredentialsSection() {
   if (checks_.Required("credentials.user", plan_.credentials().user())) {
     checks_.NameTemplate("credentials.user", plan_.credentials().user(), !plan_.execution().has_restore());
   }
-  Recipient();
+  PublicKey("credentials.recipient", plan_.credentials().recipient());
   // Without a target, the login is made where the data stays.
   if (!plan_.has_target() && !PossibleServers(plan_, plan_.source().server()).empty()) {
     Needs("source.server", plan_.source().server(), LoginKind::kProvisioner, "creates roles");
@@ -555,6 +554,12 @@ void Validator::BackupSection() {
   checks_.Range("backup.compression_level", plan_.backup().compression_level(), 1, 19);
   checks_.Range("backup.chunk_bytes", plan_.backup().chunk_bytes(), 65'536, 268'435'456);
   checks_.Range("backup.retention_days", plan_.backup().retention_days(), 1, 36'500);
+  // Where the private key will be is said before anybody needs it at night.
+  if (!plan_.backup().encrypt_to().empty()) {
+    PublicKey("backup.encrypt_to", plan_.backup().encrypt_to());
+    checks_.Required("backup.key", plan_.backup().key());
+  }
+  checks_.SecretRef("backup.key", plan_.backup().key());
 }
 
 void Validator::CutoverSection() {

@@ -47,6 +47,20 @@ std::string CheckNext(const Project& project, Phase phase) {
          (next ? std::string(Name(*next)) + " is" : "no phase is left");
 }
 
+// Of a forward attempt that cannot open the encrypted backup of an earlier one (worker/phases/backup_access.h): the key
+// died with that one.
+constexpr std::string_view kBackupLocked = "PGC-BACKUP-LOCKED";
+
+// BACKUP and what rests upon it: the next attempt takes another and loads that.
+constexpr uint32_t kRestsOnBackup = Bit(Phase::kBackup) | Bit(Phase::kCopy) | Bit(Phase::kVerify);
+// After these the source, or what users see, is no longer what it was when the backup was taken.
+constexpr uint32_t kTooLateForBackup = Bit(Phase::kTransform) | Bit(Phase::kCutover);
+
+bool NeedsOtherBackup(const Project& project, const ErrorInfo& error) {
+  return project.direction == Direction::kForward && error.code == kBackupLocked &&
+         (project.done() & kTooLateForBackup) == 0;
+}
+
 std::string_view PhaseRule(Phase phase) {
   // The table has every phase, in the order of their numbers.
   return PhaseTable()[static_cast<size_t>(phase) - 1].id;
@@ -174,6 +188,9 @@ std::string Core::Impl::Take(Step& step, Project& project, const WorkerReport& r
 std::string Core::Impl::Take(Step& step, Project& project, const WorkerReport& report, const AttemptFailed& body) {
   Accept(project, report);
   project.phase = body.phase;
+  if (NeedsOtherBackup(project, body.error)) {
+    project.done() &= ~kRestsOnBackup;
+  }
   AttemptEndedBadly(step, project, body.error, WorkerActor(WorkerIdOf(project)));
   return "";
 }

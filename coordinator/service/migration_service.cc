@@ -535,6 +535,7 @@ MigrationService::Unary* MigrationService::VerifyBackup(Context* context,
     v1::VerifyBackupTask& verify = *found.second.mutable_verify_backup();
     verify.set_backup_id(request->backup_id());
     verify.set_manifest_digest(found.first.backup().manifest_digest());
+    verify.set_content(request->content());
     return std::move(found.second);
   });
 }

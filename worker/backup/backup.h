@@ -10,12 +10,17 @@
 // Folders are 0700, files 0600. Every file is written, fsynced, then the manifest is written under a temporary name,
 // fsynced, renamed, and the folder fsynced. A write or fsync error ends the backup; it is never retried in place.
 //
+// Encryption, where it is asked for: a random key for each, in its manifest, sealed to the operator's public key;
+// chunks (after their compression) and schema.sql are encrypted under it (common/crypto/file_cipher.h) and end in
+// ".enc". Store, project, fence and file name are bound to each, so that no file passes for another. The manifest stays
+// readable: names and types of tables and columns, numbers of rows and bytes, digests, values of sequences.
+//
 // Manifest: JSON with format version, store id, project ref, fence, migration id, plan hash, source server version,
 // snapshot time, scope, the file of the definitions, per table (name, columns in order with their types, rows, bytes,
 // digest, chunks: file, rows, raw bytes, stored bytes, SHA-256 of the stored bytes, row digest) and sequences. Its own
 // SHA-256 goes into the store.
 //
-// Thread safety: one thread per writer; several may call one reader, which keeps nothing between its calls.
+// Thread safety: one thread per writer; several may read from one reader once it is unlocked.
 #pragma once
 
 #include <cstdint>
@@ -23,10 +28,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/crypto/crypto.h"
 #include "worker/copy/digest.h"
 
 namespace pgconvoy::backup {
@@ -62,8 +69,17 @@ struct SequenceEntry {
 // The definitions as SQL. No file: the backup has none.
 struct SchemaEntry {
   std::string file;
+  // As stored, and so is the digest.
   int64_t bytes = 0;
   std::string sha256;
+};
+
+// No recipient: the backup is not encrypted.
+struct EncryptionEntry {
+  // Public key, base64.
+  std::string recipient;
+  // The backup's key as crypto_box_seal makes it, base64.
+  std::string sealed_key;
 };
 
 // What a backup holds.
@@ -71,8 +87,12 @@ inline constexpr char kScopeFull[] = "FULL";
 inline constexpr char kScopeSchema[] = "SCHEMA";
 inline constexpr char kScopeData[] = "DATA";
 
+inline constexpr int kPlainFormat = 2;
+// A version that knows nothing of encryption must refuse it.
+inline constexpr int kEncryptedFormat = 3;
+
 struct Manifest {
-  int format = 2;
+  int format = kPlainFormat;
   std::string store_id;
   std::string project_ref;
   int64_t fence = 0;
@@ -86,7 +106,9 @@ struct Manifest {
   SchemaEntry schema;
   std::vector<TableEntry> tables;
   std::vector<SequenceEntry> sequences;
+  EncryptionEntry encryption;
 
+  bool encrypted() const { return !encryption.recipient.empty(); }
   int64_t rows() const;
   int64_t stored_bytes() const;
 };
@@ -110,12 +132,15 @@ struct WriterOptions {
   std::string root;
   int compression_level = 1;
   int64_t chunk_bytes = 8 << 20;
+  // Public key, base64; empty: no encryption.
+  std::string encrypt_to = {};
 };
 
 class BackupWriter {
  public:
   // Creates the folder. An unfinished one of the same fence is emptied first; a sealed one is PGC-BACKUP-EXISTS.
-  // `header` carries everything but tables and sequences. PGC-BACKUP-ID for a ref or fence that names no backup,
+  // `header` carries everything but tables, sequences and encryption. PGC-KEY-BAD for a public key that is none,
+  // PGC-BACKUP-ID for a ref or fence that names no backup,
   // PGC-BACKUP-DIR when the root is missing, not a folder or not writable; ENOSPC is PERMANENT PGC-BACKUP-DISK-FULL,
   // other errors of the storage TRANSIENT PGC-BACKUP-IO. After one, every call returns it again.
   static absl::StatusOr<std::unique_ptr<BackupWriter>> Create(const WriterOptions& options, Manifest header);
@@ -136,6 +161,8 @@ class BackupWriter {
   absl::StatusOr<std::string> Seal();
   // Valid after Seal().
   const Manifest& manifest() const;
+  // Opens what this writes, see BackupReader::UseKey; empty where nothing is encrypted.
+  Secret data_key() const;
 
  private:
   struct State;
@@ -154,6 +181,13 @@ class BackupReader {
                                                             const std::string& manifest_digest);
   const Manifest& manifest() const { return manifest_; }
 
+  // An encrypted one whose key is not known yet: what it holds cannot be read, PGC-BACKUP-LOCKED.
+  bool locked() const { return manifest_.encrypted() && key_.empty(); }
+  // Before anybody reads. PGC-KEY-BAD, PGC-KEY-WRONG when the backup is sealed to another key.
+  absl::Status Unlock(const Secret& private_key);
+  // The key that its writer had.
+  void UseKey(Secret data_key) { key_ = std::move(data_key); }
+
   // The COPY text of one chunk, decompressed whole (bounded by chunk_bytes plus one row). Checks SHA-256, sizes, row
   // count and row digest before it returns a byte: PGC-BACKUP-CORRUPT names the file.
   absl::StatusOr<std::string> ReadChunk(const ChunkEntry& chunk) const;
@@ -171,8 +205,11 @@ class BackupReader {
  private:
   BackupReader(std::string folder, Manifest manifest);
   absl::StatusOr<std::string> ReadStored(const std::string& file, int64_t bytes, const std::string& sha256) const;
+  // What `stored` is without its encryption.
+  absl::StatusOr<std::string> Decrypted(const std::string& file, std::string stored) const;
   std::string folder_;
   Manifest manifest_;
+  Secret key_;
 };
 
 // Removes what an unsealed backup left (a folder without manifest). A sealed backup is kept and OK is returned.

@@ -38,6 +38,12 @@ std::string ChunkFileName(std::string_view table, size_t number) {
   return fmt::format("{}.{:05}.copy.zst", EncodeName(table), number);
 }
 
+std::string CipherName(const Manifest& manifest, std::string_view file) {
+  // None of the parts before the last can hold a newline but the store's id, which is encoded.
+  return fmt::format("pgconvoy backup 1\n{}\n{}\n{}\n{}", EncodeName(manifest.store_id), manifest.project_ref,
+                     manifest.fence, file);
+}
+
 std::string BackupId(std::string_view ref, int64_t fence) { return std::string(ref) + "/" + std::to_string(fence); }
 
 absl::StatusOr<BackupName> ParseBackupId(std::string_view id) {

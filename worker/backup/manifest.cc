@@ -3,6 +3,7 @@
 
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/crypto/crypto.h"
 #include "worker/backup/backup.h"
 #include "worker/backup/layout.h"
 
@@ -12,6 +13,7 @@ namespace pgconvoy::backup {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ChunkEntry, file, rows, raw_bytes, stored_bytes, sha256, digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TableEntry, table, columns, types, rows, bytes, digest, chunks)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SchemaEntry, file, bytes, sha256)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EncryptionEntry, recipient, sealed_key)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SequenceEntry, sequence, last_value, is_called)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Manifest,
                                    format,
@@ -30,7 +32,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Manifest,
 
 namespace {
 
-constexpr int kFormat = 2;
+constexpr size_t kPublicKeyBytes = 32;
+constexpr size_t kSealedKeyBytes = 32 + 48;
 constexpr size_t kSha256Digits = 64;
 // A chunk is held in memory whole. Sums of figures below it cannot overflow in any manifest that fits into memory.
 constexpr int64_t kMaxChunkBytes = int64_t{1} << 40;
@@ -43,18 +46,26 @@ bool IsHex(std::string_view text, size_t digits) {
   return text.size() == digits && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-absl::Status CheckChunk(const TableEntry& table, size_t index) {
+std::string Suffix(const Manifest& manifest) { return manifest.encrypted() ? kEncryptedSuffix : ""; }
+
+bool IsBase64Of(const std::string& text, size_t bytes) {
+  const auto decoded = Base64Decode(text);
+  return decoded.ok() && decoded->size() == bytes;
+}
+
+absl::Status CheckChunk(const TableEntry& table, size_t index, const std::string& suffix) {
   const ChunkEntry& chunk = table.chunks[index];
   const bool sane = chunk.rows > 0 && chunk.raw_bytes >= chunk.rows && chunk.raw_bytes <= kMaxChunkBytes &&
                     chunk.stored_bytes > 0 && chunk.stored_bytes <= kMaxChunkBytes &&
-                    IsHex(chunk.sha256, kSha256Digits) && chunk.file == ChunkFileName(table.table, index + 1);
+                    IsHex(chunk.sha256, kSha256Digits) &&
+                    chunk.file == ChunkFileName(table.table, index + 1) + suffix;
   return sane ? absl::OkStatus() : Malformed("chunk " + std::to_string(index + 1) + " of " + Printable(table.table));
 }
 
-absl::Status CheckTable(const TableEntry& table) {
+absl::Status CheckTable(const TableEntry& table, const std::string& suffix) {
   RowDigest sum;
   for (size_t i = 0; i < table.chunks.size(); ++i) {
-    PGC_RETURN_IF_ERROR(CheckChunk(table, i));
+    PGC_RETURN_IF_ERROR(CheckChunk(table, i, suffix));
     const ChunkEntry& chunk = table.chunks[i];
     const auto digest = RowDigest::FromParts(chunk.rows, chunk.raw_bytes, chunk.digest);
     if (!digest) {
@@ -78,22 +89,31 @@ absl::Status CheckTable(const TableEntry& table) {
 absl::Status CheckScope(const Manifest& manifest) {
   const SchemaEntry& schema = manifest.schema;
   const bool known = manifest.scope == kScopeFull || manifest.scope == kScopeSchema || manifest.scope == kScopeData;
-  const bool whole = schema.file == kSchemaFile && schema.bytes > 0 && schema.bytes <= kMaxChunkBytes &&
-                     IsHex(schema.sha256, kSha256Digits);
+  const bool whole = schema.file == kSchemaFile + Suffix(manifest) && schema.bytes > 0 &&
+                     schema.bytes <= kMaxChunkBytes && IsHex(schema.sha256, kSha256Digits);
   const bool none = schema.file.empty() && schema.bytes == 0 && schema.sha256.empty();
   const bool sane = known && (manifest.scope == kScopeData ? none : whole) &&
                     (manifest.scope != kScopeSchema || (manifest.tables.empty() && manifest.sequences.empty()));
   return sane ? absl::OkStatus() : Malformed("it does not hold what its scope says");
 }
 
+absl::Status CheckEncryption(const Manifest& manifest) {
+  const EncryptionEntry& encryption = manifest.encryption;
+  const bool sane = manifest.format == kPlainFormat ? encryption.recipient.empty() && encryption.sealed_key.empty()
+                                                    : IsBase64Of(encryption.recipient, kPublicKeyBytes) &&
+                                                          IsBase64Of(encryption.sealed_key, kSealedKeyBytes);
+  return sane ? absl::OkStatus() : Malformed("it does not say to whom it is encrypted");
+}
+
 absl::Status CheckManifest(const Manifest& manifest) {
+  PGC_RETURN_IF_ERROR(CheckEncryption(manifest));
   if (auto folder = BackupFolder("", "", manifest.project_ref, manifest.fence); !folder.ok()) {
     return Malformed(MessageOf(folder.status()));
   }
   PGC_RETURN_IF_ERROR(CheckScope(manifest));
   std::set<std::string> names;
   for (const TableEntry& table : manifest.tables) {
-    PGC_RETURN_IF_ERROR(CheckTable(table));
+    PGC_RETURN_IF_ERROR(CheckTable(table, Suffix(manifest)));
     if (!names.insert(table.table).second) {
       return Malformed("table " + Printable(table.table) + " occurs twice");
     }
@@ -128,7 +148,11 @@ int64_t Manifest::stored_bytes() const {
 }
 
 std::string ToJson(const Manifest& manifest) {
-  return nlohmann::json(manifest).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  nlohmann::json json(manifest);
+  if (manifest.format == kEncryptedFormat) {
+    json["encryption"] = manifest.encryption;
+  }
+  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 absl::StatusOr<Manifest> FromJson(std::string_view json) {
@@ -136,10 +160,14 @@ absl::StatusOr<Manifest> FromJson(std::string_view json) {
   try {
     const auto parsed = nlohmann::json::parse(json);
     // Before its members are asked for: another format may have others.
-    if (const int format = parsed.at("format").get<int>(); format != kFormat) {
+    const int format = parsed.at("format").get<int>();
+    if (format != kPlainFormat && format != kEncryptedFormat) {
       return Malformed("format " + std::to_string(format) + " is not known to this version");
     }
     manifest = parsed.get<Manifest>();
+    if (format == kEncryptedFormat) {
+      manifest.encryption = parsed.at("encryption").get<EncryptionEntry>();
+    }
   } catch (const nlohmann::json::exception& error) {
     return Malformed(Printable(error.what()));
   }

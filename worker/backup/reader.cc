@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/crypto/crypto.h"
+#include "common/crypto/file_cipher.h"
 #include "worker/backup/backup.h"
 #include "worker/backup/files.h"
 #include "worker/backup/layout.h"
@@ -98,10 +99,29 @@ absl::StatusOr<std::string> BackupReader::ReadStored(const std::string& file,
   return stored;
 }
 
+absl::Status BackupReader::Unlock(const Secret& private_key) {
+  PGC_ASSIGN_OR_RETURN(const std::string sealed, Base64Decode(manifest_.encryption.sealed_key));
+  PGC_ASSIGN_OR_RETURN(key_, OpenSealed(private_key, sealed));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> BackupReader::Decrypted(const std::string& file, std::string stored) const {
+  if (!manifest_.encrypted()) {
+    return stored;
+  }
+  if (key_.empty()) {
+    return MakeError(Verdict::kPermanent, "PGC-BACKUP-LOCKED", folder_ + " is encrypted and no key is at hand",
+                     "put the private key where backup.key of the plan says");
+  }
+  absl::StatusOr<std::string> text = DecryptFile(key_, CipherName(manifest_, file), stored);
+  return text.ok() ? std::move(text) : Corrupt(folder_ + "/" + file, "cannot be decrypted");
+}
+
 absl::StatusOr<std::string> BackupReader::ReadChunk(const ChunkEntry& chunk) const {
   const std::string path = folder_ + "/" + chunk.file;
-  PGC_ASSIGN_OR_RETURN(const std::string stored, ReadStored(chunk.file, chunk.stored_bytes, chunk.sha256));
-  PGC_ASSIGN_OR_RETURN(std::string raw, Decompress(path, stored, chunk.raw_bytes));
+  PGC_ASSIGN_OR_RETURN(std::string stored, ReadStored(chunk.file, chunk.stored_bytes, chunk.sha256));
+  PGC_ASSIGN_OR_RETURN(const std::string compressed, Decrypted(chunk.file, std::move(stored)));
+  PGC_ASSIGN_OR_RETURN(std::string raw, Decompress(path, compressed, chunk.raw_bytes));
   if (DigestOf(raw) != RowDigest::FromParts(chunk.rows, chunk.raw_bytes, chunk.digest)) {
     return Corrupt(path, "has other rows than the manifest says");
   }
@@ -113,7 +133,8 @@ absl::StatusOr<std::string> BackupReader::ReadSchema() const {
   if (schema.file.empty()) {
     return "";
   }
-  return ReadStored(schema.file, schema.bytes, schema.sha256);
+  PGC_ASSIGN_OR_RETURN(std::string stored, ReadStored(schema.file, schema.bytes, schema.sha256));
+  return Decrypted(schema.file, std::move(stored));
 }
 
 absl::Status BackupReader::VerifyAll() const {

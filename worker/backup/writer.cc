@@ -10,6 +10,7 @@
 #include "common/base/failpoint.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
+#include "common/crypto/file_cipher.h"
 #include "worker/backup/backup.h"
 #include "worker/backup/files.h"
 #include "worker/backup/layout.h"
@@ -43,6 +44,8 @@ struct BackupWriter::State {
   RowDigest chunk_digest;
   RowDigest table_digest;
   std::string compressed;
+  // Empty: nothing is encrypted.
+  Secret key;
 
   TableEntry& table() { return manifest.tables.back(); }
 
@@ -51,6 +54,24 @@ struct BackupWriter::State {
   absl::Status Remember(absl::Status status) {
     failed.Update(status);
     return status;
+  }
+
+  absl::Status MakeKey() {
+    if (options.encrypt_to.empty()) {
+      return absl::OkStatus();
+    }
+    key = NewFileKey();
+    PGC_ASSIGN_OR_RETURN(const std::string box, SealTo(options.encrypt_to, key));
+    manifest.encryption = {options.encrypt_to, Base64Encode(box)};
+    manifest.format = kEncryptedFormat;
+    return absl::OkStatus();
+  }
+
+  std::string FileName(const std::string& plain) const { return key.empty() ? plain : plain + kEncryptedSuffix; }
+
+  // What is stored of `text` under this name.
+  absl::StatusOr<std::string> Stored(const std::string& file, std::string text) const {
+    return key.empty() ? std::move(text) : EncryptFile(key, CipherName(manifest, file), text);
   }
 
   absl::Status Compress() {
@@ -69,7 +90,8 @@ struct BackupWriter::State {
     }
     PGC_RETURN_IF_ERROR(Compress());
     ChunkEntry chunk;
-    chunk.file = ChunkFileName(table().table, table().chunks.size() + 1);
+    chunk.file = FileName(ChunkFileName(table().table, table().chunks.size() + 1));
+    PGC_ASSIGN_OR_RETURN(compressed, Stored(chunk.file, std::move(compressed)));
     chunk.rows = chunk_digest.rows();
     chunk.raw_bytes = chunk_digest.bytes();
     chunk.stored_bytes = static_cast<int64_t>(compressed.size());
@@ -138,6 +160,9 @@ absl::StatusOr<std::unique_ptr<BackupWriter>> BackupWriter::Create(const WriterO
   state->manifest = std::move(header);
   state->manifest.tables.clear();
   state->manifest.schema = {};
+  state->manifest.encryption = {};
+  state->manifest.format = kPlainFormat;
+  PGC_RETURN_IF_ERROR(state->MakeKey());
   state->context.reset(ZSTD_createCCtx());
   if (state->context == nullptr) {
     return MakeError(Verdict::kTransient, "PGC-BACKUP-ZSTD", "no memory for compression");
@@ -154,8 +179,10 @@ absl::Status BackupWriter::WriteSchema(std::string_view sql) {
   if (!schema.file.empty() || sql.empty()) {
     return Misuse("there is one schema and it is not empty");
   }
-  PGC_RETURN_IF_ERROR(state_->Remember(WriteNewFile(state_->folder + "/" + kSchemaFile, sql)));
-  schema = {kSchemaFile, static_cast<int64_t>(sql.size()), Sha256Hex(sql)};
+  const std::string file = state_->FileName(kSchemaFile);
+  PGC_ASSIGN_OR_RETURN(const std::string stored, state_->Stored(file, std::string(sql)));
+  PGC_RETURN_IF_ERROR(state_->Remember(WriteNewFile(state_->folder + "/" + file, stored)));
+  schema = {file, static_cast<int64_t>(stored.size()), Sha256Hex(stored)};
   return absl::OkStatus();
 }
 
@@ -213,5 +240,7 @@ absl::StatusOr<std::string> BackupWriter::Seal() {
 }
 
 const Manifest& BackupWriter::manifest() const { return state_->manifest; }
+
+Secret BackupWriter::data_key() const { return state_->key.Clone(); }
 
 }  // namespace pgconvoy::backup

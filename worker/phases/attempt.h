@@ -42,6 +42,12 @@ class Reporter {
   virtual absl::Status Checkpoint() = 0;
 };
 
+// What opens the encrypted backup that an attempt has made.
+struct BackupKey {
+  std::string backup_id;
+  Secret key;
+};
+
 struct AttemptGrant {
   std::string store_id;
   std::string migration_id;
@@ -159,6 +165,8 @@ class Attempt {
   std::optional<Secret> password;
   // The password of the attempt's login; set by EnsureAttemptLogin.
   std::optional<Secret> login_password;
+  // From BACKUP on, where the plan encrypts backups; in memory alone.
+  std::optional<BackupKey> backup_key;
   // From BACKUP to CUTOVER of the attempt, where the plan takes tables whole.
   std::optional<SourceWatch> source_watch;
   std::vector<std::string> warnings;

@@ -25,9 +25,17 @@ absl::StatusOr<std::vector<std::string>> VerifyBackup(const v1::Plan& plan,
                                                       const std::string& store_id,
                                                       const v1::VerifyBackupTask& task) {
   PGC_ASSIGN_OR_RETURN(const auto reader, Open(plan, store_id, task.backup_id(), task.manifest_digest()));
-  PGC_RETURN_IF_ERROR(reader->VerifyAll());
   const backup::Manifest& manifest = reader->manifest();
   std::vector<std::string> lines;
+  const absl::Status unlocked = UnlockBackup(plan, *reader);
+  if (unlocked.ok()) {
+    PGC_RETURN_IF_ERROR(reader->VerifyAll());
+  } else if (task.content()) {
+    return unlocked;
+  } else {
+    PGC_RETURN_IF_ERROR(reader->CheckStored([] { return absl::OkStatus(); }));
+    lines.push_back("encrypted: only the stored bytes were compared, not what they hold; " + MessageOf(unlocked));
+  }
   if (!manifest.schema.file.empty()) {
     lines.push_back("definitions: " + std::to_string(manifest.schema.bytes) + " bytes of SQL, intact");
   }
@@ -42,6 +50,7 @@ absl::StatusOr<std::vector<std::string>> ExportBackup(const v1::Plan& plan,
                                                       const std::string& store_id,
                                                       const v1::ExportBackupTask& task) {
   PGC_ASSIGN_OR_RETURN(const auto reader, Open(plan, store_id, task.backup_id(), task.manifest_digest()));
+  PGC_RETURN_IF_ERROR(UnlockBackup(plan, *reader));
   PGC_ASSIGN_OR_RETURN(const backup::Exported exported, backup::ExportJson(*reader, task.directory()));
   return std::vector<std::string>{exported.folder + ": " + std::to_string(exported.rows) + " rows in " +
                                   std::to_string(exported.files) + " files"};

@@ -96,6 +96,7 @@ void Describe(const backup::Manifest& manifest, const std::string& manifest_dige
   result.set_scope(manifest.scope);
   result.set_schema_bytes(manifest.schema.bytes);
   result.set_source(manifest.source);
+  result.set_encrypted_to(manifest.encryption.recipient);
   google::protobuf::util::TimeUtil::FromString(manifest.snapshot_time, result.mutable_snapshot_time());
   int chunks = 0;
   for (const backup::TableEntry& table : manifest.tables) {
@@ -151,6 +152,7 @@ absl::StatusOr<v1::PhaseResult> TakeBackup(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(options.root, BackupRoot(attempt.plan()));
   options.compression_level = attempt.plan().backup().compression_level();
   options.chunk_bytes = attempt.plan().backup().chunk_bytes();
+  PGC_ASSIGN_OR_RETURN(options.encrypt_to, BackupRecipient(attempt.plan()));
   v1::Intent intent;
   intent.set_kind(v1::Intent::BACKUP);
   intent.set_name(backup::BackupId(attempt.grant().ref, attempt.grant().fence));
@@ -162,6 +164,9 @@ absl::StatusOr<v1::PhaseResult> TakeBackup(Attempt& attempt) {
   PGC_FAILPOINT("worker.backup.before_seal");
   PGC_ASSIGN_OR_RETURN(const std::string manifest_digest, writer->Seal());
   PGC_FAILPOINT("worker.backup.sealed");
+  if (writer->manifest().encrypted()) {
+    attempt.backup_key = BackupKey{intent.name(), writer->data_key()};
+  }
   Describe(writer->manifest(), manifest_digest, *result.mutable_backup());
   if (attempt.has_target() && attempt.has_cutover() && TakesTablesWhole(*schema)) {
     attempt.source_watch = SourceWatch{std::move(reader), oldest};
@@ -175,6 +180,23 @@ absl::StatusOr<v1::PhaseResult> AdoptBackup(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const auto reader, OpenRestored(attempt));
   Describe(reader->manifest(), attempt.plan().execution().restore().manifest_digest(), *result.mutable_backup());
   return result;
+}
+
+absl::Status UnlockOwn(const Attempt& attempt, backup::BackupReader& reader) {
+  const std::string id = backup::BackupId(reader.manifest().project_ref, reader.manifest().fence);
+  if (attempt.backup_key.has_value() && attempt.backup_key->backup_id == id) {
+    reader.UseKey(attempt.backup_key->key.Clone());
+    return absl::OkStatus();
+  }
+  const absl::Status unlocked = UnlockBackup(attempt.plan(), reader);
+  // What stands in a database that was changed in place is no longer what another backup would have to hold.
+  if (unlocked.ok() || attempt.has_transform() || attempt.grant().direction == Direction::kRollback) {
+    return unlocked;
+  }
+  return MakeError(
+      Verdict::kTransient, "PGC-BACKUP-LOCKED",
+      "backup " + id + " was encrypted by an attempt that has ended, and cannot be opened: " + MessageOf(unlocked),
+      "nothing to do: another backup is taken; with the private key at backup.key this one would do");
 }
 
 // Of this attempt's project, whatever the id says.
@@ -196,6 +218,33 @@ absl::StatusOr<std::string> BackupRoot(const v1::Plan& plan) {
   return root.Reveal();
 }
 
+absl::StatusOr<std::string> BackupRecipient(const v1::Plan& plan) {
+  if (plan.backup().encrypt_to().empty()) {
+    return "";
+  }
+  PGC_ASSIGN_OR_RETURN(const Secret key, plan::ResolveSecret(plan.backup().encrypt_to(), /*allow_literal=*/true));
+  return key.Reveal();
+}
+
+absl::Status UnlockBackup(const v1::Plan& plan, backup::BackupReader& reader) {
+  if (!reader.manifest().encrypted()) {
+    return absl::OkStatus();
+  }
+  const std::string& recipient = reader.manifest().encryption.recipient;
+  const std::string remedy = "put the private key that belongs to the public key " + recipient + " where backup.key" +
+                             (plan.backup().key().empty() ? "" : ", " + plan.backup().key() + ",") +
+                             " of the plan says, on every worker, then try again";
+  if (plan.backup().key().empty()) {
+    return MakeError(Verdict::kOperator, "PGC-BACKUP-KEY", "the backup is encrypted and the plan has no backup.key",
+                     remedy);
+  }
+  const auto key = plan::ResolveSecret(plan.backup().key(), /*allow_literal=*/false);
+  const absl::Status unlocked = key.ok() ? reader.Unlock(*key) : key.status();
+  return unlocked.ok() ? unlocked
+                       : MakeError(Verdict::kOperator, "PGC-BACKUP-KEY",
+                                   "the backup is encrypted and cannot be opened: " + MessageOf(unlocked), remedy);
+}
+
 absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenBackup(const Attempt& attempt) {
   const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
   if (sealed == nullptr) {
@@ -206,7 +255,10 @@ absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenBackup(const Attempt& 
                      "backup " + sealed->backup().backup_id() + ", which is needed here, was pruned",
                      "it cannot come back; look for another one with `pgconvoy backup list`");
   }
-  return Open(attempt, sealed->backup().backup_id(), sealed->backup().manifest_digest());
+  PGC_ASSIGN_OR_RETURN(auto reader, Open(attempt, sealed->backup().backup_id(), sealed->backup().manifest_digest()));
+  // What a restore loads has no newer one.
+  PGC_RETURN_IF_ERROR(attempt.restores() ? UnlockBackup(attempt.plan(), *reader) : UnlockOwn(attempt, *reader));
+  return reader;
 }
 
 absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenRestored(const Attempt& attempt) {
@@ -221,6 +273,7 @@ absl::StatusOr<std::unique_ptr<backup::BackupReader>> OpenRestored(const Attempt
                           " only; definitions and rows are needed",
                       "restore a backup of scope FULL");
   }
+  PGC_RETURN_IF_ERROR(UnlockBackup(attempt.plan(), *reader));
   return reader;
 }
 

@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/crypto/crypto.h"
+#include "common/plan/secret_ref.h"
 #include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
 #include "worker/phases/access_checks.h"
@@ -315,6 +317,24 @@ absl::Status CheckBackupFolder(Attempt& attempt, int64_t room, CheckList& checks
   return absl::OkStatus();
 }
 
+// A key that is absent may come when it is needed; one that is there must fit.
+absl::Status CheckBackupKey(const Attempt& attempt, CheckList& checks) {
+  PGC_ASSIGN_OR_RETURN(const std::string recipient, BackupRecipient(attempt.plan()));
+  if (recipient.empty()) {
+    return absl::OkStatus();
+  }
+  const auto key = plan::ResolveSecret(attempt.plan().backup().key(), /*allow_literal=*/false);
+  const bool absent = CodeOf(key.status()) == "PGC-SECRET-MISSING";
+  const auto belongs_to = key.ok() ? PublicKeyOf(*key) : key.status();
+  checks.Add({.name = "backup-key",
+              .passed = absent || (belongs_to.ok() && *belongs_to == recipient),
+              .message = belongs_to.ok()
+                             ? "backup.key belongs to the public key " + *belongs_to + ", not to backup.encrypt_to"
+                             : MessageOf(belongs_to.status()),
+              .remedy = "put the private key of backup.encrypt_to there, or none"});
+  return absl::OkStatus();
+}
+
 // No login but a superuser can ask a server how much room it has; the check says what somebody else has to look at.
 void SayTargetRoom(int64_t room, CheckList& checks) {
   if (room > 0) {
@@ -409,6 +429,7 @@ absl::Status CheckCarried(Attempt& attempt) {
 absl::Status CheckRoom(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(const int64_t room, RoomNeeded(attempt));
   PGC_RETURN_IF_ERROR(CheckBackupFolder(attempt, room, checks));
+  PGC_RETURN_IF_ERROR(CheckBackupKey(attempt, checks));
   if (attempt.has_target()) {
     SayTargetRoom(room, checks);
   }
