@@ -131,8 +131,8 @@ class Connection {
 
   // From now on nothing that runs here is kept: every transaction is READ ONLY and ends with ROLLBACK, and a statement
   // outside of one gets one of its own, in the same round trip. For sessions that look at other people's tables: the
-  // planner runs IMMUTABLE functions that the owner of a table has put into its indexes, with the rights of whoever asks.
-  // So they can change nothing, not even the settings of the session for the statement after them. CopyIn and
+  // planner runs IMMUTABLE functions that the owner of a table has put into its indexes, with the rights of whoever
+  // asks. So they can change nothing, not even the settings of the session for the statement after them. CopyIn and
   // ExecScript with more than one statement fail outside of a transaction.
   void KeepNothing() { keeps_nothing_ = true; }
   bool keeps_nothing() const { return keeps_nothing_; }

@@ -68,7 +68,8 @@ std::set<std::string> Standing(PgCluster& cluster) {
   for (const auto& row : cluster.QueryRows("postgres", R"sql(
       SELECT 'role ' || rolname || ' ' || concat_ws(',', rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin,
              rolreplication, rolbypassrls, rolconnlimit) || ' ' || coalesce(rolpassword, '') FROM pg_authid
-      UNION ALL SELECT 'member ' || roleid::regrole || ' ' || member::regrole || ' ' || admin_option FROM pg_auth_members
+      UNION ALL SELECT 'member ' || roleid::regrole || ' ' || member::regrole || ' ' || admin_option
+        FROM pg_auth_members
       UNION ALL SELECT 'setting ' || coalesce(d.datname, '') || ' ' || s.setrole::regrole || ' ' || s.setconfig::text
         FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase
       UNION ALL SELECT 'database ' || datname || ' ' || datdba::regrole || ' ' || coalesce(datacl::text, '')

@@ -21,8 +21,8 @@ constexpr char kOldest[] = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_cur
 constexpr char kNext[] = "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())";
 
 // $1: tables. Those, by their place, that are PostgreSQL's own kind of table, partitions included: only that is known
-// to number versions in this way. Counting takes the planner, which runs IMMUTABLE functions out of indexes, statistics,
-// checks and partition keys; a table that has such a function of its owner's is read by COPY, which does not plan.
+// to number versions in this way. Counting takes the planner, which runs IMMUTABLE functions out of indexes,
+// statistics, checks and partition keys; a table that has one of its owner's is read by COPY, which does not plan.
 constexpr char kHeaps[] = R"sql(
 SELECT t.place - 1
 FROM pg_catalog.unnest($1::pg_catalog.regclass[]) WITH ORDINALITY t (rel, place)
