@@ -1,3 +1,8 @@
 #include "cli/commands/app.h"
+#include "common/base/core_dump.h"
 
-int main(int argc, char** argv) { return pgconvoy::cli::Main(argc, argv); }
+int main(int argc, char** argv) {
+  // The private key is read by `credentials reveal`.
+  pgconvoy::ForbidCoreDumps();
+  return pgconvoy::cli::Main(argc, argv);
+}

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "common/base/arguments.h"
+#include "common/base/core_dump.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
@@ -352,4 +353,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace pgconvoy
 
-int main(int argc, char** argv) { return pgconvoy::Main(argc, argv); }
+int main(int argc, char** argv) {
+  pgconvoy::ForbidCoreDumps();
+  return pgconvoy::Main(argc, argv);
+}

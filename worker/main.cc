@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/base/arguments.h"
+#include "common/base/core_dump.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
@@ -114,6 +115,7 @@ void DrainOnSignal(pgconvoy::worker::Worker& worker, const sigset_t& signals) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  pgconvoy::ForbidCoreDumps();
   pgconvoy::rpc::PrepareProcess();
   pgconvoy::worker::WorkerOptions options;
   options.host = HostName();

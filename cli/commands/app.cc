@@ -78,6 +78,7 @@ struct Values {
   SteerOptions steer;
   LocalOptions local;
   CertsOptions certs;
+  ChangeCredentialsOptions change;
   std::string file;
   std::string backup_id;
   bool verify_content = false;
@@ -350,9 +351,27 @@ class CommandLine {
     rollback->add_flag("--yes", o.yes, "Do not ask");
   }
 
+  void AddChange(CLI::App* credentials,
+                 const std::string& name,
+                 const std::string& example,
+                 const std::string& summary,
+                 int (*function)(Session&, const ChangeCredentialsOptions&)) {
+    ChangeCredentialsOptions& o = values_.change;
+    CLI::App* command =
+        Add(credentials, name, example, summary, [&o, function](Session& s) { return function(s, o); });
+    AddMigrationOption(command, o.migration);
+    CLI::Option* all = command->add_flag("--all", o.all, "Every project of the migration that ended well");
+    command->add_option("--projects", o.projects, "Refs separated by commas")->option_text("REF,…")->excludes(all);
+    command->add_option("--reason", o.reason, "Goes into the event log")->option_text("TEXT");
+    command->add_flag("--wait", o.wait, "Follow it to its end");
+    command->add_flag("--yes", o.yes, "Do not ask");
+    command->add_option("--request-id", o.request_id, "Makes a repeated request find the first one")
+        ->option_text("UUID");
+  }
+
   void AddRest() {
-    CLI::App* credentials =
-        Add(&app_, "credentials", "credentials keygen --out operator.key", "Make keys, reveal passwords.", nullptr);
+    CLI::App* credentials = Add(&app_, "credentials", "credentials keygen --out operator.key",
+                                "Make keys; reveal, rotate and revoke passwords.", nullptr);
     Add(credentials, "keygen", "credentials keygen --out operator.key",
         "Make the key pair that passwords are sealed to.", [this](Session& s) { return Keygen(s, values_.file); })
         ->add_option("--out", values_.file, "File of the private key; FILE.pub gets the public one")
@@ -363,6 +382,14 @@ class CommandLine {
                            [this](Session& s) { return Reveal(s, PathMigration(), PathRef(), values_.file); });
     AddProjectPath(reveal);
     reveal->add_option("--key", values_.file, "File of the private key")->option_text("FILE")->required();
+    AddChange(credentials, "rotate",
+              "credentials rotate --migration 7 --projects acme-17 --reason leaked --wait --yes",
+              "Give logins that a migration made new passwords; the old ones are refused once the new ones work.",
+              RotateCredentials);
+    AddChange(
+        credentials, "revoke", "credentials revoke --migration 7 --projects acme-17 --wait --yes",
+        "Take such logins away and end their sessions; `credentials rotate` gives them back with a new password.",
+        RevokeCredentials);
 
     GetOptions& o = values_.get;
     CLI::App* backup =

@@ -234,6 +234,9 @@ absl::StatusOr<v1::RepairProjectResponse> Client::Call(const v1::RepairProjectRe
 absl::StatusOr<v1::SealedCredential> Client::Call(const v1::GetSealedCredentialRequest& request) {
   return impl_->Unary(&Stub::GetSealedCredential, request);
 }
+absl::StatusOr<v1::ChangeCredentialsResponse> Client::Call(const v1::ChangeCredentialsRequest& request) {
+  return impl_->Unary(&Stub::ChangeCredentials, request, kSubmitTimeout);
+}
 
 absl::StatusOr<v1::SubmitMigrationResponse> Client::Submit(const v1::SubmitHeader& header,
                                                            const std::vector<v1::ProjectSpec>& projects) {

@@ -77,6 +77,7 @@ class Client {
   absl::StatusOr<v1::CleanOrphansResponse> Call(const v1::CleanOrphansRequest& request);
   absl::StatusOr<v1::RepairProjectResponse> Call(const v1::RepairProjectRequest& request);
   absl::StatusOr<v1::SealedCredential> Call(const v1::GetSealedCredentialRequest& request);
+  absl::StatusOr<v1::ChangeCredentialsResponse> Call(const v1::ChangeCredentialsRequest& request);
 
   absl::StatusOr<v1::SubmitMigrationResponse> Submit(const v1::SubmitHeader& header,
                                                      const std::vector<v1::ProjectSpec>& projects);

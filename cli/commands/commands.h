@@ -187,6 +187,22 @@ int Changes(Session& session, const std::string& migration, const std::string& p
 int Keygen(Session& session, const std::string& file);
 int Reveal(Session& session, const std::string& migration, const std::string& ref, const std::string& key_file);
 
+struct ChangeCredentialsOptions {
+  std::string migration;
+  // Refs separated by commas; exclusive with `all`.
+  std::string projects;
+  bool all = false;
+  std::string reason;
+  bool wait = false;
+  bool yes = false;
+  // Empty: a new one.
+  std::string request_id;
+};
+// New passwords for the logins that a migration made.
+int RotateCredentials(Session& session, const ChangeCredentialsOptions& options);
+// Takes these logins away and ends their sessions.
+int RevokeCredentials(Session& session, const ChangeCredentialsOptions& options);
+
 // ---- certs.cc --------------------------------------------------------------------------------------------------
 
 struct CertsOptions {

@@ -1,10 +1,16 @@
+#include <cstdio>
 #include <filesystem>
+#include <iostream>
+#include <string>
 
 #include <unistd.h>
 
 #include "cli/commands/commands.h"
 #include "cli/commands/files.h"
+#include "cli/commands/follow.h"
+#include "cli/commands/inputs.h"
 #include "cli/commands/json.h"
+#include "cli/render/text.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
@@ -42,7 +48,112 @@ absl::StatusOr<Secret> OpenCredential(const v1::SealedCredential& sealed,
   return OpenSealed(key, sealed.sealed_password());
 }
 
+// What differs between rotate and revoke.
+struct Change {
+  v1::ChangeCredentialsRequest::Action action;
+  const char* verb;
+  // What it does to a login, and what the operator has to do then.
+  const char* does;
+  const char* next;
+};
+
+constexpr Change kRotate = {v1::ChangeCredentialsRequest::ROTATE, "rotate",
+                            "gets a new password, and the present one is refused from then on (open sessions go on)",
+                            "pgconvoy credentials reveal shows the new password of each project"};
+constexpr Change kRevoke = {v1::ChangeCredentialsRequest::REVOKE, "revoke",
+                            "may not log in any more, and its open sessions are ended",
+                            "pgconvoy credentials rotate gives a login back, with a new password"};
+
+std::string SameCommand(const Change& change, const ChangeCredentialsOptions& options, const std::string& id) {
+  return std::string("pgconvoy credentials ") + change.verb + " --migration " + id +
+         (options.all ? " --all" : " --projects " + options.projects) + (options.wait ? " --wait" : "") + " --yes";
+}
+
+// kOk when the operator agrees.
+int ConfirmChange(Session& session,
+                  const Change& change,
+                  const ChangeCredentialsOptions& options,
+                  const v1::Migration& migration) {
+  const std::string which = options.all ? "every project that ended well" : "project " + options.projects;
+  Say("this " + std::string(change.verb) + "s the login of " + Printable(which) + " of migration " + migration.id() +
+      " (" + Printable(migration.name()) + "): it " + change.does);
+  if (options.yes) {
+    return kOk;
+  }
+  if (!session.can_ask()) {
+    return Fail(session,
+                MakeError(pgconvoy::Verdict::kPermanent, "PGC-CLI-CONFIRM",
+                          std::string("credentials ") + change.verb + " wants a confirmation",
+                          "nobody can be asked here, so say it on the command line"),
+                SameCommand(change, options, migration.id()));
+  }
+  std::fprintf(stderr, "Go on? [y/N] ");
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer == "y" || answer == "yes") {
+    return kOk;
+  }
+  Say("nothing was changed");
+  return kRefused;
+}
+
+int ChangeCredentials(Session& session, const Change& change, const ChangeCredentialsOptions& options) {
+  if (options.all == !options.projects.empty()) {
+    return FailUsage(session, std::string("credentials ") + change.verb + " wants either --projects REF,… or --all",
+                     "--all takes every project of the migration that ended well");
+  }
+  const auto origin = FindMigration(session, options.migration);
+  if (!origin.ok()) {
+    return Fail(session, origin.status());
+  }
+  if (const int code = ConfirmChange(session, change, options, *origin); code != kOk) {
+    return code;
+  }
+  v1::ChangeCredentialsRequest request;
+  request.set_request_id(options.request_id.empty() ? RandomUuid() : options.request_id);
+  request.set_migration_id(origin->id());
+  request.set_all(options.all);
+  for (const std::string& ref : SplitList(options.projects)) {
+    request.add_project_refs(ref);
+  }
+  request.set_action(change.action);
+  request.set_reason(options.reason);
+  request.set_actor(Actor());
+  const auto begun = session.client().Call(request);
+  if (!begun.ok()) {
+    return Fail(session, begun.status());
+  }
+  const v1::Migration& migration = begun->migration();
+  if (begun->existed()) {
+    Say("this request id is known: it made migration " + migration.id());
+  }
+  if (options.wait) {
+    Say("migration " + migration.id() + " with " + render::Count(migration.projects_total()) + " projects");
+    const int code = Follow(session, migration, FollowMode::kWait);
+    Say(std::string("next: ") + change.next);
+    return code;
+  }
+  if (session.structured()) {
+    OutStructured(session, ToJson(*begun));
+  } else if (session.format() == Format::kName) {
+    Out(migration.id() + "\n");
+  } else {
+    Out("migration " + migration.id() + " (" + Printable(migration.name()) + ") with " +
+        render::Count(migration.projects_total()) + " projects\n");
+  }
+  Say("next: pgconvoy watch " + migration.id() + "; " + change.next);
+  return kOk;
+}
+
 }  // namespace
+
+int RotateCredentials(Session& session, const ChangeCredentialsOptions& options) {
+  return ChangeCredentials(session, kRotate, options);
+}
+
+int RevokeCredentials(Session& session, const ChangeCredentialsOptions& options) {
+  return ChangeCredentials(session, kRevoke, options);
+}
 
 int Keygen(Session& session, const std::string& file) {
   const KeyPair pair = GenerateKeyPair();

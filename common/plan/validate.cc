@@ -620,6 +620,11 @@ void Validator::ExecutionSection() {
   if (execution.mode() == v1::Execution::BACKUP_ONLY && (!plan_.has_backup() || execution.has_restore())) {
     checks_.Error("execution.mode", "PGC-PLAN-MODE", "BACKUP_ONLY needs a backup section and goes without restore");
   }
+  if (execution.mode() == v1::Execution::ROTATE_CREDENTIALS ||
+      execution.mode() == v1::Execution::REVOKE_CREDENTIALS || execution.credentials_of() != 0) {
+    checks_.Error("execution.mode", "PGC-PLAN-MODE", "no plan changes the credentials of an older migration",
+                  "use `pgconvoy credentials rotate` or `pgconvoy credentials revoke`");
+  }
   if (execution.has_restore()) {
     Restore();
   }

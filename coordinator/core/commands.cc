@@ -22,6 +22,7 @@ std::string_view Verb(CommandKind kind) {
     case CommandKind::kRollback: return "roll back";
     case CommandKind::kPruneBackups:
     case CommandKind::kBackupsRemoved: return "prune";
+    case CommandKind::kNote: return "note";
   }
   return "command";
 }
@@ -93,6 +94,11 @@ void Core::Impl::On(Step& step, const Command& command) {
     step.Answer(std::move(reply));
     return;
   }
+  if (command.kind == CommandKind::kNote) {
+    RecordNotes(step, command);
+    step.Answer(std::move(reply));
+    return;
+  }
   const auto migration = MigrationFor(command);
   if (!migration.ok()) {
     reply.status = migration.status();
@@ -108,7 +114,8 @@ void Core::Impl::On(Step& step, const Command& command) {
     case CommandKind::kRetry: reply.status = Retry(step, **migration, command, reply.projects_changed); break;
     case CommandKind::kRollback: reply.status = Rollback(step, **migration, command, reply.projects_changed); break;
     case CommandKind::kPruneBackups:
-    case CommandKind::kBackupsRemoved: break;
+    case CommandKind::kBackupsRemoved:
+    case CommandKind::kNote: break;
   }
   step.Answer(std::move(reply));
 }
@@ -133,6 +140,14 @@ absl::Status Core::Impl::MarkBackups(Step& step, const Command& command) const {
                  .details = {{"fence", std::to_string(mark.result.fence.value)}}});
   }
   return absl::OkStatus();
+}
+
+void Core::Impl::RecordNotes(Step& step, const Command& command) {
+  for (const Note& note : command.notes) {
+    step.Record(
+        note.migration, note.project_ref,
+        {.kind = note.kind, .actor = command.actor, .reason = note.reason, .details = {{"object", note.object}}});
+  }
 }
 
 absl::Status Core::Impl::Pause(Step& step, Migration& migration, const Command& command) {

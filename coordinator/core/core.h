@@ -84,6 +84,8 @@ struct MigrationSpec {
   MonotonicMs initial_backoff_ms = 500;
   MonotonicMs max_backoff_ms = 30'000;
   bool rollback_on_failure = true;
+  // The migration whose credentials this one changes; unset: it changes none.
+  MigrationId credentials_of;
 };
 
 struct MigrationRow {
@@ -332,6 +334,7 @@ struct ProjectInput {
 struct SubmitMigration {
   RequestId request;
   std::string actor;
+  std::string reason;
   MigrationSpec spec;
   std::vector<ProjectInput> projects;
 };
@@ -352,6 +355,19 @@ enum class CommandKind : uint8_t {
   kPruneBackups,
   // Their files are gone.
   kBackupsRemoved,
+  // Only appends to the event log.
+  kNote,
+};
+
+// What was done outside of the core, for the event log.
+struct Note {
+  // Unset, "": none.
+  MigrationId migration;
+  std::string project_ref;
+  std::string kind;
+  std::string reason;
+  // What was removed or mended, and where; "": none.
+  std::string object;
 };
 struct Command {
   RequestId request;
@@ -364,6 +380,8 @@ struct Command {
   std::string reason;
   // kPruneBackups, kBackupsRemoved; `migration` and `ref` are unset then.
   std::vector<BackupMark> backups;
+  // kNote; `migration` and `ref` are unset then, and `actor` is the event's whole actor.
+  std::vector<Note> notes;
 };
 
 // For kRetry and kRollback of an *ended* migration the runtime first hands its rows back in.
@@ -400,7 +418,8 @@ struct GrantedProject {
   // FENCE first; forward phases already done are left out, for a rollback all that apply.
   std::vector<Phase> phases;
   bool discard_writes = false;
-  // True when earlier attempts may have left results or intents: the runtime attaches them from the store.
+  // True when earlier attempts, or the migration whose credentials are changed, may have left results or intents: the
+  // runtime attaches them from the store.
   bool has_history = false;
 };
 struct SendGrant {

@@ -140,6 +140,7 @@ class Core::Impl {
 
   // ---- commands.cc
   absl::Status MarkBackups(Step& step, const Command& command) const;
+  static void RecordNotes(Step& step, const Command& command);
   absl::Status Pause(Step& step, Migration& migration, const Command& command);
   absl::Status Resume(Step& step, Migration& migration, const Command& command);
   absl::Status Cancel(Step& step, Migration& migration, const Command& command, int64_t& changed);

@@ -9,9 +9,12 @@ namespace {
 using S = PlanSections;
 
 bool Always(const S&) { return true; }
-bool Copies(const S& s) { return s.target && s.tables && !s.backup_only; }
-bool Transforms(const S& s) { return s.transform && !s.backup_only; }
-bool BacksUp(const S& s) { return (s.tables || s.transform) && !s.skip_backup; }
+// Only logins change; what was moved stays as it is.
+bool LoginsOnly(const S& s) { return s.rotates || s.revokes; }
+bool Moves(const S& s) { return !s.backup_only && !LoginsOnly(s); }
+bool Copies(const S& s) { return s.target && s.tables && Moves(s); }
+bool Transforms(const S& s) { return s.transform && Moves(s); }
+bool BacksUp(const S& s) { return (s.tables || s.transform) && !s.skip_backup && !LoginsOnly(s); }
 
 constexpr auto kPhases = std::to_array<PhaseRow>({
     {"P-01", Phase::kFence, "raises the project's fence on every server and shuts out older attempts",
@@ -22,7 +25,7 @@ constexpr auto kPhases = std::to_array<PhaseRow>({
      Always, 0},
     {"P-03", Phase::kFreeze, "stops the project's writes the way the plan says", "registrar",
      "the freeze, with its undo", "thaw", "what is copied must not change while it is copied",
-     [](const S& s) { return s.freeze; }, 6},
+     [](const S& s) { return s.freeze && !LoginsOnly(s); }, 6},
     {"P-04", Phase::kCredentials, "seals a new password, creates the project's role, tests the login", "provisioner",
      "the sealed password, then the role", "the role loses its login, its sessions end, it is dropped",
      "the database to come needs its owner", [](const S& s) { return s.credentials && !s.backup_only; }, 5},
@@ -30,7 +33,7 @@ constexpr auto kPhases = std::to_array<PhaseRow>({
      "clones the template under a temporary name, shuts others out, renames it, gives it to the project",
      "provisioner, the template's owner, the attempt's own login", "the database under its final name",
      "renamed under the fence, then dropped", "the rows need a place",
-     [](const S& s) { return s.target && !s.backup_only; }, 4},
+     [](const S& s) { return s.target && Moves(s); }, 4},
     {"P-06", Phase::kBackup, "reads the project's rows from one snapshot into chunk files, then the manifest",
      "reader", "the manifest, and its digest in the store", "unsealed parts are deleted, a sealed backup is kept",
      "every row of a target comes from a backup", BacksUp, 7},
@@ -46,10 +49,11 @@ constexpr auto kPhases = std::to_array<PhaseRow>({
     {"P-10", Phase::kCutover,
      "proves that nobody wrote to the source since the backup, then updates the registry under one condition",
      "reader, registrar, provisioner", "the registry row and the cutover record", "the old values are put back",
-     "only a verified target is shown to users", [](const S& s) { return s.cutover && !s.backup_only; }, 2},
+     "only a verified target is shown to users", [](const S& s) { return s.cutover && !s.backup_only && !s.revokes; },
+     2},
     {"P-11", Phase::kPostValidation, "logs in as the project, proves that nobody else can connect, runs checks",
      "project role, provisioner, the attempt's own login", "check results", "rollback of the whole project",
-     "the cutover is tested while it can be undone", [](const S& s) { return !s.backup_only; }, 0},
+     "the cutover is tested while it can be undone", Moves, 0},
     {"P-12", Phase::kCleanup, "thaws, drops the ledger and the attempt's login", "as the creator",
      "nothing left behind but fence rows and kept backups", "-", "last, so that every phase before it can resume",
      Always, 9},

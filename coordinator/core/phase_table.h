@@ -23,6 +23,9 @@ struct PlanSections {
   // Nothing is moved or changed.
   bool backup_only = false;
   bool skip_backup = false;
+  // Only the logins that an older migration made are changed, or taken away.
+  bool rotates = false;
+  bool revokes = false;
 };
 
 struct PhaseRow {

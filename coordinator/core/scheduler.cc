@@ -190,7 +190,7 @@ void Core::Impl::Grant(Step& step, Idle& idle, const Pick& pick, Round& round) {
   Migration& migration = *batch.home;
   Project& project = migration.projects[batch.ready[At(pick.direction)].front()];
   GrantedProject granted;
-  granted.has_history = project.attempts > 0;
+  granted.has_history = project.attempts > 0 || migration.row.spec.credentials_of != MigrationId{};
   if (batch.worker == nullptr) {
     fleet_.Lease(batch, worker);
     step.Write(batch);

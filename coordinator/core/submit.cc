@@ -168,9 +168,17 @@ MigrationId Core::Impl::Create(Step& step, const SubmitMigration& submit) {
   step.Record(row.id, {},
               {.kind = "MIGRATION_SUBMITTED",
                .actor = "operator:" + submit.actor,
+               .reason = submit.reason,
                .details = {{"name", row.spec.name},
                            {"projects", std::to_string(submit.projects.size())},
                            {"plan_hash", row.spec.plan_hash}}});
+  if (row.spec.credentials_of != MigrationId{}) {
+    step.Record(row.spec.credentials_of, {},
+                {.kind = "CREDENTIALS_CHANGE_SUBMITTED",
+                 .actor = "operator:" + submit.actor,
+                 .reason = submit.reason,
+                 .details = {{"name", row.spec.name}, {"by_migration", std::to_string(row.id.value)}}});
+  }
   const MigrationId id = row.id;
   writes.new_migrations.push_back(std::move(row));
   return id;

@@ -44,6 +44,7 @@ constexpr std::array kTable = {
     MethodAccess{"/pgconvoy.v1.MigrationService/CleanOrphans", false, true, false},
     MethodAccess{"/pgconvoy.v1.MigrationService/RepairProject", false, true, false},
     MethodAccess{"/pgconvoy.v1.MigrationService/GetSealedCredential", false, true, false},
+    MethodAccess{"/pgconvoy.v1.MigrationService/ChangeCredentials", false, true, false},
     MethodAccess{"/pgconvoy.v1.WorkerService/Work", false, false, true},
     MethodAccess{"/grpc.health.v1.Health/Check", true, true, true},
     MethodAccess{"/grpc.health.v1.Health/Watch", true, true, true},

@@ -288,6 +288,11 @@ v1::ProjectGrant ToWire(const core::GrantedProject& project, const store::Histor
       *grant.add_intents() = *std::move(intent);
     }
   }
+  for (const std::string& json : history->former_json) {
+    if (auto result = FromJson<v1::PhaseResult>(json); result.ok()) {
+      *grant.add_former() = *std::move(result);
+    }
+  }
   return grant;
 }
 
@@ -591,6 +596,8 @@ core::MigrationSpec ToSpec(const v1::Plan& plan, const v1::SubmitHeader& header)
   sections.cutover = plan.has_cutover();
   sections.backup_only = plan.execution().mode() == v1::Execution::BACKUP_ONLY;
   sections.skip_backup = plan.execution().skip_backup();
+  sections.rotates = plan.execution().mode() == v1::Execution::ROTATE_CREDENTIALS;
+  sections.revokes = plan.execution().mode() == v1::Execution::REVOKE_CREDENTIALS;
   const v1::Execution& execution = plan.execution();
   core::MigrationSpec spec;
   spec.name = plan.name();
@@ -609,6 +616,7 @@ core::MigrationSpec ToSpec(const v1::Plan& plan, const v1::SubmitHeader& header)
   spec.initial_backoff_ms = execution.initial_backoff_ms();
   spec.max_backoff_ms = execution.max_backoff_ms();
   spec.rollback_on_failure = execution.on_failure() != v1::Execution::KEEP;
+  spec.credentials_of = MigrationId{execution.credentials_of()};
   return spec;
 }
 
@@ -827,6 +835,11 @@ absl::StatusOr<v1::SealedCredential> ChooseCredential(const store::ProjectDetail
       return NoCredential(ref);
     }
     chosen = std::prev(record.by_fence.end());
+  }
+  if (record.by_fence.rbegin()->second.revoked()) {
+    return MakeError(Verdict::kPermanent, "PGC-CREDENTIALS-REVOKED",
+                     "login " + record.by_fence.rbegin()->second.user() + " was revoked and has no password",
+                     "`pgconvoy credentials rotate` gives it a new one");
   }
   v1::SealedCredential out;
   out.set_project_ref(ref);

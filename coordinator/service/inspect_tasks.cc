@@ -32,7 +32,7 @@ v1::ProjectGrant GrantOf(const store::ProjectDetail& detail, const std::set<v1::
   v1::ProjectGrant grant;
   grant.set_ref(project.ref());
   *grant.mutable_attributes() = project.attributes();
-  grant.set_fence(project.fence());
+  grant.set_fence(detail.last_fence.value);
   grant.set_direction(v1::FORWARD);
   for (v1::PhaseResult& result : *project.mutable_results()) {
     // Where a rollback ended: what was done before it does not count.

@@ -15,6 +15,8 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/access.h"
+#include "coordinator/service/audited_task.h"
+#include "coordinator/service/change_credentials.h"
 #include "coordinator/service/convert.h"
 #include "coordinator/service/inspect_tasks.h"
 #include "coordinator/service/plan_check.h"
@@ -108,6 +110,7 @@ class MigrationService : public v1::MigrationService::CallbackService {
   Unary* CleanOrphans(Context*, const v1::CleanOrphansRequest*, v1::CleanOrphansResponse*) override;
   Unary* RepairProject(Context*, const v1::RepairProjectRequest*, v1::RepairProjectResponse*) override;
   Unary* GetSealedCredential(Context*, const v1::GetSealedCredentialRequest*, v1::SealedCredential*) override;
+  Unary* ChangeCredentials(Context*, const v1::ChangeCredentialsRequest*, v1::ChangeCredentialsResponse*) override;
 
  private:
   // Runs `read` on the pool and finishes with its status.
@@ -119,7 +122,10 @@ class MigrationService : public v1::MigrationService::CallbackService {
   absl::Status CheckExists(MigrationId id);
   // Makes a task on the pool and gives what a worker answers to `response`.
   template <typename Response>
-  Unary* Ask(Context* context, Response* response, std::function<absl::StatusOr<v1::Task>()> make);
+  Unary* Ask(Context* context,
+             Response* response,
+             std::function<absl::StatusOr<v1::Task>()> make,
+             std::optional<Audit> audit = std::nullopt);
   // A backup that is there: its record and the plan that it was made by.
   absl::StatusOr<std::pair<v1::BackupRecord, v1::Task>> FindBackup(const std::string& id);
   absl::StatusOr<v1::Task> MakeRepair(const v1::RepairProjectRequest& request);
@@ -354,10 +360,33 @@ MigrationService::Unary* MigrationService::GetSealedCredential(Context* context,
   return Read(context, [this, request, response]() -> absl::Status {
     PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request->migration_id()));
     PGC_RETURN_IF_ERROR(CheckRef(request->project_ref(), false));
-    PGC_ASSIGN_OR_RETURN(const auto detail, backend_.reader->GetProject(id, request->project_ref()));
+    PGC_ASSIGN_OR_RETURN(auto detail, backend_.reader->GetProject(id, request->project_ref()));
+    PGC_ASSIGN_OR_RETURN(const core::MigrationRow migration, backend_.reader->GetMigration(id));
+    const ProjectState state = detail.project.row.state;
+    const bool stands = state == ProjectState::kSucceeded || state == ProjectState::kSucceededWithWarnings;
+    if (stands && migration.spec.credentials_of != MigrationId{}) {
+      // A later change may have followed.
+      PGC_ASSIGN_OR_RETURN(detail,
+                           backend_.reader->GetProject(migration.spec.credentials_of, request->project_ref()));
+    }
     PGC_ASSIGN_OR_RETURN(*response, ChooseCredential(detail));
     return absl::OkStatus();
   });
+}
+
+MigrationService::Unary* MigrationService::ChangeCredentials(Context* context,
+                                                             const v1::ChangeCredentialsRequest* request,
+                                                             v1::ChangeCredentialsResponse* response) {
+  Unary* const reactor = context->DefaultReactor();
+  const auto start = [this, reactor, request, response, actor = ActorOf(*context, request->actor())] {
+    StartCredentialsChange(backend_, *request, actor, response, reactor);
+  };
+  if (!backend_.runtime.leading()) {
+    reactor->Finish(rpc::ToGrpc(Standby()));
+  } else if (!backend_.pool.Run(start)) {
+    reactor->Finish(rpc::ToGrpc(Overloaded()));
+  }
+  return reactor;
 }
 
 // ---- commands --------------------------------------------------------------------------------------------------
@@ -492,15 +521,18 @@ MigrationService::Unary* MigrationService::ProveConservation(Context* context,
 template <typename Response>
 MigrationService::Unary* MigrationService::Ask(Context* context,
                                                Response* response,
-                                               std::function<absl::StatusOr<v1::Task>()> make) {
+                                               std::function<absl::StatusOr<v1::Task>()> make,
+                                               std::optional<Audit> audit) {
   Unary* const reactor = context->DefaultReactor();
-  const auto start = [this, reactor, response, make = std::move(make)] {
+  const auto start = [this, reactor, response, make = std::move(make), audit = std::move(audit)] {
     auto task = make();
     if (!task.ok()) {
       reactor->Finish(rpc::ToGrpc(task.status()));
-      return;
+    } else if (audit.has_value()) {
+      StartAudited(backend_, broker_, *std::move(task), *audit, MakeSink(reactor, response));
+    } else {
+      broker_.Start(*std::move(task), MakeSink(reactor, response));
     }
-    broker_.Start(*std::move(task), MakeSink(reactor, response));
   };
   if (!backend_.runtime.leading()) {
     reactor->Finish(rpc::ToGrpc(Standby()));
@@ -572,12 +604,26 @@ MigrationService::Unary* MigrationService::CleanOrphans(Context* context,
                                                         const v1::CleanOrphansRequest* request,
                                                         v1::CleanOrphansResponse* response) {
   v1::Plan plan;
-  if (const grpc::Status status = ReadPlan(request->plan_json(), plan); !status.ok()) {
+  const auto actor = ToActor(ActorOf(*context, request->actor()));
+  grpc::Status status = rpc::ToGrpc(actor.status());
+  if (status.ok()) {
+    status = ReadPlan(request->plan_json(), plan);
+  }
+  if (!status.ok()) {
     Unary* const reactor = context->DefaultReactor();
     reactor->Finish(status);
     return reactor;
   }
-  return Ask(context, response, [this, request, plan_json = plan::CanonicalJson(plan)]() -> absl::StatusOr<v1::Task> {
+  std::optional<Audit> audit;
+  if (request->clean()) {
+    audit = Audit{.actor = "operator:" + *actor,
+                  .begun_kind = "ORPHANS_CLEAN",
+                  .done_kind = "ORPHANS_CLEANED",
+                  .failed_kind = "ORPHANS_CLEAN_FAILED",
+                  .item_kind = "ORPHAN_REMOVED",
+                  .reason = "plan " + plan.name()};
+  }
+  const auto make = [this, request, plan_json = plan::CanonicalJson(plan)]() -> absl::StatusOr<v1::Task> {
     PGC_ASSIGN_OR_RETURN(v1::Task task, MakeReconcileTask(*backend_.reader, plan_json));
     PGC_ASSIGN_OR_RETURN(const auto ids, backend_.reader->ListBackupIds(kMaxReconcileRefs));
     if (ids.size() > kMaxReconcileRefs) {
@@ -589,7 +635,8 @@ MigrationService::Unary* MigrationService::CleanOrphans(Context* context,
     reconcile.set_thorough(true);
     reconcile.mutable_backup_ids()->Assign(ids.begin(), ids.end());
     return task;
-  });
+  };
+  return Ask(context, response, make, std::move(audit));
 }
 
 absl::StatusOr<v1::Task> MigrationService::MakeRepair(const v1::RepairProjectRequest& request) {
@@ -615,7 +662,25 @@ absl::StatusOr<v1::Task> MigrationService::MakeRepair(const v1::RepairProjectReq
 MigrationService::Unary* MigrationService::RepairProject(Context* context,
                                                          const v1::RepairProjectRequest* request,
                                                          v1::RepairProjectResponse* response) {
-  return Ask(context, response, [this, request] { return MakeRepair(*request); });
+  const auto actor = ToActor(ActorOf(*context, request->actor()));
+  const auto id = ToMigrationId(request->migration_id());
+  std::optional<Audit> audit;
+  if (request->mend() && actor.ok() && id.ok()) {
+    audit = Audit{.actor = "operator:" + *actor,
+                  .migration = *id,
+                  .project_ref = request->project_ref(),
+                  .begun_kind = "PROJECT_REPAIR",
+                  .done_kind = "PROJECT_REPAIRED",
+                  .failed_kind = "PROJECT_REPAIR_FAILED",
+                  .item_kind = "PROJECT_MENDED"};
+  }
+  return Ask(
+      context, response,
+      [this, request, refused = actor.status()]() -> absl::StatusOr<v1::Task> {
+        PGC_RETURN_IF_ERROR(refused);
+        return MakeRepair(*request);
+      },
+      std::move(audit));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/log/log.h"
 #include "common/plan/plan.h"
+#include "coordinator/service/audited_task.h"
 #include "coordinator/service/thread_pool.h"
 #include "coordinator/store/store_reader.h"
 
@@ -58,7 +59,11 @@ void StartReconcile(const Backend& backend, TaskBroker& broker, MigrationId migr
     auto task = MakeTask(*backend.reader, migration);
     if (task.ok()) {
       task->mutable_reconcile();
-      broker.Start(*std::move(task), std::move(sink));
+      Audit audit;
+      audit.actor = "coordinator";
+      audit.migration = migration;
+      audit.item_kind = "ORPHAN_REMOVED";
+      StartAudited(backend, broker, *std::move(task), std::move(audit), std::move(sink));
     } else {
       sink->OnEnd(task.status());
     }

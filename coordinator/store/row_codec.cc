@@ -14,7 +14,7 @@ namespace pgconvoy::store {
 
 const char kMigrationColumns[] =
     "id, name, request_id, plan_json, plan_hash, phases, limit_servers, limit_projects, batch_size, batch_bytes, "
-    "max_attempts, initial_backoff_ms, max_backoff_ms, rollback_on_failure, state, " PGC_MS(
+    "max_attempts, initial_backoff_ms, max_backoff_ms, rollback_on_failure, credentials_of, state, " PGC_MS(
         "create_time") ", " PGC_MS("end_time") ", counts, rows_copied, bytes_copied, estimated_bytes";
 
 const char kBatchColumns[] =
@@ -98,6 +98,7 @@ core::MigrationSpec ReadSpec(RowReader& reader) {
   spec.initial_backoff_ms = reader.Int64();
   spec.max_backoff_ms = reader.Int64();
   spec.rollback_on_failure = reader.Bool();
+  spec.credentials_of = {reader.Int64()};
   return spec;
 }
 

@@ -55,6 +55,18 @@ constexpr char kIntents[] =
     "SELECT project_id, payload FROM pgconvoy.intent WHERE project_id = ANY($1::bigint[]) "
     "ORDER BY project_id, fence, seq";
 
+// A change that was rolled back, or has not come to its end, does not count.
+constexpr char kFormerCredentials[] =
+    "SELECT own.id, r.payload FROM pgconvoy.project AS own "
+    "JOIN pgconvoy.migration AS m ON m.id = own.migration_id AND m.credentials_of IS NOT NULL "
+    "JOIN pgconvoy.migration AS s ON (s.id = m.credentials_of OR s.credentials_of = m.credentials_of) AND s.id <> "
+    "m.id "
+    "JOIN pgconvoy.project AS p ON p.migration_id = s.id AND p.ref = own.ref "
+    "AND p.state IN ('SUCCEEDED', 'SUCCEEDED_WITH_WARNINGS') "
+    "JOIN pgconvoy.phase_result AS r ON r.project_id = p.id AND r.direction = 'FORWARD' "
+    "AND r.phase IN ('CREDENTIALS', 'CUTOVER') "
+    "WHERE own.id = ANY($1::bigint[]) ORDER BY own.id, r.fence, r.end_time";
+
 constexpr char kPlan[] = "SELECT plan_json FROM pgconvoy.migration WHERE id = $1";
 
 absl::Status LostLead() {
@@ -318,6 +330,9 @@ absl::StatusOr<std::map<ProjectId, History>> Store::LoadHistory(const std::vecto
     }
     for (const pqxx::row& row : tx.exec_params(kIntents, ids)) {
       histories[{row[0].as<int64_t>()}].intents_json.emplace_back(row[1].c_str());
+    }
+    for (const pqxx::row& row : tx.exec_params(kFormerCredentials, ids)) {
+      histories[{row[0].as<int64_t>()}].former_json.emplace_back(row[1].c_str());
     }
     return histories;
   });

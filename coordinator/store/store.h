@@ -42,6 +42,9 @@ struct History {
   std::vector<std::string> results_json;
   // All intents, as proto Intent JSON.
   std::vector<std::string> intents_json;
+  // Of a project whose credentials are changed: the CREDENTIALS and CUTOVER results of the migration that made them and
+  // of every other change that stands, oldest first.
+  std::vector<std::string> former_json;
 };
 
 class SocketGuard;

@@ -197,9 +197,27 @@ constexpr char kOnlyTheseMigrations[] =
 // PostgreSQL counts from 1.
 constexpr int CountAt(ProjectState state) { return static_cast<int>(state) + 1; }
 
+// With what changed a project's credentials later and stands.
 constexpr char kResultsOf[] =
-    "SELECT project_id, payload FROM pgconvoy.phase_result WHERE project_id = ANY($1::bigint[]) "
+    "SELECT project_id, payload FROM ("
+    "  SELECT project_id, fence, end_time, payload FROM pgconvoy.phase_result WHERE project_id = ANY($1::bigint[])"
+    "  UNION ALL"
+    "  SELECT own.id, r.fence, r.end_time, r.payload FROM pgconvoy.project AS own"
+    "  JOIN pgconvoy.migration AS m ON m.credentials_of = own.migration_id"
+    "  JOIN pgconvoy.project AS p ON p.migration_id = m.id AND p.ref = own.ref"
+    "    AND p.state IN ('SUCCEEDED', 'SUCCEEDED_WITH_WARNINGS')"
+    "  JOIN pgconvoy.phase_result AS r ON r.project_id = p.id AND r.direction = 'FORWARD'"
+    "    AND r.phase IN ('CREDENTIALS', 'CUTOVER')"
+    "  WHERE own.id = ANY($1::bigint[])) AS all_results "
     "ORDER BY project_id, fence, end_time";
+
+// The newest fence of what changed a project's credentials later and has ended, however it did.
+constexpr char kFencesOfChanges[] =
+    "SELECT own.id, max(p.fence) FROM pgconvoy.project AS own "
+    "JOIN pgconvoy.migration AS m ON m.credentials_of = own.migration_id "
+    "JOIN pgconvoy.project AS p ON p.migration_id = m.id AND p.ref = own.ref "
+    "AND p.state NOT IN ('PENDING', 'WAITING', 'RUNNING') "
+    "WHERE own.id = ANY($1::bigint[]) GROUP BY own.id";
 
 // A page is a walk along the index on (migration_id, ref). Where statistics are old the planner takes a migration for
 // small, fetches all that lies behind the page and sorts it.
@@ -233,6 +251,7 @@ std::vector<ProjectDetail> ReadDetails(pqxx::transaction_base& tx, const std::ve
   std::vector<int64_t> ids;
   for (size_t i = 0; i < views.size(); ++i) {
     details[i].project = views[i];
+    details[i].last_fence = views[i].row.fence;
     ids.push_back(views[i].row.id.value);
     by_id[ids.back()] = &details[i];
   }
@@ -244,6 +263,10 @@ std::vector<ProjectDetail> ReadDetails(pqxx::transaction_base& tx, const std::ve
   }
   for (const pqxx::row& row : tx.exec_params(kResultsOf, array)) {
     by_id.at(row[0].as<int64_t>())->results_json.emplace_back(row[1].c_str());
+  }
+  for (const pqxx::row& row : tx.exec_params(kFencesOfChanges, array)) {
+    Fence& fence = by_id.at(row[0].as<int64_t>())->last_fence;
+    fence = std::max(fence, Fence{row[1].as<int64_t>()});
   }
   return details;
 }
@@ -564,13 +587,8 @@ absl::StatusOr<ProjectDetail> StoreReader::GetProject(MigrationId migration, con
     if (found.empty()) {
       return NotFound("project " + Printable(ref) + " of " + Text(migration));
     }
-    ProjectDetail detail;
-    detail.project = std::move(found[0]);
+    ProjectDetail detail = std::move(ReadDetails(tx, found)[0]);
     const int64_t id = detail.project.row.id.value;
-    detail.attempts = ReadRows(
-        tx.exec_params(Select(kAttemptColumns, "attempt WHERE project_id = $1 ORDER BY fence"), id), ReadAttempt);
-    detail.results_json = ReadTexts(
-        tx.exec_params(Select("payload", "phase_result WHERE project_id = $1 ORDER BY fence, end_time"), id));
     detail.intents_json =
         ReadTexts(tx.exec_params(Select("payload", "intent WHERE project_id = $1 ORDER BY fence, seq"), id));
     return detail;

@@ -42,10 +42,14 @@ struct ProjectDetail {
   ProjectView project;
   // Oldest first.
   std::vector<core::AttemptRow> attempts;
-  // All results of all attempts, oldest first, as proto PhaseResult JSON.
+  // All results of all attempts, oldest first, as proto PhaseResult JSON. Among them are the CREDENTIALS and CUTOVER
+  // results of later migrations that changed this one's credentials, as long as they stand.
   std::vector<std::string> results_json;
   // As proto Intent JSON.
   std::vector<std::string> intents_json;
+  // That of the project's latest attempt, or of a later change of its credentials that has ended: what its fence rows
+  // carry while nothing is under way.
+  Fence last_fence;
 };
 
 struct EventView {

@@ -135,15 +135,15 @@ void Expect(const pqxx::result& result, size_t rows, const char* table) {
 }
 
 void InsertMigrations(pqxx::transaction_base& tx, const Rows<core::MigrationRow>& rows) {
-  tx.exec_prepared(kInsertMigrations.name, PGC_INT8(row.id.value), PGC_TEXT(row.spec.name),
-                   PGC_TEXT(row.spec.request_id), PGC_TEXT(row.spec.plan_json), PGC_TEXT(row.spec.plan_hash),
-                   PGC_TEXT(PhaseNames(row.spec.phases)), PGC_TEXT(LimitServers(row.spec.limits)),
-                   PGC_TEXT(LimitProjects(row.spec.limits)), PGC_INT4(row.spec.batch_size),
-                   PGC_INT8(row.spec.batch_bytes), PGC_INT4(row.spec.max_attempts),
-                   PGC_INT8(row.spec.initial_backoff_ms), PGC_INT8(row.spec.max_backoff_ms),
-                   PGC_BOOL(row.spec.rollback_on_failure), PGC_TEXT(Name(row.state)), PGC_TIME(row.create_time),
-                   PGC_TIME_N(row.end_time), PGC_TEXT(Counts(row.counts)), PGC_INT8(row.rows_copied),
-                   PGC_INT8(row.bytes_copied), PGC_INT8(row.estimated_bytes));
+  tx.exec_prepared(
+      kInsertMigrations.name, PGC_INT8(row.id.value), PGC_TEXT(row.spec.name), PGC_TEXT(row.spec.request_id),
+      PGC_TEXT(row.spec.plan_json), PGC_TEXT(row.spec.plan_hash), PGC_TEXT(PhaseNames(row.spec.phases)),
+      PGC_TEXT(LimitServers(row.spec.limits)), PGC_TEXT(LimitProjects(row.spec.limits)),
+      PGC_INT4(row.spec.batch_size), PGC_INT8(row.spec.batch_bytes), PGC_INT4(row.spec.max_attempts),
+      PGC_INT8(row.spec.initial_backoff_ms), PGC_INT8(row.spec.max_backoff_ms),
+      PGC_BOOL(row.spec.rollback_on_failure), PGC_TEXT(Name(row.state)), PGC_TIME(row.create_time),
+      PGC_TIME_N(row.end_time), PGC_TEXT(Counts(row.counts)), PGC_INT8(row.rows_copied), PGC_INT8(row.bytes_copied),
+      PGC_INT8(row.estimated_bytes), PGC_INT8(row.spec.credentials_of.value));
 }
 
 void UpdateMigrations(pqxx::transaction_base& tx, const Rows<core::MigrationRow>& rows) {

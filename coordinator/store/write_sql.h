@@ -19,11 +19,11 @@ inline constexpr Statement kInsertMigrations = {"insert_migration", R"sql(
 INSERT INTO pgconvoy.migration
   (id, name, request_id, plan_json, plan_hash, phases, limit_servers, limit_projects, batch_size, batch_bytes,
    max_attempts, initial_backoff_ms, max_backoff_ms, rollback_on_failure, state, create_time, end_time, counts,
-   rows_copied, bytes_copied, estimated_bytes)
+   rows_copied, bytes_copied, estimated_bytes, credentials_of)
 SELECT v.id, v.name, v.request_id, v.plan_json, v.plan_hash, v.phases::text[], v.limit_servers::text[],
        v.limit_projects::integer[], v.batch_size, v.batch_bytes, v.max_attempts, v.initial_backoff_ms,
        v.max_backoff_ms, v.rollback_on_failure, v.state, v.create_time, v.end_time,
-       v.counts::bigint[], v.rows_copied, v.bytes_copied, v.estimated_bytes
+       v.counts::bigint[], v.rows_copied, v.bytes_copied, v.estimated_bytes, nullif(v.credentials_of, 0)
 FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS name, unnest($3::text[]) AS request_id,
              unnest($4::text[]) AS plan_json, unnest($5::text[]) AS plan_hash, unnest($6::text[]) AS phases,
              unnest($7::text[]) AS limit_servers, unnest($8::text[]) AS limit_projects,
@@ -33,7 +33,7 @@ FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS name, unnest($3::
              unnest($15::text[]) AS state, unnest($16::timestamptz[]) AS create_time,
              unnest($17::timestamptz[]) AS end_time, unnest($18::text[]) AS counts,
              unnest($19::bigint[]) AS rows_copied, unnest($20::bigint[]) AS bytes_copied,
-             unnest($21::bigint[]) AS estimated_bytes) AS v)sql"};
+             unnest($21::bigint[]) AS estimated_bytes, unnest($22::bigint[]) AS credentials_of) AS v)sql"};
 
 // What a migration is was fixed when it was submitted; only what happens to it is written again.
 inline constexpr Statement kUpdateMigrations = {"update_migration", R"sql(

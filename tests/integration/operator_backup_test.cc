@@ -433,6 +433,54 @@ TEST_F(Backups, OrphansAreListedThenRemoved) {
   EXPECT_EQ(Cli({"backup", "verify", LatestBackup(ref)}).exit_code, 0);
 }
 
+TEST_F(Backups, WhatIsRemovedOrMendedIsInTheEventLog) {
+  const std::string& ref = fleet_.refs()[0];
+  fleet_.StartWorker("w");
+  const std::string migration = fleet_.Submit({ref});
+  ASSERT_EQ(fleet_.WaitEnded(migration).state(), v1::MIGRATION_SUCCEEDED);
+  const std::string store_id = fleet_.store().QueryValue("postgres", "SELECT store_id FROM pgconvoy.leader");
+  const worker::AttemptNames names(store_id, ref, fleet_.GetProject(migration, ref).fence());
+  const auto leave = [&] {
+    fleet_.target().Exec("postgres", "SET ROLE pgconvoy_provisioner; CREATE ROLE " + names.login + " LOGIN");
+    fs::create_directories(StoreFolder() + "/gone/1");
+  };
+  const auto recorded = [&](const std::string& kinds) {
+    return fleet_.store().QueryValue("postgres",
+                                     "SELECT string_agg(concat_ws(' ', kind, actor, project_ref, reason, "
+                                     "detail->>'object'), E'\n' ORDER BY seq) FROM pgconvoy.event WHERE kind ~ '" +
+                                         kinds + "' AND actor ~ '^operator:'");
+  };
+  leave();
+  EXPECT_EQ(Cli({"orphans", "list", Plan()}).exit_code, 0);
+  EXPECT_EQ(recorded("ORPHAN"), "") << "a look changes nothing";
+  EXPECT_EQ(Cli({"orphans", "clean", Plan()}).exit_code, 0);
+  EXPECT_THAT(recorded("ORPHAN"), HasSubstr("ORPHANS_CLEAN operator:"));
+  EXPECT_THAT(recorded("ORPHAN"), HasSubstr("plan isolate-projects"));
+  EXPECT_THAT(recorded("ORPHAN_REMOVED"), HasSubstr("login " + names.login + " of project " + ref + " on isolated"));
+  EXPECT_THAT(recorded("ORPHAN_REMOVED"), HasSubstr("the unsealed backup gone/1"));
+  EXPECT_THAT(recorded("ORPHANS_CLEANED"), HasSubstr("operator:"));
+
+  // A worker that dies in the middle: what it was at is known, and that it did not come to its end.
+  leave();
+  Process& dying = fleet_.StartWorker("dying", "worker.reconcile.login_shut=kill");
+  fleet_.worker("w").Kill(SIGTERM);
+  EXPECT_EQ(fleet_.worker("w").Wait(), 0);
+  EXPECT_EQ(Cli({"orphans", "clean", Plan()}).exit_code, 69);
+  EXPECT_EQ(dying.Wait(), 128 + SIGKILL);
+  EXPECT_THAT(recorded("ORPHANS_CLEAN_FAILED"), HasSubstr("PGC-NO-WORKER"));
+  fleet_.StartWorker("w");
+
+  fleet_.target().Exec("postgres", "ALTER ROLE \"project_" + ref + "\" NOLOGIN");
+  // Until the coordinator has noticed who is gone.
+  EXPECT_TRUE(Eventually([&] { return Cli({"repair", migration, "--project", ref}).exit_code == 1; }));
+  EXPECT_EQ(recorded("PROJECT_(REPAIR|MEND)"), "");
+  EXPECT_EQ(Cli({"repair", migration, "--project", ref, "--mend"}).exit_code, 0);
+  EXPECT_THAT(recorded("PROJECT_REPAIR$"), HasSubstr(ref));
+  EXPECT_THAT(recorded("PROJECT_MENDED"), HasSubstr(ref + "  role: role project_" + ref + " may not log in"));
+  EXPECT_THAT(recorded("PROJECT_REPAIRED"), HasSubstr(ref));
+  EXPECT_EQ(Cli({"audit", "verify"}).exit_code, 0);
+}
+
 class Repairs : public Backups {
  protected:
   Repairs() {

@@ -63,6 +63,8 @@ struct AttemptGrant {
   // Results of earlier attempts and of this one.
   std::vector<v1::PhaseResult> done;
   std::vector<v1::Intent> intents;
+  // As ProjectGrant.former.
+  std::vector<v1::PhaseResult> former;
 };
 
 // A name of a role or database that a statement needs, from the plan's templates.
@@ -106,6 +108,14 @@ class Attempt {
   bool restores() const { return plan_.execution().has_restore() && !plan_.has_transform(); }
   // Puts rows back in place to what an older backup holds.
   bool restores_in_place() const { return plan_.execution().has_restore() && plan_.has_transform(); }
+  // Gives the login that an older migration made a new password, or takes it away.
+  bool rotates() const { return plan_.execution().mode() == v1::Execution::ROTATE_CREDENTIALS; }
+  bool revokes() const { return plan_.execution().mode() == v1::Execution::REVOKE_CREDENTIALS; }
+  bool changes_credentials() const { return rotates() || revokes(); }
+  // The migration that made, or makes, the project's role and database.
+  std::string made_by() const {
+    return changes_credentials() ? std::to_string(plan_.execution().credentials_of()) : grant_.migration_id;
+  }
   // Whether this attempt works on one.
   bool has_target() const { return plan_.has_target() && !backup_only(); }
   bool has_transform() const { return plan_.has_transform() && !backup_only(); }
@@ -178,7 +188,7 @@ class Attempt {
   absl::StatusOr<std::unique_ptr<pg::Connection>> OpenTarget();
   // Of the plan, and the project's role.
   absl::Status SetUpTarget(pg::Connection& session) const;
-  Owner owner() const { return {grant_.store_id, grant_.ref, grant_.migration_id}; }
+  Owner owner() const { return {grant_.store_id, grant_.ref, made_by()}; }
   // A server that is silent for longer than the plan allows breaks the session.
   absl::StatusOr<PooledSession> Limited(absl::StatusOr<PooledSession> session) const;
 

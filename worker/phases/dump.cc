@@ -4,18 +4,22 @@
 #include <poll.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
+#include <utility>
 #include <vector>
 
 #include "common/base/error.h"
@@ -33,6 +37,10 @@ namespace pgconvoy::worker {
 namespace {
 
 constexpr size_t kMaxComplaint = 500;
+
+// Where a child finds its password file.
+constexpr int kPasswordFd = 3;
+constexpr char kPasswordPath[] = "/proc/self/fd/3";
 
 class ScratchFolder {
  public:
@@ -60,6 +68,35 @@ class ScratchFolder {
   std::string path_;
 };
 
+// A password file that has no name in any folder, so that nothing is left of it when this process is killed.
+class PasswordFile {
+ public:
+  static absl::StatusOr<PasswordFile> Create(const std::string& line) {
+    PasswordFile file(::memfd_create("pgconvoy", MFD_CLOEXEC));
+    // libpq refuses a password file that others may read.
+    const bool written = file.fd_ >= 0 && ::fchmod(file.fd_, 0600) == 0 &&
+                         ::write(file.fd_, line.data(), line.size()) == static_cast<ssize_t>(line.size());
+    if (!written) {
+      return MakeError(Verdict::kTransient, "PGC-WORKER-TMP", std::string("password file: ") + strerror(errno));
+    }
+    return file;
+  }
+  PasswordFile(PasswordFile&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  PasswordFile& operator=(PasswordFile&&) = delete;
+  PasswordFile(const PasswordFile&) = delete;
+  PasswordFile& operator=(const PasswordFile&) = delete;
+  ~PasswordFile() {
+    if (fd_ >= 0) {
+      ::close(fd_);
+    }
+  }
+  int fd() const { return fd_; }
+
+ private:
+  explicit PasswordFile(int fd) : fd_(fd) {}
+  int fd_;
+};
+
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::stringstream text;
@@ -70,18 +107,11 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   return text.str();
 }
 
-// The folder is 0700, so that the file is private from its first byte.
 absl::Status WriteFile(const std::string& path, const std::string& text) {
   std::ofstream out(path, std::ios::binary);
   out << text;
   out.close();
-  if (!out) {
-    return MakeError(Verdict::kTransient, "PGC-WORKER-TMP", "cannot write " + path);
-  }
-  if (::chmod(path.c_str(), 0600) != 0) {
-    return MakeError(Verdict::kTransient, "PGC-WORKER-TMP", "cannot protect " + path);
-  }
-  return absl::OkStatus();
+  return out ? absl::OkStatus() : MakeError(Verdict::kTransient, "PGC-WORKER-TMP", "cannot write " + path);
 }
 
 std::string FirstLine(const std::string& text) {
@@ -115,12 +145,24 @@ Verdict VerdictOfComplaint(const std::string& complaint) {
   return Verdict::kPermanent;
 }
 
-// Runs to the end, for `limit_ms` at most; stdout goes to `out_path`, stderr to `err_path`.
+// Whether a child may have this variable of ours. The passwords of all servers are among them, whatever they are called;
+// and libpq's own variables would bend the connection.
+bool MayInherit(const char* variable) {
+  constexpr std::array kInherited = {
+      "PATH=", "HOME=", "LANG=", "LC_", "TZ=", "TMPDIR=", "LD_", "KRB5", "SSL_CERT_FILE=", "SSL_CERT_DIR="};
+  return std::any_of(kInherited.begin(), kInherited.end(), [variable](const char* prefix) {
+    return std::strncmp(variable, prefix, std::strlen(prefix)) == 0;
+  });
+}
+
+// Runs to the end, for `limit_ms` at most; stdout goes to `out_path`, stderr to `err_path`. The child has `password` at
+// kPasswordPath, if there is one.
 absl::Status Run(const std::vector<std::string>& args,
                  const std::vector<std::string>& extra_env,
                  const std::string& out_path,
                  const std::string& err_path,
-                 int64_t limit_ms) {
+                 int64_t limit_ms,
+                 const PasswordFile* password = nullptr) {
   std::vector<char*> argv;
   for (const std::string& arg : args) {
     argv.push_back(const_cast<char*>(arg.c_str()));
@@ -128,8 +170,7 @@ absl::Status Run(const std::vector<std::string>& args,
   argv.push_back(nullptr);
   std::vector<char*> env;
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    // libpq's own variables would bend the connection.
-    if (std::strncmp(*variable, "PG", 2) != 0 || std::strncmp(*variable, "PGCONVOY_", 9) == 0) {
+    if (MayInherit(*variable)) {
       env.push_back(*variable);
     }
   }
@@ -142,6 +183,9 @@ absl::Status Run(const std::vector<std::string>& args,
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, out_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   posix_spawn_file_actions_addopen(&actions, 2, err_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  if (password != nullptr) {
+    posix_spawn_file_actions_adddup2(&actions, password->fd(), kPasswordFd);
+  }
   pid_t pid = 0;
   const int spawned = ::posix_spawn(&pid, args[0].c_str(), &actions, nullptr, argv.data(), env.data());
   posix_spawn_file_actions_destroy(&actions);
@@ -195,11 +239,13 @@ absl::Status RunDump(Attempt& attempt, const ScratchFolder& scratch, const std::
   // The database's owner may have set others.
   std::vector<std::string> env = {"PGOPTIONS=" + pg::PinnedOptions(), "PGAPPNAME=" + attempt.names().application_name,
                                   "PGCONNECT_TIMEOUT=10"};
+  std::optional<PasswordFile> passfile;
   if (!server.reader().password().empty()) {
     PGC_ASSIGN_OR_RETURN(const Secret password,
                          plan::ResolveSecret(server.reader().password(), /*allow_literal=*/false));
-    PGC_RETURN_IF_ERROR(WriteFile(scratch.File("pass"), PassfileLine(password.Reveal())));
-    env.push_back("PGPASSFILE=" + scratch.File("pass"));
+    PGC_ASSIGN_OR_RETURN(PasswordFile file, PasswordFile::Create(PassfileLine(password.Reveal())));
+    passfile.emplace(std::move(file));
+    env.push_back(std::string("PGPASSFILE=") + kPasswordPath);
   }
   PGC_ASSIGN_OR_RETURN(const std::string pg_dump, pg::PostgresBinary("pg_dump"));
   std::vector<std::string> args = {pg_dump, "--format=custom", "--schema-only", "--no-owner", "--no-privileges",
@@ -216,7 +262,8 @@ absl::Status RunDump(Attempt& attempt, const ScratchFolder& scratch, const std::
   }
   args.push_back("--dbname=" + conninfo + " user=" + ConninfoValue(server.reader().user()) +
                  " dbname=" + ConninfoValue(attempt.project().source_database));
-  return Run(args, env, "/dev/null", scratch.File("dump.err"), attempt.plan().execution().phase_timeout_ms());
+  return Run(args, env, "/dev/null", scratch.File("dump.err"), attempt.plan().execution().phase_timeout_ms(),
+             passfile.has_value() ? &*passfile : nullptr);
 }
 
 absl::StatusOr<std::string> Extract(const ScratchFolder& scratch,

@@ -33,16 +33,21 @@ constexpr char kFrozen[] = "SELECT project FROM pgconvoy.freeze WHERE store_id =
 
 class OrphanFinder {
  public:
-  OrphanFinder(SessionPool& pool, const v1::Plan& plan, const std::string& store_id, const v1::ReconcileTask& task)
+  OrphanFinder(SessionPool& pool,
+               const v1::Plan& plan,
+               const std::string& store_id,
+               const v1::ReconcileTask& task,
+               const std::function<void(const std::string&)>& say)
       : pool_(pool),
         plan_(plan),
         store_id_(store_id),
         task_(task),
         live_(task.live_refs().begin(), task.live_refs().end()),
         sealed_(task.backup_ids().begin(), task.backup_ids().end()),
-        remove_(task.list_only() ? "would remove " : "removed ") {}
+        remove_(task.list_only() ? "would remove " : "removed "),
+        say_(say) {}
 
-  absl::StatusOr<std::vector<std::string>> Run() {
+  absl::Status Run() {
     for (const auto& [name, server] : std::map(plan_.servers().begin(), plan_.servers().end())) {
       if (server.has_provisioner()) {
         PGC_RETURN_IF_ERROR(Server(name, server));
@@ -51,20 +56,15 @@ class OrphanFinder {
     if (plan_.has_registry()) {
       PGC_RETURN_IF_ERROR(Frozen());
     }
-    if (plan_.has_backup()) {
-      PGC_RETURN_IF_ERROR(Folders());
-    }
-    return std::move(lines_);
+    return plan_.has_backup() ? Folders() : absl::OkStatus();
   }
 
  private:
-  void Leave(const std::string& what) { lines_.push_back("left alone " + what); }
+  void Leave(const std::string& what) { say_("left alone " + what); }
 
   absl::Status Server(const std::string& name, const v1::Server& server) {
-    PGC_ASSIGN_OR_RETURN(const auto found, Reconcile(pool_, server, store_id_, task_));
-    for (const std::string& what : found) {
-      lines_.push_back(remove_ + what + " on " + name);
-    }
+    PGC_RETURN_IF_ERROR(Reconcile(pool_, server, store_id_, task_,
+                                  [&](const std::string& what) { say_(remove_ + what + " on " + name); }));
     auto control = pool_.Acquire(server, LoginKind::kProvisioner, ControlDatabase(server), kApplicationName);
     if (pg::SqlStateOf(control.status()) == kNoSuchDatabase) {
       return absl::OkStatus();
@@ -144,13 +144,11 @@ class OrphanFinder {
 
   absl::Status Folder(const std::string& root, const backup::FoundFolder& folder) {
     const std::string id = backup::BackupId(folder.ref, folder.fence);
-    if (folder.doomed) {
-      lines_.push_back(remove_ + "what is left of the pruned backup " + id);
-      return task_.list_only() ? absl::OkStatus() : backup::RemoveSealed(root, store_id_, folder.ref, folder.fence);
-    }
-    if (!folder.has_manifest) {
-      lines_.push_back(remove_ + "the unsealed backup " + id);
-      return task_.list_only() ? absl::OkStatus() : backup::RemoveUnsealed(root, store_id_, folder.ref, folder.fence);
+    if (folder.doomed || !folder.has_manifest) {
+      const auto remove = folder.doomed ? backup::RemoveSealed : backup::RemoveUnsealed;
+      PGC_RETURN_IF_ERROR(task_.list_only() ? absl::OkStatus() : remove(root, store_id_, folder.ref, folder.fence));
+      say_(remove_ + (folder.doomed ? "what is left of the pruned backup " : "the unsealed backup ") + id);
+      return absl::OkStatus();
     }
     if (!sealed_.contains(id)) {
       Leave("backup " + id + ": it has a manifest and the store does not know it");
@@ -165,16 +163,17 @@ class OrphanFinder {
   const std::set<std::string> live_;
   const std::set<std::string> sealed_;
   const std::string remove_;
-  std::vector<std::string> lines_;
+  const std::function<void(const std::string&)>& say_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> FindOrphans(SessionPool& pool,
-                                                     const v1::Plan& plan,
-                                                     const std::string& store_id,
-                                                     const v1::ReconcileTask& task) {
-  return OrphanFinder(pool, plan, store_id, task).Run();
+absl::Status FindOrphans(SessionPool& pool,
+                         const v1::Plan& plan,
+                         const std::string& store_id,
+                         const v1::ReconcileTask& task,
+                         const std::function<void(const std::string& line)>& say) {
+  return OrphanFinder(pool, plan, store_id, task, say).Run();
 }
 
 }  // namespace pgconvoy::worker

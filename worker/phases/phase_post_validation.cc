@@ -49,6 +49,15 @@ absl::Status CheckLogin(Attempt& attempt, CheckList& checks) {
 absl::Status CheckRole(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
   PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(*provisioner, attempt, attempt.project().user));
+  const v1::PhaseResult* const made = attempt.Result(Phase::kCredentials);
+  if (role.own && made != nullptr && made->credentials().revoked()) {
+    checks.Add({.name = "role-made",
+                .passed = false,
+                .message = "the login of role \"" + attempt.project().user + "\" was revoked",
+                .remedy = "`pgconvoy credentials rotate` gives it back",
+                .warning_only = true});
+    return absl::OkStatus();
+  }
   checks.Add({.name = "role-made",
               .passed = role.own && role.can_login,
               .message = "role \"" + attempt.project().user + "\" is gone, or may not log in",

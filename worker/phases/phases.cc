@@ -1,5 +1,6 @@
 #include "worker/phases/phases.h"
 
+#include <span>
 #include <string>
 
 #include "common/base/error.h"
@@ -12,7 +13,7 @@ using PhaseFunction = absl::StatusOr<v1::PhaseResult> (*)(Attempt&);
 struct Row {
   Phase phase;
   PhaseFunction forward;
-  // Null: a rollback does not run it.
+  // Null: the direction does not run it.
   PhaseFunction rollback;
 };
 
@@ -31,10 +32,24 @@ constexpr Row kPhases[] = {
     {Phase::kCleanup, RunCleanup, CleanupRollback},
 };
 
+// Of a migration that changes the credentials of an older one.
+constexpr Row kChangePhases[] = {
+    {Phase::kFence, RunFence, RunFence},
+    {Phase::kPreValidation, CheckChange, nullptr},
+    {Phase::kCredentials, ChangeCredentials, UndoChange},
+    {Phase::kVerify, nullptr, VerifyChangeUndone},
+    {Phase::kCutover, PublishCredentials, UnpublishCredentials},
+    {Phase::kCleanup, CleanupChange, CleanupChange},
+};
+
+std::span<const Row> PhasesOf(const Attempt& attempt) {
+  return attempt.changes_credentials() ? std::span<const Row>(kChangePhases) : std::span<const Row>(kPhases);
+}
+
 }  // namespace
 
 absl::StatusOr<v1::PhaseResult> RunPhase(Attempt& attempt, Phase phase) {
-  for (const Row& row : kPhases) {
+  for (const Row& row : PhasesOf(attempt)) {
     const PhaseFunction run = attempt.grant().direction == Direction::kForward ? row.forward : row.rollback;
     if (row.phase == phase && run != nullptr) {
       return run(attempt);

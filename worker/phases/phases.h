@@ -33,6 +33,21 @@ absl::StatusOr<v1::ChecksResult> PostChecks(Attempt& attempt);
 // The plan's INTEGRITY checks and links: in the target of a project that was migrated, else in the source.
 absl::StatusOr<v1::ChecksResult> IntegrityChecks(Attempt& attempt);
 
+// ---- of a migration that changes the credentials of an older one -----------------------------------------------
+// Shows that the role is that migration's and, for a new password, that the registry row is as its cutover left it.
+// PGC-CREDENTIALS-ROLE, PGC-CREDENTIALS-REGISTRY, PGC-CREDENTIALS-SUPERSEDED, PGC-CREDENTIALS-UNKNOWN.
+absl::StatusOr<v1::PhaseResult> CheckChange(Attempt& attempt);
+// A new password for the role, sealed and durable first, then tested; or no login, no password and no session any more.
+absl::StatusOr<v1::PhaseResult> ChangeCredentials(Attempt& attempt);
+// Puts the new verifier wherever the cutover put the former one.
+absl::StatusOr<v1::PhaseResult> PublishCredentials(Attempt& attempt);
+// A rollback: what was in force before, unless a later change stands.
+absl::StatusOr<v1::PhaseResult> UnpublishCredentials(Attempt& attempt);
+absl::StatusOr<v1::PhaseResult> UndoChange(Attempt& attempt);
+absl::StatusOr<v1::PhaseResult> VerifyChangeUndone(Attempt& attempt);
+// Nothing is left to remove.
+absl::StatusOr<v1::PhaseResult> CleanupChange(Attempt& attempt);
+
 // ---- rollback ------------------------------------------------------------------------------------------------
 // Puts the old registry values back, if this project was cut over; OPERATOR PGC-ROLLBACK-WRITES when the tenant has
 // written to the target since and --discard-writes was not said.

@@ -74,18 +74,22 @@ std::optional<ParsedName> Parse(const std::string& name) {
 
 class Reconciler {
  public:
-  Reconciler(pg::Connection& control, const std::string& store_id, const v1::ReconcileTask& task)
+  Reconciler(pg::Connection& control,
+             const std::string& store_id,
+             const v1::ReconcileTask& task,
+             const SayRemoved& say)
       : control_(control),
         store_id_(store_id),
+        say_(say),
         live_refs_(task.live_refs().begin(), task.live_refs().end()),
         next_fence_(task.next_fence()),
         list_only_(task.list_only()) {}
 
-  absl::StatusOr<std::vector<std::string>> Run() {
+  absl::Status Run() {
     if (list_only_) {
       PGC_ASSIGN_OR_RETURN(const pg::Result used, control_.Exec(kHasFences));
       if (!used.Bool(0, 0)) {
-        return removed_;
+        return absl::OkStatus();
       }
     } else {
       PGC_RETURN_IF_ERROR(EnsureControlTables(control_));
@@ -93,10 +97,7 @@ class Reconciler {
     PGC_RETURN_IF_ERROR(ReadProjects());
     PGC_RETURN_IF_ERROR(RemoveLogins());
     PGC_RETURN_IF_ERROR(RemoveDatabases());
-    if (live_refs_.empty()) {
-      PGC_RETURN_IF_ERROR(RemoveTemplates());
-    }
-    return std::move(removed_);
+    return live_refs_.empty() ? RemoveTemplates() : absl::OkStatus();
   }
 
  private:
@@ -134,7 +135,6 @@ class Reconciler {
       if (claimed == nullptr) {
         continue;
       }
-      removed_.push_back("login " + name);
       if (!list_only_) {
         PGC_RETURN_IF_ERROR(control_.ExecScript("ALTER ROLE " + Ident(name) + " NOLOGIN"));
         PGC_RETURN_IF_ERROR(control_.Exec(kEndSessionsOf, {name}).status());
@@ -142,9 +142,13 @@ class Reconciler {
         PGC_RETURN_IF_ERROR(control_.ExecScript("DROP ROLE " + Ident(name)));
         PGC_RETURN_IF_ERROR(claimed->Commit());
       }
+      say_("login " + name + OfProject(name));
     }
     return absl::OkStatus();
   }
+
+  // Of a name that ClaimStale knows.
+  std::string OfProject(const std::string& name) const { return " of project " + projects_.at(Parse(name)->hash); }
 
   // Such a name belongs to one fence only, and that attempt is over: nobody else will ever use or look for it.
   absl::Status RemoveDatabases() {
@@ -155,8 +159,8 @@ class Reconciler {
       if (claimed == nullptr) {
         continue;
       }
-      removed_.push_back("database " + name);
       if (list_only_) {
+        say_("database " + name + OfProject(name));
         continue;
       }
       if (!databases.Bool(row, 1)) {
@@ -166,6 +170,7 @@ class Reconciler {
       PGC_FAILPOINT("worker.reconcile.database_shut");
       PGC_RETURN_IF_ERROR(control_.Exec(kEndSessionsOf, {name}).status());
       PGC_RETURN_IF_ERROR(control_.ExecScript("DROP DATABASE IF EXISTS " + Ident(name)));
+      say_("database " + name + OfProject(name));
     }
     return absl::OkStatus();
   }
@@ -199,19 +204,20 @@ class Reconciler {
           database += kRetired;
         }
       }
-      removed_.push_back("template " + database);
       if (list_only_) {
+        say_("template " + database);
         continue;
       }
       PGC_FAILPOINT("worker.template.before_drop");
       PGC_RETURN_IF_ERROR(control_.Exec(kEndSessionsOf, {database}).status());
       PGC_RETURN_IF_ERROR(control_.ExecScript("DROP DATABASE IF EXISTS " + Ident(database)));
+      say_("template " + database);
     }
     PGC_ASSIGN_OR_RETURN(const pg::Result comment, control_.Exec(kOwnerComment, {owner}));
     if (comment.rows() == 1 && ProjectOfComment(comment.Text(0, 0), store_id_).has_value()) {
       PGC_FAILPOINT("worker.template.before_owner_dropped");
-      removed_.push_back("template's owner " + owner);
-      return list_only_ ? absl::OkStatus() : control_.ExecScript("DROP ROLE " + Ident(owner));
+      PGC_RETURN_IF_ERROR(list_only_ ? absl::OkStatus() : control_.ExecScript("DROP ROLE " + Ident(owner)));
+      say_("template's owner " + owner);
     }
     return absl::OkStatus();
   }
@@ -228,54 +234,50 @@ class Reconciler {
 
   pg::Connection& control_;
   const std::string& store_id_;
+  const SayRemoved& say_;
   const std::set<std::string> live_refs_;
   const int64_t next_fence_;
   const bool list_only_;
   // Hash -> project.
   std::map<std::string, std::string> projects_;
-  std::vector<std::string> removed_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> Reconcile(SessionPool& pool,
-                                                   const v1::Server& server,
-                                                   const std::string& store_id,
-                                                   const v1::ReconcileTask& task) {
+absl::Status Reconcile(SessionPool& pool,
+                       const v1::Server& server,
+                       const std::string& store_id,
+                       const v1::ReconcileTask& task,
+                       const SayRemoved& say) {
   // Listing makes nothing, so it does not make the control database either.
   auto control = task.list_only()
                      ? pool.Acquire(server, LoginKind::kProvisioner, ControlDatabase(server), kApplicationName)
                      : AcquireControl(pool, server, kApplicationName);
   if (task.list_only() && pg::SqlStateOf(control.status()) == kNoSuchDatabase) {
-    return std::vector<std::string>();
+    return absl::OkStatus();
   }
   PGC_RETURN_IF_ERROR(control.status());
-  return Reconciler(**control, store_id, task).Run();
+  return Reconciler(**control, store_id, task, say).Run();
 }
 
-absl::StatusOr<std::vector<std::string>> ReconcileTarget(SessionPool& pool,
-                                                         const v1::Plan& plan,
-                                                         const std::string& store_id,
-                                                         const v1::ReconcileTask& task) {
+absl::Status ReconcileTarget(SessionPool& pool,
+                             const v1::Plan& plan,
+                             const std::string& store_id,
+                             const v1::ReconcileTask& task,
+                             const SayRemoved& say) {
   if (!plan.has_target() || plan.execution().mode() == v1::Execution::BACKUP_ONLY) {
-    return std::vector<std::string>();
+    return absl::OkStatus();
   }
-  std::vector<std::string> lines;
   absl::Status first_failure;
   for (const std::string& name : plan::PossibleServers(plan, plan.target().server())) {
     const v1::Server& server = plan.servers().at(name);
-    if (!server.has_provisioner()) {
-      continue;
-    }
-    // One server that is down keeps nobody from tidying the others.
-    const auto found = Reconcile(pool, server, store_id, task);
-    first_failure.Update(found.status());
-    if (found.ok()) {
-      lines.insert(lines.end(), found->begin(), found->end());
+    if (server.has_provisioner()) {
+      // One server that is down keeps nobody from tidying the others.
+      first_failure.Update(Reconcile(pool, server, store_id, task,
+                                     [&](const std::string& what) { say("removed " + what + " on " + name); }));
     }
   }
-  PGC_RETURN_IF_ERROR(first_failure);
-  return lines;
+  return first_failure;
 }
 
 }  // namespace pgconvoy::worker

@@ -125,7 +125,7 @@ absl::StatusOr<RegistryValues> FromJson(const std::string& json, const RegistryV
 absl::StatusOr<std::optional<CutoverRecord>> FindCutover(pg::Connection& registrar, const Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(
       const pg::Result found,
-      registrar.Exec(kFindCutover, {attempt.grant().store_id, attempt.grant().ref, attempt.grant().migration_id}));
+      registrar.Exec(kFindCutover, {attempt.grant().store_id, attempt.grant().ref, attempt.made_by()}));
   if (found.rows() == 0) {
     return std::optional<CutoverRecord>();
   }

@@ -30,9 +30,12 @@ SELECT 1 FROM pgconvoy.cutover WHERE store_id = $1 AND project = $2 AND fence > 
 
 class Repairer {
  public:
-  Repairer(Attempt& attempt, bool mend) : attempt_(attempt), mend_(mend) { inspection_.set_ref(attempt.grant().ref); }
+  Repairer(Attempt& attempt, bool mend, v1::ProjectInspection& found)
+      : attempt_(attempt), mend_(mend), inspection_(found) {
+    inspection_.set_ref(attempt.grant().ref);
+  }
 
-  absl::StatusOr<v1::ProjectInspection> Run() {
+  absl::Status Run() {
     if (mend_) {
       PGC_RETURN_IF_ERROR(HoldFence());
     }
@@ -44,7 +47,7 @@ class Repairer {
     } else if (attempt_.has_credentials() && attempt_.grant().direction == Direction::kRollback) {
       PGC_RETURN_IF_ERROR(Undone());
     }
-    return std::move(inspection_);
+    return absl::OkStatus();
   }
 
  private:
@@ -118,7 +121,7 @@ class Repairer {
     if (made == nullptr) {
       return absl::OkStatus();
     }
-    if (made->credentials().sealed_password().empty()) {
+    if (made->credentials().sealed_password().empty() && !made->credentials().revoked()) {
       Differs("credential", "the store has no sealed password of the project",
               "nobody can make one up: roll the project back and migrate it again");
     }
@@ -134,6 +137,9 @@ class Repairer {
     if (!role.own) {
       Differs("role", "role " + user + " does not carry the COMMENT of this migration",
               "it may be another one: not touched");
+      return absl::OkStatus();
+    }
+    if (made->credentials().revoked()) {
       return absl::OkStatus();
     }
     PGC_RETURN_IF_ERROR(RoleVerifier(*provisioner, made->credentials()));
@@ -308,7 +314,7 @@ class Repairer {
   const bool mend_;
   // Role and database are ours and usable, or were mended.
   bool target_sound_ = true;
-  v1::ProjectInspection inspection_;
+  v1::ProjectInspection& inspection_;
 };
 
 AttemptGrant ToGrant(const v1::Plan& plan, const std::string& store_id, const v1::RepairTask& task) {
@@ -328,15 +334,16 @@ AttemptGrant ToGrant(const v1::Plan& plan, const std::string& store_id, const v1
 
 }  // namespace
 
-absl::StatusOr<v1::ProjectInspection> Repair(const v1::Plan& plan,
-                                             const std::string& store_id,
-                                             const v1::RepairTask& task,
-                                             SessionPool& pool,
-                                             SchemaCache& schemas,
-                                             Reporter& reporter) {
+absl::Status Repair(const v1::Plan& plan,
+                    const std::string& store_id,
+                    const v1::RepairTask& task,
+                    SessionPool& pool,
+                    SchemaCache& schemas,
+                    Reporter& reporter,
+                    v1::ProjectInspection& found) {
   PGC_ASSIGN_OR_RETURN(const auto attempt,
                        Attempt::Create(plan, ToGrant(plan, store_id, task), pool, schemas, reporter));
-  return Repairer(*attempt, task.mend()).Run();
+  return Repairer(*attempt, task.mend(), found).Run();
 }
 
 }  // namespace pgconvoy::worker

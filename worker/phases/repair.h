@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "pgconvoy/v1/plan.pb.h"
 #include "pgconvoy/v1/worker_service.pb.h"
 #include "worker/phases/attempt.h"
@@ -13,12 +13,13 @@ namespace pgconvoy::worker {
 // One check for each difference: `message` says what it is, `passed` that it was mended, `remedy` why it was not. With
 // `mend`, puts right what can be put right without a loss, in transactions that hold the project's fence row, raised to
 // the grant's fence, which must be the highest that the store gave to the project: FENCED PGC-FENCE-STALE when an
-// attempt has begun since. What is in doubt is never touched.
-absl::StatusOr<v1::ProjectInspection> Repair(const v1::Plan& plan,
-                                             const std::string& store_id,
-                                             const v1::RepairTask& task,
-                                             SessionPool& pool,
-                                             SchemaCache& schemas,
-                                             Reporter& reporter);
+// attempt has begun since. What is in doubt is never touched. `found` is filled as far as it came, also on an error.
+absl::Status Repair(const v1::Plan& plan,
+                    const std::string& store_id,
+                    const v1::RepairTask& task,
+                    SessionPool& pool,
+                    SchemaCache& schemas,
+                    Reporter& reporter,
+                    v1::ProjectInspection& found);
 
 }  // namespace pgconvoy::worker

@@ -155,16 +155,23 @@ class TaskRunner {
 
   absl::Status RunReconcile() {
     const v1::ReconcileTask& task = task_.reconcile();
-    return SendLines(task.thorough() ? FindOrphans(pool_, plan_, store_id_, task)
-                                     : ReconcileTarget(pool_, plan_, store_id_, task));
+    // Each by itself: what is gone is told even if this process dies before the end.
+    const auto say = [this](const std::string& line) {
+      v1::TaskResult result;
+      result.add_lines(line);
+      Send(std::move(result));
+    };
+    return task.thorough() ? FindOrphans(pool_, plan_, store_id_, task, say)
+                           : ReconcileTarget(pool_, plan_, store_id_, task, say);
   }
 
   absl::Status RunRepair() {
-    PGC_ASSIGN_OR_RETURN(auto inspection, Repair(plan_, store_id_, task_.repair(), pool_, schemas_, reporter_));
     v1::TaskResult result;
-    *result.add_inspections() = std::move(inspection);
+    const absl::Status outcome =
+        Repair(plan_, store_id_, task_.repair(), pool_, schemas_, reporter_, *result.add_inspections());
+    // What was mended before an error is told as well.
     Send(std::move(result));
-    return absl::OkStatus();
+    return outcome;
   }
 
   const v1::Task& task_;

@@ -47,6 +47,7 @@ AttemptGrant ToGrant(const std::string& store_id,
   grant.discard_writes = project.discard_writes();
   grant.done = {project.done().begin(), project.done().end()};
   grant.intents = {project.intents().begin(), project.intents().end()};
+  grant.former = {project.former().begin(), project.former().end()};
   return grant;
 }
 

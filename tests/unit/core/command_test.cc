@@ -380,5 +380,48 @@ TEST_F(CommandTest, ABackupOfAProjectThatIsUnderWayIsNotPruned) {
   EXPECT_TRUE(done.replies.at(0).status.ok()) << "their files are gone, whoever has come since";
 }
 
+TEST_F(CommandTest, NotesReachTheEventLogAndChangeNothingElse) {
+  Command command;
+  command.kind = K::kNote;
+  command.actor = "operator:anna";
+  command.notes = {{.migration = MigrationId{7},
+                    .project_ref = "acme",
+                    .kind = "PROJECT_MENDED",
+                    .reason = "asked for",
+                    .object = "role"}};
+  Output out;
+  core->Apply(command, now, out);
+  EXPECT_TRUE(out.replies.at(0).status.ok());
+  ASSERT_EQ(out.writes.events.size(), 1U);
+  const EventRow& event = out.writes.events[0];
+  EXPECT_EQ(event.migration, MigrationId{7});
+  EXPECT_EQ(event.project_ref, "acme");
+  EXPECT_EQ(event.kind, "PROJECT_MENDED");
+  EXPECT_EQ(event.actor, "operator:anna");
+  EXPECT_EQ(event.reason, "asked for");
+  EXPECT_EQ(event.detail_json, R"({"object":"role"})");
+  out.writes.events.clear();
+  EXPECT_TRUE(out.writes.Empty());
+}
+
+TEST_F(CommandTest, AChangeOfCredentialsIsToldOfTheMigrationThatItChanges) {
+  const MigrationId made = Succeeded(1);
+  SubmitMigration submit;
+  submit.actor = "anna";
+  submit.reason = "leaked";
+  submit.spec = Spec("again");
+  submit.spec.credentials_of = made;
+  submit.projects.push_back({.ref = "p0", .attributes_json = "", .source_server = "s", .target_server = "t"});
+  Output out;
+  core->Apply(submit, now, out);
+  ASSERT_TRUE(out.replies.at(0).status.ok()) << out.replies.at(0).status;
+  const auto told = std::find_if(out.writes.events.begin(), out.writes.events.end(),
+                                 [](const EventRow& row) { return row.kind == "CREDENTIALS_CHANGE_SUBMITTED"; });
+  ASSERT_NE(told, out.writes.events.end());
+  EXPECT_EQ(told->migration, made);
+  EXPECT_EQ(told->actor, "operator:anna");
+  EXPECT_EQ(told->reason, "leaked");
+}
+
 }  // namespace
 }  // namespace pgconvoy::core

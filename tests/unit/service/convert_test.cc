@@ -55,6 +55,24 @@ class CredentialChoice : public ::testing::Test {
   store::ProjectDetail detail_;
 };
 
+TEST_F(CredentialChoice, SaysThatTheNewestWasRevoked) {
+  Intended(5, "delivered");
+  CutOver(v1::FORWARD, 5);
+  v1::PhaseResult revoked;
+  revoked.set_phase(v1::CREDENTIALS);
+  revoked.set_direction(v1::FORWARD);
+  revoked.set_fence(9);
+  revoked.mutable_credentials()->set_user("project_acme");
+  revoked.mutable_credentials()->set_revoked(true);
+  detail_.results_json.push_back(Json(revoked));
+  EXPECT_EQ(CodeOf(ChooseCredential(detail_).status()), "PGC-CREDENTIALS-REVOKED");
+  Intended(12, "given back");
+  CutOver(v1::FORWARD, 12);
+  const auto credential = ChooseCredential(detail_);
+  ASSERT_TRUE(credential.ok());
+  EXPECT_EQ(credential->sealed_password(), "given back");
+}
+
 TEST_F(CredentialChoice, TakesTheOneThatTheCutoverDelivered) {
   Intended(5, "delivered");
   Intended(9, "newer");

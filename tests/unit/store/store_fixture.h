@@ -59,6 +59,7 @@ inline core::MigrationRow SomeMigration(int64_t id) {
   row.spec.initial_backoff_ms = 11;
   row.spec.max_backoff_ms = 12;
   row.spec.rollback_on_failure = false;
+  row.spec.credentials_of = {id - 1};
   row.create_time = 1'700'000'000'123;
   row.counts[static_cast<size_t>(ProjectState::kPending)] = 2;
   row.rows_copied = 5;

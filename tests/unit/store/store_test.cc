@@ -18,9 +18,9 @@ bool operator==(const ServerLimit& a, const ServerLimit& b) {
 }
 bool operator==(const MigrationSpec& a, const MigrationSpec& b) {
   return std::tie(a.name, a.request_id, a.plan_json, a.plan_hash, a.phases, a.limits, a.batch_size, a.batch_bytes,
-                  a.max_attempts, a.initial_backoff_ms, a.max_backoff_ms, a.rollback_on_failure) ==
+                  a.max_attempts, a.initial_backoff_ms, a.max_backoff_ms, a.rollback_on_failure, a.credentials_of) ==
          std::tie(b.name, b.request_id, b.plan_json, b.plan_hash, b.phases, b.limits, b.batch_size, b.batch_bytes,
-                  b.max_attempts, b.initial_backoff_ms, b.max_backoff_ms, b.rollback_on_failure);
+                  b.max_attempts, b.initial_backoff_ms, b.max_backoff_ms, b.rollback_on_failure, b.credentials_of);
 }
 bool operator==(const MigrationRow& a, const MigrationRow& b) {
   return std::tie(a.id, a.spec, a.state, a.create_time, a.end_time, a.counts, a.rows_copied, a.bytes_copied,
