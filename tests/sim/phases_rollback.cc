@@ -53,8 +53,12 @@ Task StopUnlessWritten(Attempt& attempt) {
       co_await attempt.Do({Site::kTarget, Login::kAttempt, Mode::kStatement, 20}, [](Project&) { return Outcome(); });
   attempt.CloseTarget();
   const Database* const database = attempt.project().Find(Name::kFinal);
+  const StoredResult* const verified = attempt.Result(Phase::kVerify);
   const bool written =
-      attempt.Result(Phase::kVerify) == nullptr || database == nullptr || database->tenant_writes > 0;
+      verified == nullptr || database == nullptr || !IsLoadOf(attempt.project(), *database, verified->value);
+  if (compared.ok && written && database != nullptr && database->tenant_writes == 0) {
+    attempt.sim().judge.Fail("O10", "a rollback stopped for writes that nobody made: " + attempt.project().ref);
+  }
   switch (worker::DecideWrites(compared.ok, compared.ok && written, attempt.discard_writes())) {
     case worker::WritesAction::kGoOn: co_return Outcome();
     case worker::WritesAction::kSetAside: {
