@@ -142,9 +142,16 @@ Task UndoBackup(Attempt& attempt) {
 Task VerifyRollback(Attempt& attempt) {
   SIM_TRY(attempt.Statement(Site::kTarget, [](Project&) { return Outcome(); }));
   const Project& project = attempt.project();
-  const bool left = std::any_of(project.databases.begin(), project.databases.end(), [](const Database& database) {
-    return database.Own() && database.name != Name::kKept;
+  const std::vector<Database> found = project.databases;
+  const bool left = std::any_of(found.begin(), found.end(), [](const Database& database) {
+    return database.Own() && database.name == Name::kFinal;
   });
+  int dropped = 0;
+  for (const Database& database : found) {
+    if (database.name == Name::kTemporary || database.name == Name::kDoomed) {
+      SIM_TRY(DoomAndDrop(attempt, database.name, database.fence, dropped++));
+    }
+  }
   if (left || (project.role.exists && !project.role.foreign) || attempt.project().InForce() != nullptr) {
     co_return Fail(Verdict::kOperator, "PGC-ROLLBACK-LEFT");
   }
