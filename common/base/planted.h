@@ -23,13 +23,14 @@ namespace pgconvoy::planted {
   X(kNeverWaitDurable) X(kCopyBeforeSealIsDurable) X(kCutoverBeforeDurable) X(kReportLostLease)                    \
   X(kDoubtIsPermanent) X(kOlderLoginsStay) X(kAdoptForeignRole) X(kDropForeignDatabase)                            \
   X(kKeepIncompleteDatabase) X(kIgnoreTenantWrites) X(kLeaveUnsealedBackup)                                        \
-  X(kReconcileLive)                                                                                                \
+  X(kReconcileLive) X(kUndoneResultsCount)                                                                         \
   /* tests/sim: the shell around the core, and the phases */                                                       \
   X(kAckBeforeCommit) X(kFailedCommitCounts) X(kDoubtfulCommitCounts) X(kNoEpochCheck) X(kEpochNotRaised)          \
   X(kUnacknowledgedForgotten) X(kSealAfterRole) X(kPlainPasswordInIntent) X(kSkipTerminate) X(kSkipFenceRaise)     \
   X(kRaiseBackwards) X(kLedgerOutsideTransaction) X(kNoLedgerRead)                                                 \
   X(kSkipLastChunk) X(kCopyOtherTenant) X(kCutoverTwice) X(kSkipSourceCheck) X(kSkipFreeze)                        \
-  X(kThawForgotten) X(kCreateUnderFinalName) X(kLoginNotDropped) X(kRollbackLeavesRole)
+  X(kThawForgotten) X(kCreateUnderFinalName) X(kLoginNotDropped) X(kRollbackLeavesRole)                            \
+  X(kFenceRowNotRead) X(kFenceRowNotLocked) X(kDropUnderFinalName)
 // clang-format on
 
 enum class Bug {

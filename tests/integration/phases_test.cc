@@ -190,6 +190,26 @@ TEST_F(PhasesTest, ADatabaseThatIsGoneAlreadyNeedNotBeDropped) {
   EXPECT_EQ(Describe(worker::DoomAndDrop(**provisioner, *attempt, database, 0)), "OK");
 }
 
+// Nothing but its name keeps CREATE DATABASE from harm: one that was on its way may arrive at any time.
+TEST_F(PhasesTest, ARollbackRemovesTheDatabaseThatAnOlderAttemptMakesBehindIt) {
+  const auto zombie = NewAttempt();
+  for (const Phase phase : {Phase::kFence, Phase::kPreValidation, Phase::kFreeze, Phase::kCredentials}) {
+    ASSERT_EQ(Describe(Run(*zombie, phase)), "OK");
+  }
+  const auto attempt = NewAttempt(Direction::kRollback);
+  for (const Phase phase : kRollback) {
+    if (phase == Phase::kVerify) {
+      auto provisioner = zombie->Provisioner();
+      ASSERT_TRUE(provisioner.ok()) << Describe(provisioner.status());
+      const std::string create = "CREATE DATABASE " + zombie->names().temporary_database;
+      ASSERT_EQ(Describe((*provisioner)->ExecScript(create)), "OK");
+    }
+    ASSERT_EQ(Describe(Run(*attempt, phase)), "OK");
+  }
+  EXPECT_EQ(fleet_.WhyNotUntouched(fleet_.refs()[0]), "");
+  EXPECT_EQ(fleet_.Leftovers(), "");
+}
+
 TEST_F(PhasesTest, TheReconcilerRemovesWhatADeadAttemptLeft) {
   {
     const auto attempt = NewAttempt();

@@ -128,6 +128,13 @@ const StoredResult* Attempt::Result(Phase phase) const {
   return worker::LatestResult(history_.results, phase, [](const StoredResult& result) { return result.key; });
 }
 
+void Attempt::CloseTarget() {
+  if (auto& backend = backends_[static_cast<size_t>(Backend::Login::kAttempt)]) {
+    project().End(*backend);
+    backend.reset();
+  }
+}
+
 void Attempt::AddResult(Phase phase, int64_t value) {
   history_.results.push_back({{phase, direction(), fence()}, value});
   result_ = value;

@@ -45,6 +45,8 @@ struct OpSpec {
   Mode mode = Mode::kStatement;
   // How long it takes, at most.
   MonotonicMs work_ms = 8;
+  // How often, of a thousand, its client may be stopped just before it is sent.
+  int64_t stops = 10;
 };
 
 class Attempt {
@@ -61,6 +63,7 @@ class Attempt {
   // Whether the coordinator has recorded how it ended.
   bool recorded() const { return recorded_; }
   bool ended() const { return root_.has_value() && root_->done(); }
+  const std::string& ref() const { return grant_.ref; }
   bool Is(const std::string& ref, Fence fence) const { return grant_.fence == fence && grant_.ref == ref; }
   core::HeldProject Held() const { return {migration_, grant_.ref, grant_.fence}; }
   std::vector<core::Event> Unacknowledged() const;
@@ -126,7 +129,7 @@ class Attempt {
     return {*this, {Site::kTarget, Backend::Login::kAttempt, Mode::kOwnLogin, 20}, effect};
   }
   // Its session in the project's database goes.
-  void CloseTarget() { backends_[static_cast<size_t>(Backend::Login::kAttempt)].reset(); }
+  void CloseTarget();
   bool has_login = false;
 
  private:

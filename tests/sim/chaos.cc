@@ -96,16 +96,27 @@ std::string RefFor(Simulation& sim, core::CommandKind kind) {
   return fit[static_cast<size_t>(sim.rng.Below(static_cast<int64_t>(fit.size())))];
 }
 
+core::Command CommandOf(core::CommandKind kind) {
+  core::Command command;
+  command.kind = kind;
+  command.migration = {1};
+  command.request = {2};
+  command.actor = "op";
+  return command;
+}
+
+void AskAll(Simulation& sim, const core::Event& event) {
+  for (const auto& coordinator : sim.coordinators) {
+    coordinator->Ask(event);
+  }
+}
+
 core::Command MakeCommand(Simulation& sim) {
   constexpr std::array kKinds = {core::CommandKind::kPause, core::CommandKind::kResume,
                                  core::CommandKind::kRetry, core::CommandKind::kRollback,
                                  core::CommandKind::kRetry, core::CommandKind::kRollback,
                                  core::CommandKind::kCancel};
-  core::Command command;
-  command.kind = kKinds[static_cast<size_t>(sim.rng.Below(kKinds.size()))];
-  command.migration = {1};
-  command.request = {2};
-  command.actor = "op";
+  core::Command command = CommandOf(kKinds[static_cast<size_t>(sim.rng.Below(kKinds.size()))]);
   command.discard_writes = sim.rng.PerMille(500);
   if (sim.rng.PerMille(800) && command.kind != core::CommandKind::kCancel) {
     command.ref = RefFor(sim, command.kind);
@@ -119,8 +130,27 @@ void Command(Simulation& sim) {
   for (Project& project : sim.projects) {
     project.steered = project.steered || (steers && (command.ref.empty() || command.ref == project.ref));
   }
-  for (const auto& coordinator : sim.coordinators) {
-    coordinator->Ask(command);
+  AskAll(sim, command);
+}
+
+// An operator who wants it undone, then again, then undone.
+void ChangeMind(Simulation& sim) {
+  const std::string ref = RefFor(sim, core::CommandKind::kRollback);
+  sim.projects[IndexOfRef(ref)].steered = true;
+  MonotonicMs after = 0;
+  for (const auto kind : {core::CommandKind::kRollback, core::CommandKind::kRetry, core::CommandKind::kRollback}) {
+    ++sim.commands_left;
+    sim.time.After(after, [&sim, kind, ref] {
+      core::Command command = CommandOf(kind);
+      command.ref = ref;
+      AskAll(sim, command);
+      // Until it has been heard and something of it is in the store.
+      sim.time.After(1'000, [&sim] { --sim.commands_left; });
+    });
+    after += sim.rng.PerMille(500) ? sim.rng.Between(200, 4'000) : sim.rng.Between(4'000, 20'000);
+    if (kind == core::CommandKind::kRetry && sim.rng.PerMille(500)) {
+      break;
+    }
   }
 }
 
@@ -150,12 +180,7 @@ core::SubmitMigration Submission(const Simulation& sim) {
 }
 
 // An operator who has had no answer asks again; so does one who has lost it.
-void SubmitAgain(Simulation& sim) {
-  const core::Event submission = Submission(sim);
-  for (const auto& coordinator : sim.coordinators) {
-    coordinator->Ask(submission);
-  }
-}
+void SubmitAgain(Simulation& sim) { AskAll(sim, Submission(sim)); }
 
 void Submit(Simulation& sim) {
   const auto& all = sim.coordinators;
@@ -230,6 +255,7 @@ void PlanChaos(Simulation& sim) {
   Spread(sim, faults.server_restarts, RestartServer);
   Spread(sim, faults.clock_jumps, [](Simulation& s) { s.wall_offset += s.rng.Between(-3'600'000, 3'600'000); });
   Spread(sim, faults.commands, Command);
+  Spread(sim, faults.commands, ChangeMind);
   Spread(sim, faults.commands > 0 ? 2 : 0, Reconcile);
   Spread(sim, faults.commands > 0 ? 1 : 0, SubmitAgain);
   Spread(sim, 60, Write);

@@ -35,6 +35,7 @@ Faults MakeFaults(Rng& rng) {
   faults.partitions = Count(rng, 200, 3);
   faults.worker_crashes = Count(rng, 350, 4);
   faults.worker_pauses = Count(rng, 300, 4);
+  faults.awkward_stops = Count(rng, 300, 6);
   faults.worker_drains = Count(rng, 150, 2);
   faults.coordinator_crashes = Count(rng, 250, 3);
   faults.coordinator_pauses = Count(rng, 150, 2);

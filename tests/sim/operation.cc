@@ -17,6 +17,34 @@ MonotonicMs OpContext::ClientStoppedFor() const {
   return ClientLives() ? sim->workers[static_cast<size_t>(worker)]->StoppedFor() : 0;
 }
 
+bool OpContext::StopClient() {
+  if (sim->stops_left == 0 || !sim->Faulty(spec.stops)) {
+    return false;
+  }
+  --sim->stops_left;
+  sim->workers[static_cast<size_t>(worker)]->Pause(sim->time.now() + sim->rng.Between(500, 30'000));
+  if (sim->rng.PerMille(700)) {
+    LendSession();
+  }
+  return true;
+}
+
+void OpContext::LendSession() {
+  if (backend.has_value() && spec.login != Backend::Login::kAttempt) {
+    OnProject().End(*backend);
+    backend.reset();
+  }
+}
+
+MonotonicMs OpContext::UntilZombieWakes() const {
+  for (const auto& other : sim->workers) {
+    if (other->StoppedFor() > 0 && other->Holds(OnProject().ref)) {
+      return other->StoppedFor();
+    }
+  }
+  return 0;
+}
+
 bool OpContext::EnterSession() {
   Project& world = OnProject();
   if (backend.has_value()) {
@@ -48,10 +76,12 @@ bool OpContext::PassFence() const {
     row = PGC_PLANTED(kSkipFenceRaise) ? row : fence;
   }
   if (spec.mode == Mode::kFenced) {
-    if (row != fence) {
+    if (row != fence && !PGC_PLANTED(kFenceRowNotRead)) {
       return false;
     }
-    TakeRow();
+    if (!PGC_PLANTED(kFenceRowNotLocked)) {
+      TakeRow();
+    }
   }
   return true;
 }

@@ -16,6 +16,8 @@ namespace pgconvoy::sim {
 
 // How long a client waits for a server that does not answer (keepalives).
 inline constexpr MonotonicMs kSilenceMs = 5'300;
+// How often a shared session has been lent to another project since the last statement.
+inline constexpr int64_t kLentPerMille = 50;
 
 // What does not depend on the statement.
 struct OpContext {
@@ -34,6 +36,12 @@ struct OpContext {
   bool ClientLives() const;
   // 0 unless the client's process is stopped.
   MonotonicMs ClientStoppedFor() const;
+  // Stops the client's process before it sends this, if it should be now.
+  bool StopClient();
+  // The pool gives the session to another project: the next statement logs in anew.
+  void LendSession();
+  // How long an older attempt of the project will still sleep; 0: none does.
+  MonotonicMs UntilZombieWakes() const;
   // Opens the session if there is none; false when the server does not let it in, or has ended it.
   bool EnterSession();
   bool SessionLives() const { return backend.has_value() && !OnProject().backends[*backend].ended; }
@@ -58,6 +66,13 @@ class Operation {
   void Send() {
     Simulation& sim = *context_.sim;
     const Faults& faults = sim.config.faults;
+    if (!context_.ClientLives()) {
+      return;
+    }
+    if (context_.ClientStoppedFor() > 0 || context_.StopClient()) {
+      Plan(context_.ClientStoppedFor(), &Operation::Send);
+      return;
+    }
     if (sim.Faulty(faults.request_lost)) {
       context_.AnswerLost(Fail(Verdict::kTransient, "PGC-PG-LOST"));
       return;
@@ -66,6 +81,10 @@ class Operation {
     if (sim.Faulty(faults.slow_statement)) {
       delay += sim.rng.Between(100, 20'000);
       sim.last_leftover = std::max(sim.last_leftover, sim.time.now() + delay);
+    }
+    if (context_.spec.mode == Mode::kRaise && sim.rng.PerMille(500)) {
+      // The worst moment to shut somebody out is when he wakes.
+      delay += context_.UntilZombieWakes() + sim.rng.Between(0, 8);
     }
     Plan(delay, &Operation::Arrive);
   }
@@ -153,6 +172,9 @@ void Attempt::OpWait<F>::await_suspend(std::coroutine_handle<> waiter) {
                     spec,
                     a.backends_[static_cast<size_t>(spec.login)],
                     a.sim_.rng.PerMille(300)};
+  if (a.sim_.rng.PerMille(kLentPerMille)) {
+    context.LendSession();
+  }
   Operation<F>(context, effect).Send();
 }
 

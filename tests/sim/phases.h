@@ -21,6 +21,8 @@ Task RunFence(Attempt& attempt);
 Task EnsureLogin(Attempt& attempt);
 // Renames a database so that nobody else uses it, and drops it. `n` tells several apart.
 Task DoomAndDrop(Attempt& attempt, Database::Name name, int64_t fence, int n);
+// Whether exactly what that backup holds is in the database.
+bool IsLoadOf(const Project& project, const Database& database, int64_t backup);
 Task Thaw(Attempt& attempt);
 Task DropLogin(Attempt& attempt);
 

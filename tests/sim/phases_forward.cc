@@ -249,12 +249,7 @@ Task RunVerify(Attempt& attempt) {
   SIM_TRY(EnsureLogin(attempt));
   SIM_TRY(attempt.Do({Site::kTarget, Login::kAttempt, Mode::kStatement, 20}, [id](Project& project) {
     const Database* const database = project.Find(Name::kFinal);
-    const Backup* const backup = project.FindBackup(id);
-    const bool same =
-        database != nullptr && backup != nullptr &&
-        std::all_of(database->chunks.begin(), database->chunks.end(), [&](const Database::Chunk& chunk) {
-          return chunk.copies == 1 && chunk.version == backup->version && chunk.tenant == project.index;
-        });
+    const bool same = database != nullptr && IsLoadOf(project, *database, id);
     return same ? Outcome() : Fail(Verdict::kPermanent, "PGC-VERIFY-DIFFERS");
   }));
   SIM_TRY(attempt.OwnLogin([id](Project& project) {

@@ -53,8 +53,12 @@ Task StopUnlessWritten(Attempt& attempt) {
       co_await attempt.Do({Site::kTarget, Login::kAttempt, Mode::kStatement, 20}, [](Project&) { return Outcome(); });
   attempt.CloseTarget();
   const Database* const database = attempt.project().Find(Name::kFinal);
+  const StoredResult* const verified = attempt.Result(Phase::kVerify);
   const bool written =
-      attempt.Result(Phase::kVerify) == nullptr || database == nullptr || database->tenant_writes > 0;
+      verified == nullptr || database == nullptr || !IsLoadOf(attempt.project(), *database, verified->value);
+  if (compared.ok && written && database != nullptr && database->tenant_writes == 0) {
+    attempt.sim().judge.Fail("O10", "a rollback stopped for writes that nobody made: " + attempt.project().ref);
+  }
   switch (worker::DecideWrites(compared.ok, compared.ok && written, attempt.discard_writes())) {
     case worker::WritesAction::kGoOn: co_return Outcome();
     case worker::WritesAction::kSetAside: {
@@ -138,9 +142,16 @@ Task UndoBackup(Attempt& attempt) {
 Task VerifyRollback(Attempt& attempt) {
   SIM_TRY(attempt.Statement(Site::kTarget, [](Project&) { return Outcome(); }));
   const Project& project = attempt.project();
-  const bool left = std::any_of(project.databases.begin(), project.databases.end(), [](const Database& database) {
-    return database.Own() && database.name != Name::kKept;
+  const std::vector<Database> found = project.databases;
+  const bool left = std::any_of(found.begin(), found.end(), [](const Database& database) {
+    return database.Own() && database.name == Name::kFinal;
   });
+  int dropped = 0;
+  for (const Database& database : found) {
+    if (database.name == Name::kTemporary || database.name == Name::kDoomed) {
+      SIM_TRY(DoomAndDrop(attempt, database.name, database.fence, dropped++));
+    }
+  }
   if (left || (project.role.exists && !project.role.foreign) || attempt.project().InForce() != nullptr) {
     co_return Fail(Verdict::kOperator, "PGC-ROLLBACK-LEFT");
   }

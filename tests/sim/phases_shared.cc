@@ -84,7 +84,8 @@ Task DoomAndDrop(Attempt& attempt, Database::Name name, int64_t fence, int n) {
   // Unique per attempt and number, as the name is.
   const int64_t doomed = attempt.fence() * 16 + n;
   const Database* const found = attempt.project().Find(name, fence);
-  if (found != nullptr && !found->invalid && !(name == Database::Name::kDoomed && fence == doomed)) {
+  const bool as_it_is = PGC_PLANTED(kDropUnderFinalName) && name == Database::Name::kFinal;
+  if (found != nullptr && !found->invalid && !(name == Database::Name::kDoomed && fence == doomed) && !as_it_is) {
     SIM_TRY(attempt.Fenced(Site::kTarget, [name, fence](Project& project) {
       if (Database* const database = project.Find(name, fence)) {
         database->allows_connections = false;
@@ -112,11 +113,14 @@ Task DoomAndDrop(Attempt& attempt, Database::Name name, int64_t fence, int n) {
     name = Database::Name::kDoomed;
     fence = doomed;
   }
-  SIM_TRY(attempt.Do({Site::kTarget, Login::kProvisioner, Mode::kStatement, 40},
+  SIM_TRY(attempt.Do({Site::kTarget, Login::kProvisioner, Mode::kStatement, 40, 500},
                      [name, fence, &sim = attempt.sim()](Project& project) {
                        const Database* const database = project.Find(name, fence);
                        if (database == nullptr) {
                          return Outcome();
+                       }
+                       if (database->name == Database::Name::kFinal && project.InUse()) {
+                         return Fail(Verdict::kTransient, "PGC-PG-BUSY");
                        }
                        if (database->tenant_writes > 0 || database->foreign) {
                          sim.judge.Fail("O7", "a database that others have written to was dropped: " + project.ref);
@@ -129,6 +133,15 @@ Task DoomAndDrop(Attempt& attempt, Database::Name name, int64_t fence, int n) {
                        return Outcome();
                      }));
   co_return Outcome();
+}
+
+bool IsLoadOf(const Project& project, const Database& database, int64_t backup) {
+  const auto found = std::find_if(project.backups.begin(), project.backups.end(),
+                                  [backup](const Backup& one) { return one.fence == backup; });
+  return found != project.backups.end() && database.tenant_writes == 0 &&
+         std::all_of(database.chunks.begin(), database.chunks.end(), [&](const Database::Chunk& chunk) {
+           return chunk.copies == 1 && chunk.version == found->version && chunk.tenant == project.index;
+         });
 }
 
 Task Thaw(Attempt& attempt) {

@@ -46,7 +46,11 @@ Project MakeProject(int index, Rng& rng) {
 }  // namespace
 
 Simulation::Simulation(const Config& plan)
-    : config(plan), rng(plan.seed), store(judge), network(std::make_unique<Network>(*this)) {
+    : config(plan),
+      rng(plan.seed),
+      store(judge),
+      network(std::make_unique<Network>(*this)),
+      stops_left(plan.faults.awkward_stops) {
   for (int i = 0; i < kProjects; ++i) {
     projects.push_back(MakeProject(i, rng));
   }
@@ -101,7 +105,7 @@ void Simulation::Run() {
   time.At(healed, [this] { Heal(); });
   RunUntil(healed);
   const MonotonicMs patience = healed + kPatienceMs;
-  while (!judge.failed() && !store.AllEnded() && time.now() < patience && time.steps() < kMaxSteps) {
+  while (!judge.failed() && !Calm() && time.now() < patience && time.steps() < kMaxSteps) {
     RunUntil(time.now() + kLookMs);
   }
   if (!judge.failed() && !store.AllEnded()) {

@@ -44,6 +44,8 @@ struct Faults {
   int worker_crashes = 0;
   int worker_pauses = 0;
   int worker_drains = 0;
+  // Workers stopped just before they send a statement.
+  int awkward_stops = 0;
   int coordinator_crashes = 0;
   int coordinator_pauses = 0;
   // Another coordinator is started while the first one lives.
@@ -94,11 +96,17 @@ class Simulation {
   WallMs wall_offset = 0;
   // When the last zombie wakes and the last late statement arrives.
   MonotonicMs last_leftover = 0;
+  // Of operators, to come.
+  int commands_left = 0;
+  // Of Faults::awkward_stops.
+  int stops_left = 0;
   // Whether the core's own invariants are checked after every group; they cost as much as all the rest.
   bool check_core = false;
 
  private:
   void Heal();
+  // Whether everything has ended, and nobody will ask for more.
+  bool Calm() const { return store.AllEnded() && commands_left == 0; }
   // False when there is nothing more to do before.
   bool RunUntil(MonotonicMs until);
   std::string Unended() const;

@@ -229,6 +229,10 @@ Attempt* Worker::Find(const std::string& ref, Fence fence) {
   return nullptr;
 }
 
+bool Worker::Holds(const std::string& ref) const {
+  return std::any_of(held_.begin(), held_.end(), [&ref](const auto& attempt) { return attempt->ref() == ref; });
+}
+
 void Worker::OnGrant(const core::SendGrant& grant, const std::vector<History>& histories) {
   for (size_t i = 0; i < grant.projects.size(); ++i) {
     const core::GrantedProject& project = grant.projects[i];

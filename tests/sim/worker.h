@@ -36,6 +36,7 @@ class Worker {
   void Crash();
   // SIGSTOP and, later, SIGCONT: what its servers were told goes on meanwhile.
   void Pause(MonotonicMs until);
+  bool Holds(const std::string& ref) const;
   MonotonicMs StoppedFor() const { return Paused() ? paused_until_ - sim_.time.now() : 0; }
   // Takes nothing new, finishes what runs, and starts again as another process.
   void Drain();

@@ -4,6 +4,7 @@
 // Thread safety: none; every schedule has a world of its own.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdio>
@@ -199,6 +200,11 @@ struct Project {
       }
     }
     return nullptr;
+  }
+  // Whether anybody is connected to its database.
+  bool InUse() const {
+    return std::any_of(backends.begin(), backends.end(),
+                       [](const Backend& one) { return one.login == Backend::Login::kAttempt && !one.ended; });
   }
   Cutover* InForce() {
     for (Cutover& cutover : cutovers) {

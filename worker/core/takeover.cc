@@ -30,7 +30,8 @@ bool EndsRollback(const ResultKey& result) {
 }
 
 bool Counts(const ResultKey& result, Phase phase, int64_t last_undone) {
-  return result.phase == phase && result.direction == Direction::kForward && result.fence > last_undone;
+  return result.phase == phase && result.direction == Direction::kForward &&
+         (result.fence > last_undone || PGC_PLANTED(kUndoneResultsCount));
 }
 
 WritesAction DecideWrites(bool known, bool written, bool discard_writes) {

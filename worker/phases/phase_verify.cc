@@ -286,9 +286,15 @@ absl::StatusOr<v1::PhaseResult> VerifyRollback(Attempt& attempt) {
   if (attempt.has_target()) {
     PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
     PGC_ASSIGN_OR_RETURN(const auto databases, ProjectDatabases(*provisioner, attempt));
+    int dropped = 0;
     for (const DatabaseInfo& database : databases) {
-      if (database.own) {
+      if (database.name == attempt.project().database && database.own) {
         return left("database " + database.name);
+      }
+      if (database.name != attempt.project().database) {
+        // Half-made, by an older attempt whose CREATE DATABASE has come through since: no fence can stop that.
+        PGC_RETURN_IF_ERROR(DoomAndDrop(*provisioner, attempt, database, dropped++));
+        undo->add_undone("dropped database " + database.name);
       }
     }
     undo->add_undone("the database is gone");
