@@ -1,5 +1,5 @@
 #include "cli/commands/app.h"
-#include "common/base/core_dump.h"
+#include "common/crypto/core_dump.h"
 
 int main(int argc, char** argv) {
   // The private key is read by `credentials reveal`.

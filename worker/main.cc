@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "common/base/arguments.h"
-#include "common/base/core_dump.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/crypto/core_dump.h"
 #include "common/crypto/crypto.h"
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"

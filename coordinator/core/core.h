@@ -334,9 +334,9 @@ struct ProjectInput {
 struct SubmitMigration {
   RequestId request;
   std::string actor;
-  std::string reason;
   MigrationSpec spec;
   std::vector<ProjectInput> projects;
+  std::string reason = {};
 };
 
 // What becomes of a backup: its BACKUP result with the new mark in it.

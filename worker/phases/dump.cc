@@ -145,8 +145,8 @@ Verdict VerdictOfComplaint(const std::string& complaint) {
   return Verdict::kPermanent;
 }
 
-// Whether a child may have this variable of ours. The passwords of all servers are among them, whatever they are called;
-// and libpq's own variables would bend the connection.
+// Whether a child may have this variable of ours. The passwords of all servers are among them, whatever they are
+// called; and libpq's own variables would bend the connection.
 bool MayInherit(const char* variable) {
   constexpr std::array kInherited = {
       "PATH=", "HOME=", "LANG=", "LC_", "TZ=", "TMPDIR=", "LD_", "KRB5", "SSL_CERT_FILE=", "SSL_CERT_DIR="};

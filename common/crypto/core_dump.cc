@@ -1,4 +1,4 @@
-#include "common/base/core_dump.h"
+#include "common/crypto/core_dump.h"
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
