@@ -166,11 +166,14 @@ constexpr char kForPrune[] =
 constexpr char kOpenRefs[] =
     "SELECT DISTINCT ref FROM pgconvoy.project "
     "WHERE state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR') AND ($1 = '' OR ref = $1)";
+// A change of credentials moves nothing, so it says nothing about backups.
 constexpr char kFailedRefs[] =
-    "SELECT DISTINCT ref FROM pgconvoy.project WHERE state = 'FAILED' AND ($1 = '' OR ref = $1)";
+    "SELECT DISTINCT p.ref FROM pgconvoy.project AS p JOIN pgconvoy.migration AS m ON m.id = p.migration_id "
+    "WHERE p.state = 'FAILED' AND m.credentials_of IS NULL AND ($1 = '' OR p.ref = $1)";
 constexpr char kMigratedRefs[] =
     "SELECT DISTINCT p.ref FROM pgconvoy.project AS p JOIN pgconvoy.migration AS m ON m.id = p.migration_id "
     "WHERE p.state IN ('SUCCEEDED', 'SUCCEEDED_WITH_WARNINGS') AND m.phases && '{COPY,TRANSFORM,CUTOVER}' "
+    "AND m.credentials_of IS NULL "
     "AND ($1 = '' OR p.ref = $1)";
 constexpr char kRef[] =
     "SELECT coalesce(max(fence), 0), "

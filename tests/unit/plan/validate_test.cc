@@ -460,6 +460,13 @@ TEST(ValidatePlan, TakesServersThatAProjectsAttributesName) {
   EXPECT_THAT(Brief(ValidatePlan(plan)), ElementsAre("PGC-PLAN-LOGIN:0 servers"));
 }
 
+TEST(ValidatePlan, RefusesWhatOnlyTheCoordinatorMakesOfAnOlderPlan) {
+  for (const char* const line : {"mode: ROTATE_CREDENTIALS", "mode: REVOKE_CREDENTIALS", "credentials_of: 7"}) {
+    const std::string text = SampleWith("batch_size: 10", line);
+    EXPECT_THAT(FormatAll(ParsePlan(text, "p.yaml").problems), ::testing::HasSubstr("PGC-PLAN-MODE")) << line;
+  }
+}
+
 TEST(ValidatePlan, ReportsManyProblemsOfAnEmptyPlan) {
   EXPECT_THAT(Brief(ValidatePlan(v1::Plan())),
               ElementsAre("PGC-PLAN-REQUIRED:0 version", "PGC-PLAN-REQUIRED:0 name", "PGC-PLAN-REQUIRED:0 servers",
