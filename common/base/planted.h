@@ -18,7 +18,7 @@ namespace pgconvoy::planted {
   X(kNeverExpireLeases) X(kExpiryKeepsProject) X(kHelloIgnoresHeld)                                                \
   X(kBackoffNeverEnds) X(kRetryForEver) X(kCancelForgetsRollback) X(kRetryKeepsDone)                               \
   X(kLoadForgetsRequests) X(kLoadForgetsDone) X(kPausedGrants) X(kTokensIgnored) X(kMigrationEndsEarly)            \
-  X(kStopForgotten) X(kFailedWithoutRollback)                                                                      \
+  X(kStopForgotten) X(kFailedWithoutRollback) X(kBusyIgnored)                                                      \
   /* worker/core */                                                                                                \
   X(kNeverWaitDurable) X(kCopyBeforeSealIsDurable) X(kCutoverBeforeDurable) X(kReportLostLease)                    \
   X(kDoubtIsPermanent) X(kOlderLoginsStay) X(kAdoptForeignRole) X(kDropForeignDatabase)                            \
@@ -30,7 +30,7 @@ namespace pgconvoy::planted {
   X(kRaiseBackwards) X(kLedgerOutsideTransaction) X(kNoLedgerRead)                                                 \
   X(kSkipLastChunk) X(kCopyOtherTenant) X(kCutoverTwice) X(kSkipSourceCheck) X(kSkipFreeze)                        \
   X(kThawForgotten) X(kCreateUnderFinalName) X(kLoginNotDropped) X(kRollbackLeavesRole)                            \
-  X(kFenceRowNotRead) X(kFenceRowNotLocked) X(kDropUnderFinalName)
+  X(kFenceRowNotRead) X(kFenceRowNotLocked) X(kDropUnderFinalName) X(kOwnsOtherMigrations) X(kUndoesOtherCutover)
 // clang-format on
 
 enum class Bug {

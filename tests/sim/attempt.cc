@@ -56,7 +56,7 @@ void Attempt::Acknowledge(const core::SendAck& ack) {
 
 // What was acknowledged is in the store, or was overtaken by a newer attempt.
 void Attempt::CheckDurable(const core::SendAck& ack) {
-  const core::ProjectRow* const row = sim_.store.Find(ack.ref);
+  const core::ProjectRow* const row = sim_.store.Find(ack.migration, ack.ref);
   const bool durable =
       row != nullptr && (row->fence > ack.fence || (row->fence == ack.fence && row->last_seq >= ack.seq));
   if (!durable) {

@@ -78,6 +78,7 @@ class Attempt {
   // ---- for phases
   Simulation& sim() { return sim_; }
   Project& project() { return sim_.projects[project_]; }
+  int64_t migration() const { return migration_.value; }
   int64_t fence() const { return grant_.fence.value; }
   Direction direction() const { return grant_.direction; }
   bool discard_writes() const { return grant_.discard_writes; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -13,6 +14,9 @@
 
 namespace pgconvoy::sim {
 namespace {
+
+constexpr int64_t kSecondRequest = 3;
+constexpr int kSecondTries = 200;
 
 // Calls `what` so often, each time at a moment before the faults heal.
 template <typename F>
@@ -96,10 +100,10 @@ std::string RefFor(Simulation& sim, core::CommandKind kind) {
   return fit[static_cast<size_t>(sim.rng.Below(static_cast<int64_t>(fit.size())))];
 }
 
-core::Command CommandOf(core::CommandKind kind) {
+core::Command CommandOf(core::CommandKind kind, MigrationId migration) {
   core::Command command;
   command.kind = kind;
-  command.migration = {1};
+  command.migration = migration;
   command.request = {2};
   command.actor = "op";
   return command;
@@ -111,12 +115,17 @@ void AskAll(Simulation& sim, const core::Event& event) {
   }
 }
 
+MigrationId AnyMigration(Simulation& sim) {
+  const auto known = static_cast<int64_t>(sim.store.migrations().size());
+  return MigrationId{known > 1 ? sim.rng.Between(1, known) : 1};
+}
+
 core::Command MakeCommand(Simulation& sim) {
   constexpr std::array kKinds = {core::CommandKind::kPause, core::CommandKind::kResume,
                                  core::CommandKind::kRetry, core::CommandKind::kRollback,
                                  core::CommandKind::kRetry, core::CommandKind::kRollback,
                                  core::CommandKind::kCancel};
-  core::Command command = CommandOf(kKinds[static_cast<size_t>(sim.rng.Below(kKinds.size()))]);
+  core::Command command = CommandOf(kKinds[static_cast<size_t>(sim.rng.Below(kKinds.size()))], AnyMigration(sim));
   command.discard_writes = sim.rng.PerMille(500);
   if (sim.rng.PerMille(800) && command.kind != core::CommandKind::kCancel) {
     command.ref = RefFor(sim, command.kind);
@@ -137,11 +146,12 @@ void Command(Simulation& sim) {
 void ChangeMind(Simulation& sim) {
   const std::string ref = RefFor(sim, core::CommandKind::kRollback);
   sim.projects[IndexOfRef(ref)].steered = true;
+  const MigrationId migration = AnyMigration(sim);
   MonotonicMs after = 0;
   for (const auto kind : {core::CommandKind::kRollback, core::CommandKind::kRetry, core::CommandKind::kRollback}) {
     ++sim.commands_left;
-    sim.time.After(after, [&sim, kind, ref] {
-      core::Command command = CommandOf(kind);
+    sim.time.After(after, [&sim, kind, migration, ref] {
+      core::Command command = CommandOf(kind, migration);
       command.ref = ref;
       AskAll(sim, command);
       // Until it has been heard and something of it is in the store.
@@ -168,15 +178,59 @@ void Write(Simulation& sim) {
   }
 }
 
+core::ProjectInput InputOf(const Project& project) {
+  return {project.ref, "", 1'000, "s", "t" + std::to_string(project.index % kTargets)};
+}
+
 core::SubmitMigration Submission(const Simulation& sim) {
   core::SubmitMigration submit;
   submit.request = {kSubmitRequest};
   submit.actor = "op";
   submit.spec = sim.config.spec;
   for (const Project& project : sim.projects) {
-    submit.projects.push_back({project.ref, "", 1'000, "s", "t" + std::to_string(project.index % kTargets)});
+    submit.projects.push_back(InputOf(project));
   }
   return submit;
+}
+
+// Some projects once more: those that were rolled back before move, the others are refused. Until it is accepted, which
+// it cannot be as long as the first migration has not ended.
+void SubmitSecond(Simulation& sim, const core::SubmitMigration& submit, int tries) {
+  if (sim.store.migrations().size() > 1 || tries == 0) {
+    --sim.commands_left;
+    return;
+  }
+  // The first one is known to be there.
+  if (!sim.store.migrations().empty()) {
+    AskAll(sim, submit);
+  }
+  sim.time.After(500, [&sim, submit = std::make_shared<core::SubmitMigration>(submit), tries] {
+    SubmitSecond(sim, *submit, tries - 1);
+  });
+}
+
+void MigrateAgain(Simulation& sim) {
+  core::SubmitMigration submit;
+  submit.request = {kSecondRequest};
+  submit.actor = "op";
+  submit.spec = sim.config.spec;
+  submit.spec.request_id = "r2";
+  for (Project& project : sim.projects) {
+    if (!sim.rng.PerMille(300)) {
+      continue;
+    }
+    submit.projects.push_back(InputOf(project));
+    if (sim.rng.PerMille(500)) {
+      project.steered = true;
+      core::Command command = CommandOf(core::CommandKind::kRollback, {1});
+      command.ref = project.ref;
+      AskAll(sim, command);
+    }
+  }
+  if (!submit.projects.empty()) {
+    ++sim.commands_left;
+    SubmitSecond(sim, submit, kSecondTries);
+  }
 }
 
 // An operator who has had no answer asks again; so does one who has lost it.
@@ -258,6 +312,7 @@ void PlanChaos(Simulation& sim) {
   Spread(sim, faults.commands, ChangeMind);
   Spread(sim, faults.commands > 0 ? 2 : 0, Reconcile);
   Spread(sim, faults.commands > 0 ? 1 : 0, SubmitAgain);
+  Spread(sim, sim.config.migrates_twice ? 1 : 0, MigrateAgain);
   Spread(sim, 60, Write);
   sim.time.After(1, [&sim] { Submit(sim); });
 }

@@ -85,6 +85,7 @@ Config MakeConfig(uint64_t seed) {
   sections.cutover = config.has_cutover;
   sections.backup_only = backup_only;
   config.spec = MakeSpec(rng, sections);
+  config.migrates_twice = rng.PerMille(100);
   return config;
 }
 

@@ -5,6 +5,7 @@
 // Thread safety: none.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -32,7 +33,10 @@ class Coordinator {
   // kill -9. What the store has been sent may still be carried out.
   void Crash();
   // SIGSTOP and, later, SIGCONT.
-  void Pause(MonotonicMs until) { paused_until_ = until; }
+  void Pause(MonotonicMs until) {
+    paused_until_ = until;
+    sim_.last_leftover = std::max(sim_.last_leftover, until);
+  }
   // Another leader ends this one's session of the store.
   void LoseStoreSession() { ++session_; }
 

@@ -11,16 +11,17 @@ using Name = Database::Name;
 class EndJudge {
  public:
   EndJudge(Simulation& sim, Project& project, const core::ProjectRow& row)
-      : sim_(sim), project_(project), row_(row) {}
+      : sim_(sim), project_(project), row_(row), other_(OtherRow()) {}
 
   void Run() {
     Outcome();
-    if (row_.state == ProjectState::kSucceeded || row_.state == ProjectState::kSucceededWithWarnings) {
+    const bool open = IsOpen(&row_) || IsOpen(other_);
+    if (HasMoved(&row_)) {
       Moved();
-    } else if (row_.state != ProjectState::kNeedsOperator && !KeptAsItIs()) {
+    } else if (!open && !HasMoved(other_)) {
       Untouched();
     }
-    if (row_.state != ProjectState::kNeedsOperator && !KeptAsItIs()) {
+    if (!open) {
       NothingLeft();
     }
     if (project_.registry.isolated) {
@@ -34,8 +35,25 @@ class EndJudge {
   }
   std::string_view Name_() const { return pgconvoy::Name(row_.state); }
 
-  // The plan wants everything left as it is after an error.
-  bool KeptAsItIs() const { return row_.state == ProjectState::kFailed && !sim_.config.spec.rollback_on_failure; }
+  // Of the same project in another migration; null when there is none.
+  const core::ProjectRow* OtherRow() const {
+    const auto& rows = sim_.store.projects();
+    const auto found = std::find_if(rows.begin(), rows.end(), [this](const core::ProjectRow& row) {
+      return row.ref == row_.ref && row.id != row_.id;
+    });
+    return found == rows.end() ? nullptr : &*found;
+  }
+
+  static bool HasMoved(const core::ProjectRow* row) {
+    return row != nullptr &&
+           (row->state == ProjectState::kSucceeded || row->state == ProjectState::kSucceededWithWarnings);
+  }
+
+  // Something may be left of it until an operator decides, or because the plan wants everything left as it is.
+  bool IsOpen(const core::ProjectRow* row) const {
+    return row != nullptr && (row->state == ProjectState::kNeedsOperator ||
+                              (row->state == ProjectState::kFailed && !sim_.config.spec.rollback_on_failure));
+  }
 
   // Every end has a cause: a defect of the project, an operator, or faults that went on for too long.
   void Outcome() {
@@ -43,8 +61,9 @@ class EndJudge {
     const bool troubled = project_.defect != Defect::kNone || project_.steered;
     if (row_.state == ProjectState::kNeedsOperator) {
       const bool worn_out = code == "PGC-RETRIES-EXHAUSTED" || code == "PGC-WORKER-LOSSES";
-      const bool stuck = code == "PGC-CRED-EXISTS" || code == "PGC-DB-EXISTS" || code == "PGC-ROLLBACK-WRITES";
-      if (!worn_out && !(troubled && stuck)) {
+      const bool taken = code == "PGC-CRED-EXISTS" || code == "PGC-DB-EXISTS";
+      const bool stuck = taken || code == "PGC-ROLLBACK-WRITES";
+      if (!worn_out && !(troubled && stuck) && !(taken && other_ != nullptr)) {
         Fail("O10", "needs an operator without a cause: " + code);
       }
     } else if (row_.state != ProjectState::kSucceeded && !troubled) {
@@ -110,7 +129,7 @@ class EndJudge {
     const Database* const database = project_.Find(Name::kFinal);
     const bool moves = sim_.config.has_target;
     const bool usable = !moves || (database != nullptr && database->complete && !database->invalid);
-    if (!usable || project_.InForce() == nullptr) {
+    if (!usable || project_.InForce(0) == nullptr) {
       Fail("O4", "the registry sends it to a database that is not there");
       return;
     }
@@ -123,11 +142,11 @@ class EndJudge {
   }
 
   void Untouched() {
-    if (project_.registry.isolated || project_.InForce() != nullptr) {
+    if (project_.registry.isolated || project_.InForce(0) != nullptr) {
       Fail("O4", "the registry still sends it to the new database");
     }
     const bool left = std::any_of(project_.databases.begin(), project_.databases.end(), [](const Database& database) {
-      return database.Own() && database.name != Name::kKept;
+      return !database.foreign && database.name != Name::kKept;
     });
     if (left || (project_.role.exists && !project_.role.foreign)) {
       Fail("O6", "a database or role is left of it");
@@ -157,6 +176,7 @@ class EndJudge {
   Simulation& sim_;
   Project& project_;
   const core::ProjectRow& row_;
+  const core::ProjectRow* const other_;
 };
 
 }  // namespace

@@ -41,20 +41,21 @@ Task RunFreeze(Attempt& attempt) {
 // ---- CREDENTIALS -------------------------------------------------------------------------------------------------
 
 auto SetRole(Attempt& attempt, int64_t password) {
-  return attempt.Fenced(Site::kTarget, [password, &sim = attempt.sim()](Project& project) {
-    Role& role = project.role;
-    if (worker::DecideRole(role.exists, !role.foreign) == worker::RoleAction::kForeign) {
-      return Fail(Verdict::kOperator, "PGC-CRED-EXISTS");
-    }
-    if (role.foreign) {
-      sim.judge.Fail("O7", "a role that somebody else has made was taken over: " + project.ref);
-    }
-    if (!sim.store.HasSealed(project.ref, password)) {
-      sim.judge.Fail("O9", "a role got a password that nobody can open: " + project.ref);
-    }
-    role = {true, false, true, password};
-    return Outcome();
-  });
+  return attempt.Fenced(Site::kTarget,
+                        [password, migration = attempt.migration(), &sim = attempt.sim()](Project& project) {
+                          Role& role = project.role;
+                          if (worker::DecideRole(role.exists, role.Own(migration)) == worker::RoleAction::kForeign) {
+                            return Fail(Verdict::kOperator, "PGC-CRED-EXISTS");
+                          }
+                          if (role.exists && role.marked != migration) {
+                            sim.judge.Fail("O7", "a role that somebody else has made was taken over: " + project.ref);
+                          }
+                          if (!sim.store.HasSealed(project.ref, password)) {
+                            sim.judge.Fail("O9", "a role got a password that nobody can open: " + project.ref);
+                          }
+                          role = {true, false, migration, true, password};
+                          return Outcome();
+                        });
 }
 
 Task RunCredentials(Attempt& attempt) {
@@ -82,7 +83,8 @@ Task TakeOverLeftovers(Attempt& attempt, bool& finished) {
     if (database.name == Name::kKept) {
       continue;
     }
-    const worker::FoundDatabase facts{database.name == Name::kFinal, database.Own(), database.invalid};
+    const worker::FoundDatabase facts{database.name == Name::kFinal, database.Own(attempt.migration()),
+                                      database.invalid};
     bool complete = false;
     if (worker::MayBeComplete(facts)) {
       SIM_TRY(EnsureLogin(attempt));
@@ -119,7 +121,7 @@ auto CreateDatabase(Attempt& attempt) {
 }
 
 auto NameDatabase(Attempt& attempt) {
-  return attempt.Fenced(Site::kTarget, [fence = attempt.fence()](Project& project) {
+  return attempt.Fenced(Site::kTarget, [fence = attempt.fence(), migration = attempt.migration()](Project& project) {
     Database* const database =
         PGC_PLANTED(kCreateUnderFinalName) ? project.Find(Name::kFinal) : project.Find(Name::kTemporary, fence);
     if (database == nullptr || (project.Find(Name::kFinal) != nullptr && !PGC_PLANTED(kCreateUnderFinalName))) {
@@ -127,7 +129,7 @@ auto NameDatabase(Attempt& attempt) {
     }
     database->name = Name::kFinal;
     database->fence = 0;
-    database->marked = true;
+    database->marked = migration;
     database->allows_connections = true;
     database->open_to_public = false;
     return Outcome();
@@ -266,7 +268,7 @@ void JudgeCutover(Simulation& sim, Project& project, int64_t credentials) {
   if (!sim.store.HasResult(project.ref, Phase::kCredentials, credentials)) {
     sim.judge.Fail("O4", "the registry was switched to credentials that the store does not know of: " + project.ref);
   }
-  if (project.InForce() != nullptr) {
+  if (project.InForce(0) != nullptr) {
     sim.judge.Fail("O4", "the registry was switched twice: " + project.ref);
   }
   const Database* const database = project.Find(Name::kFinal);
@@ -285,14 +287,14 @@ auto Switch(Attempt& attempt) {
   const StoredResult* const credentials = attempt.Result(Phase::kCredentials);
   const int64_t password = credentials == nullptr ? 0 : credentials->value;
   const int64_t made_by = credentials == nullptr ? 0 : credentials->key.fence;
-  return attempt.Fenced(Site::kRegistry,
-                        [password, made_by, fence = attempt.fence(), &sim = attempt.sim()](Project& project) {
-                          JudgeCutover(sim, project, made_by);
-                          const RegistryRow after{true, password};
-                          project.cutovers.push_back({fence, made_by, project.registry, after, false});
-                          project.registry = after;
-                          return Outcome();
-                        });
+  return attempt.Fenced(Site::kRegistry, [password, made_by, migration = attempt.migration(), fence = attempt.fence(),
+                                          &sim = attempt.sim()](Project& project) {
+    JudgeCutover(sim, project, made_by);
+    const RegistryRow after{true, password};
+    project.cutovers.push_back({migration, fence, made_by, project.registry, after, false});
+    project.registry = after;
+    return Outcome();
+  });
 }
 
 auto CheckSource(Attempt& attempt, int64_t backup) {
@@ -314,7 +316,7 @@ Task RunCutover(Attempt& attempt) {
   }
   const int64_t id = sealed == nullptr ? 0 : sealed->value;
   SIM_TRY(attempt.Statement(Site::kRegistry, [](Project&) { return Outcome(); }));
-  if (attempt.project().InForce() != nullptr && !PGC_PLANTED(kCutoverTwice)) {
+  if (attempt.project().InForce(attempt.migration()) != nullptr && !PGC_PLANTED(kCutoverTwice)) {
     co_return Outcome();
   }
   if (moves) {

@@ -38,7 +38,7 @@ Task StopUnlessWritten(Attempt& attempt) {
   if (found == nullptr) {
     co_return Outcome();
   }
-  if (!found->Own()) {
+  if (!found->Own(attempt.migration())) {
     co_return Fail(Verdict::kOperator, "PGC-ROLLBACK-FOREIGN");
   }
   SIM_TRY(SetLogin(attempt, false));
@@ -73,7 +73,7 @@ Task StopUnlessWritten(Attempt& attempt) {
 
 Task UndoCutover(Attempt& attempt) {
   SIM_TRY(attempt.Statement(Site::kRegistry, [](Project&) { return Outcome(); }));
-  const Cutover* const record = attempt.project().InForce();
+  const Cutover* const record = attempt.project().InForce(attempt.migration());
   if (record == nullptr) {
     co_return Outcome();
   }
@@ -83,8 +83,8 @@ Task UndoCutover(Attempt& attempt) {
   if (attempt.sim().config.has_target) {
     SIM_TRY(StopUnlessWritten(attempt));
   }
-  SIM_TRY(attempt.Fenced(Site::kRegistry, [](Project& project) {
-    Cutover* const cutover = project.InForce();
+  SIM_TRY(attempt.Fenced(Site::kRegistry, [migration = attempt.migration()](Project& project) {
+    Cutover* const cutover = project.InForce(migration);
     if (cutover == nullptr || project.registry != cutover->after) {
       return Fail(Verdict::kOperator, "PGC-ROLLBACK-REGISTRY");
     }
@@ -104,7 +104,7 @@ Task UndoProvision(Attempt& attempt) {
   const std::vector<Database> found = attempt.project().databases;
   int dropped = 0;
   for (const Database& database : found) {
-    if (database.Own() && database.name != Name::kKept) {
+    if (database.Own(attempt.migration()) && database.name != Name::kKept) {
       SIM_TRY(DoomAndDrop(attempt, database.name, database.fence, dropped++));
     }
   }
@@ -113,7 +113,8 @@ Task UndoProvision(Attempt& attempt) {
 
 Task UndoCredentials(Attempt& attempt) {
   SIM_TRY(attempt.Statement(Site::kTarget, [](Project&) { return Outcome(); }));
-  if (!attempt.project().role.exists || attempt.project().role.foreign || PGC_PLANTED(kRollbackLeavesRole)) {
+  const Role& role = attempt.project().role;
+  if (!role.Own(attempt.migration()) || PGC_PLANTED(kRollbackLeavesRole)) {
     co_return Outcome();
   }
   SIM_TRY(SetLogin(attempt, false));
@@ -143,8 +144,8 @@ Task VerifyRollback(Attempt& attempt) {
   SIM_TRY(attempt.Statement(Site::kTarget, [](Project&) { return Outcome(); }));
   const Project& project = attempt.project();
   const std::vector<Database> found = project.databases;
-  const bool left = std::any_of(found.begin(), found.end(), [](const Database& database) {
-    return database.Own() && database.name == Name::kFinal;
+  const bool left = std::any_of(found.begin(), found.end(), [&attempt](const Database& database) {
+    return database.Own(attempt.migration()) && database.name == Name::kFinal;
   });
   int dropped = 0;
   for (const Database& database : found) {
@@ -152,7 +153,8 @@ Task VerifyRollback(Attempt& attempt) {
       SIM_TRY(DoomAndDrop(attempt, database.name, database.fence, dropped++));
     }
   }
-  if (left || (project.role.exists && !project.role.foreign) || attempt.project().InForce() != nullptr) {
+  const bool role_left = project.role.Own(attempt.migration());
+  if (left || role_left || attempt.project().InForce(attempt.migration()) != nullptr) {
     co_return Fail(Verdict::kOperator, "PGC-ROLLBACK-LEFT");
   }
   co_return Outcome();

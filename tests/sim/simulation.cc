@@ -31,7 +31,7 @@ Project MakeProject(int index, Rng& rng) {
   project.ref = {'p', static_cast<char>('0' + index / 10), static_cast<char>('0' + index % 10)};
   project.defect = AnyDefect(rng);
   if (project.defect == Defect::kForeignRole) {
-    project.role = {true, true, true, -1};
+    project.role = {true, true, 0, true, -1};
   }
   if (project.defect == Defect::kForeignDatabase) {
     Database database;
@@ -77,11 +77,13 @@ void Simulation::Heal() {
   }
   core::Command resume;
   resume.kind = core::CommandKind::kResume;
-  resume.migration = {1};
-  for (const auto& coordinator : coordinators) {
-    coordinator->Ask(resume);
+  for (const core::MigrationRow& migration : store.migrations()) {
+    resume.migration = migration.id;
+    for (const auto& coordinator : coordinators) {
+      coordinator->Ask(resume);
+    }
   }
-  if (!store.AllEnded()) {
+  if (!Calm()) {
     time.After(kLookMs * 10, [this] { Heal(); });
   }
 }
@@ -105,15 +107,17 @@ void Simulation::Run() {
   time.At(healed, [this] { Heal(); });
   RunUntil(healed);
   const MonotonicMs patience = healed + kPatienceMs;
-  while (!judge.failed() && !Calm() && time.now() < patience && time.steps() < kMaxSteps) {
-    RunUntil(time.now() + kLookMs);
-  }
+  do {
+    while (!judge.failed() && !Calm() && time.now() < patience && time.steps() < kMaxSteps) {
+      RunUntil(time.now() + kLookMs);
+    }
+    // What zombies still try must come to nothing; a coordinator that was stopped may wake with an operator's wish.
+    RunUntil(std::max(time.now() + kLookMs, last_leftover + kSettleMs));
+  } while (!judge.failed() && !Calm() && time.now() < patience);
   if (!judge.failed() && !store.AllEnded()) {
     judge.Fail("O10", "not everything has ended though the faults are over" + Unended());
     return;
   }
-  // What zombies still try must come to nothing.
-  RunUntil(std::max(time.now() + kLookMs, last_leftover + kSettleMs));
   JudgeBeforeReconcile(*this);
   Reconcile(*this);
   RunUntil(time.now() + kLookMs);

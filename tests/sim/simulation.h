@@ -65,6 +65,8 @@ struct Config {
   bool has_credentials = true;
   bool has_target = true;
   bool has_cutover = true;
+  // Some of the projects are to be migrated once more.
+  bool migrates_twice = false;
 };
 Config MakeConfig(uint64_t seed);
 

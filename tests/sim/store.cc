@@ -90,19 +90,24 @@ CommitResult Store::Commit(core::Writes writes, int64_t epoch) {
 }
 
 void Store::TakeRows(core::Writes& writes) {
-  if (!migrations_.empty() && !writes.new_migrations.empty()) {
-    judge_.Fail("O8", "one submission made two migrations");
-    return;
-  }
   for (core::MigrationRow& row : writes.new_migrations) {
+    const bool known = std::any_of(migrations_.begin(), migrations_.end(), [&row](const core::MigrationRow& other) {
+      return other.spec.request_id == row.spec.request_id;
+    });
+    if (known) {
+      judge_.Fail("O8", "one submission made two migrations");
+      return;
+    }
+    row_of_.emplace_back().fill(-1);
     Upsert(migrations_, std::move(row));
   }
   for (core::BatchRow& row : writes.new_batches) {
     Upsert(batches_, std::move(row));
   }
   for (core::ProjectRow& row : writes.new_projects) {
-    states_[IndexOfRef(row.ref)] = row.state;
-    row_of_[IndexOfRef(row.ref)] = static_cast<int>(IndexOf(row.id));
+    states_.resize(std::max(states_.size(), IndexOf(row.id) + 1));
+    states_[IndexOf(row.id)] = row.state;
+    row_of_[IndexOf(row.migration)][IndexOfRef(row.ref)] = static_cast<int>(IndexOf(row.id));
     histories_.resize(std::max(histories_.size(), IndexOf(row.id) + 1));
     Upsert(projects_, std::move(row));
   }
@@ -173,7 +178,12 @@ void Store::CheckEvent(const core::EventRow& event) {
     judge_.Fail("O8", "there is no rule " + event.rule);
     return;
   }
-  ProjectState& state = states_[IndexOfRef(event.project_ref)];
+  const core::ProjectRow* const row = Find(event.migration, event.project_ref);
+  if (row == nullptr) {
+    judge_.Fail("O8", "an event tells of a project that is not there: " + event.project_ref);
+    return;
+  }
+  ProjectState& state = states_[IndexOf(row->id)];
   if (state != rows[number - 1].from) {
     judge_.Fail("O8",
                 "project " + event.project_ref + " took " + event.rule + " while it was " + std::string(Name(state)));
@@ -191,7 +201,7 @@ void Store::CheckSecrets(const std::string& text) {
 void Store::CheckStates() {
   for (const size_t index : changed_) {
     const core::ProjectRow& row = projects_[index];
-    const ProjectState told = states_[IndexOfRef(row.ref)];
+    const ProjectState told = states_[index];
     if (row.state != told) {
       judge_.Fail("O8", "project " + row.ref + " is " + std::string(Name(row.state)) + ", but its events say " +
                             std::string(Name(told)));
@@ -200,29 +210,32 @@ void Store::CheckStates() {
   changed_.clear();
 }
 
-const core::ProjectRow* Store::Find(const std::string& ref) const {
-  const int row = row_of_[IndexOfRef(ref)];
+const core::ProjectRow* Store::Find(MigrationId migration, const std::string& ref) const {
+  const int row = IndexOf(migration) < row_of_.size() ? row_of_[IndexOf(migration)][IndexOfRef(ref)] : -1;
   return row < 0 ? nullptr : &projects_[static_cast<size_t>(row)];
 }
 
-const History* Store::HistoryOf(const std::string& ref) const {
-  const core::ProjectRow* const row = Find(ref);
-  return row == nullptr ? nullptr : &histories_[IndexOf(row->id)];
+template <typename Is>
+bool Store::AnyHistory(const std::string& ref, const Is& is) const {
+  return std::any_of(row_of_.begin(), row_of_.end(), [&](const auto& rows) {
+    const int row = rows[IndexOfRef(ref)];
+    return row >= 0 && is(histories_[static_cast<size_t>(row)]);
+  });
 }
 
 bool Store::HasSealed(const std::string& ref, int64_t password) const {
-  const History* const history = HistoryOf(ref);
-  return history != nullptr && std::any_of(history->intents.begin(), history->intents.end(), [&](const auto& intent) {
-           return intent.kind == 'R' && intent.value == password;
-         });
+  return AnyHistory(ref, [password](const History& history) {
+    return std::any_of(history.intents.begin(), history.intents.end(),
+                       [&](const auto& intent) { return intent.kind == 'R' && intent.value == password; });
+  });
 }
 
 bool Store::HasResult(const std::string& ref, Phase phase, int64_t fence) const {
-  const History* const history = HistoryOf(ref);
-  return history != nullptr && std::any_of(history->results.begin(), history->results.end(), [&](const auto& result) {
-           return result.key.phase == phase && result.key.direction == Direction::kForward &&
-                  result.key.fence == fence;
-         });
+  return AnyHistory(ref, [phase, fence](const History& history) {
+    return std::any_of(history.results.begin(), history.results.end(), [&](const auto& result) {
+      return result.key.phase == phase && result.key.direction == Direction::kForward && result.key.fence == fence;
+    });
+  });
 }
 
 // What was granted was allowed to be: nothing forward while an operator has stopped it, no more on a server than it may
@@ -233,17 +246,22 @@ void Store::CheckGrants(const core::Writes& writes) {
   if (!granted) {
     return;
   }
-  const core::MigrationRow& migration = migrations_.front();
   for (const core::AttemptRow& attempt : writes.attempts) {
-    if (attempt.outcome.empty() && attempt.direction == Direction::kForward &&
-        migration.state != MigrationState::kRunning) {
-      judge_.Fail("O8", "a project was granted while its migration was " + std::string(Name(migration.state)));
+    const MigrationState state = migrations_[IndexOf(attempt.migration)].state;
+    if (attempt.outcome.empty() && attempt.direction == Direction::kForward && state != MigrationState::kRunning) {
+      judge_.Fail("O8", "a project was granted while its migration was " + std::string(Name(state)));
     }
   }
+  for (const core::MigrationRow& migration : migrations_) {
+    CheckLimits(migration);
+  }
+}
+
+void Store::CheckLimits(const core::MigrationRow& migration) {
   for (const core::ServerLimit& limit : migration.spec.limits) {
     const auto running = std::count_if(projects_.begin(), projects_.end(), [&](const core::ProjectRow& row) {
       const core::BatchRow& batch = batches_[static_cast<size_t>(row.batch.value - 1)];
-      return row.state == ProjectState::kRunning &&
+      return row.state == ProjectState::kRunning && row.migration == migration.id &&
              (batch.source_server == limit.server || batch.target_server == limit.server);
     });
     if (running > limit.max_projects) {

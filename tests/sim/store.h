@@ -37,7 +37,7 @@ enum class CommitResult : uint8_t { kDone, kNotLeader };
 
 class Store {
  public:
-  explicit Store(Judge& judge) : judge_(judge), states_(kProjects) { row_of_.fill(-1); }
+  explicit Store(Judge& judge) : judge_(judge) {}
 
   int64_t epoch() const { return epoch_; }
   // Takes the lead: the new epoch.
@@ -50,7 +50,7 @@ class Store {
   const std::vector<core::ProjectRow>& projects() const { return projects_; }
   const std::vector<core::MigrationRow>& migrations() const { return migrations_; }
   // Null until it is submitted.
-  const core::ProjectRow* Find(const std::string& ref) const;
+  const core::ProjectRow* Find(MigrationId migration, const std::string& ref) const;
   int64_t next_fence() const { return counters_.next_fence; }
   // Whether that password can be opened with what the store holds.
   bool HasSealed(const std::string& ref, int64_t password) const;
@@ -59,9 +59,14 @@ class Store {
   bool AllEnded() const;
 
  private:
+  // Ids count from 1 without a gap, so they say where in the lists their rows are.
   static size_t IndexOf(ProjectId project) { return static_cast<size_t>(project.value - 1); }
-  const History* HistoryOf(const std::string& ref) const;
+  static size_t IndexOf(MigrationId migration) { return static_cast<size_t>(migration.value - 1); }
+  // Whether it is so in any migration of the project.
+  template <typename Is>
+  bool AnyHistory(const std::string& ref, const Is& is) const;
   void CheckGrants(const core::Writes& writes);
+  void CheckLimits(const core::MigrationRow& migration);
   void CheckAttempt(const core::AttemptRow& attempt);
   void CheckEvent(const core::EventRow& event);
   void CheckSecrets(const std::string& text);
@@ -76,10 +81,10 @@ class Store {
   std::vector<core::BatchRow> batches_;
   std::vector<core::ProjectRow> projects_;
   std::map<std::string, core::WorkerRow> workers_;
-  // By index of the ref: the row of its only migration; -1 until it is submitted.
-  std::array<int, kProjects> row_of_;
+  // By migration and index of the ref: where its row is in `projects_`; -1: not in that migration.
+  std::vector<std::array<int, kProjects>> row_of_;
   std::vector<History> histories_;
-  // The state of each project as the event log tells it.
+  // The state of each row of `projects_` as the event log tells it.
   std::vector<ProjectState> states_;
   std::vector<size_t> changed_;
   int64_t highest_fence_ = 0;

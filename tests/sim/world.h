@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/base/clock.h"
+#include "common/base/planted.h"
 #include "common/model/model.h"
 
 namespace pgconvoy::sim {
@@ -66,12 +67,21 @@ struct Backend {
   bool ended = false;
 };
 
+// Whether what carries the COMMENT of one migration is taken for another one's. What that has made may be in use.
+inline bool IsOwnOf(int64_t marked, int64_t migration) {
+  return marked != 0 && (marked == migration || PGC_PLANTED(kOwnsOtherMigrations));
+}
+
 struct Role {
   bool exists = false;
   // Made by somebody else before.
   bool foreign = false;
+  // Its COMMENT: the migration that made it.
+  int64_t marked = 0;
   bool can_login = false;
   int64_t password = 0;
+
+  bool Own(int64_t migration) const { return exists && IsOwnOf(marked, migration); }
 };
 
 struct AttemptLogin {
@@ -94,8 +104,8 @@ struct Database {
   // In the name; of a database under its final name 0.
   int64_t fence = 0;
   bool foreign = false;
-  // It carries the project's COMMENT.
-  bool marked = false;
+  // Its COMMENT: the migration that made it; 0: none.
+  int64_t marked = 0;
   bool invalid = false;
   bool allows_connections = false;
   bool open_to_public = true;
@@ -109,7 +119,7 @@ struct Database {
   // What the tenant has written since the cutover.
   int tenant_writes = 0;
 
-  bool Own() const { return name != Name::kFinal || marked; }
+  bool Own(int64_t migration) const { return name != Name::kFinal || IsOwnOf(marked, migration); }
 };
 
 struct Backup {
@@ -128,6 +138,7 @@ struct RegistryRow {
 };
 
 struct Cutover {
+  int64_t migration = 0;
   int64_t fence = 0;
   int64_t credentials_fence = 0;
   RegistryRow before;
@@ -206,9 +217,10 @@ struct Project {
     return std::any_of(backends.begin(), backends.end(),
                        [](const Backend& one) { return one.login == Backend::Login::kAttempt && !one.ended; });
   }
-  Cutover* InForce() {
+  // 0: of any migration.
+  Cutover* InForce(int64_t migration) {
     for (Cutover& cutover : cutovers) {
-      if (!cutover.undone) {
+      if (!cutover.undone && (migration == 0 || cutover.migration == migration || PGC_PLANTED(kUndoesOtherCutover))) {
         return &cutover;
       }
     }
