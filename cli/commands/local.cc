@@ -214,14 +214,22 @@ int LocalDown(Session& session, const std::string& dir) {
   }
   const Millis limit = session.timeout().value_or(kDownLimit);
   Say("stopping; workers finish or give back what they hold first");
-  const bool supervised = IsAlive(state->supervisor);
-  Terminate(state->supervisor);
-  if (!(supervised ? WaitGone(state->supervisor, limit) : StopOrphans(*state, limit))) {
+  const auto stop = [&] {
+    Terminate(state->supervisor);
+    if (!WaitGone(state->supervisor, limit)) {
+      return false;
+    }
+    // One that was killed, now or long ago, has left its children and its file.
+    const auto left = ReadLocalState(folder);
+    if (!left.ok() || left->supervisor.pid != state->supervisor.pid ||
+        left->supervisor.start_ticks != state->supervisor.start_ticks) {
+      return true;
+    }
+    return StopOrphans(*left, limit) && unlink(LocalStateFile(folder).c_str()) == 0;
+  };
+  if (!stop()) {
     Say("not stopped within " + render::Duration(limit.count()) + "; it goes on stopping");
     return kTimeout;
-  }
-  if (!supervised) {
-    unlink(LocalStateFile(folder).c_str());
   }
   Say("stopped");
   return kOk;

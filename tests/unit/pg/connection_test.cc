@@ -101,9 +101,8 @@ TEST_F(ConnectionTest, PinsItsSettingsAgainstTheOwnerOfTheDatabase) {
 }
 
 TEST_F(ConnectionTest, GetsInWhereTheOwnerLoadsALibraryThatIsNotThere) {
-  cluster_->Exec(
-      "postgres",
-      "CREATE DATABASE locked OWNER tenant; ALTER DATABASE locked SET local_preload_libraries = 'nothing'");
+  cluster_->Exec("postgres", "CREATE DATABASE locked OWNER tenant");
+  cluster_->Exec("postgres", "ALTER DATABASE locked SET local_preload_libraries = 'nothing'");
   EXPECT_NE(MustOpen(cluster_->EndpointFor("tenant", "tenant-password", "locked")), nullptr);
 }
 
