@@ -51,7 +51,9 @@ std::string OrphansOnTarget(Fleet& fleet) {
                                    "pg_prepared_xacts) n WHERE starts_with(plain, 'pgc_')");
 }
 
-// Every folder of a fence is a backup that the store knows.
+// Every folder of a fence is a sealed backup. The store knows it, or that an attempt was about to make it: one that died
+// after it had sealed its backup and before it said so leaves one that nobody removes but an operator, because in a store
+// that was restored from an old backup it may be the only copy.
 std::vector<std::string> OrphanBackups(Fleet& fleet) {
   std::vector<std::string> orphans;
   for (const auto& entry : fs::recursive_directory_iterator(fleet.backup_dir())) {
@@ -65,9 +67,10 @@ std::vector<std::string> OrphanBackups(Fleet& fleet) {
     const bool numeric = std::all_of(fence.begin(), fence.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (!numeric || !fs::exists(entry.path() / "manifest.json") ||
         fleet.store().QueryValue("postgres",
-                                 "SELECT count(*) FROM pgconvoy.phase_result WHERE phase = 'BACKUP' AND direction = "
-                                 "'FORWARD' AND fence = " +
-                                     fence) == "0") {
+                                 "SELECT (SELECT count(*) FROM pgconvoy.phase_result WHERE phase = 'BACKUP' AND "
+                                 "direction = 'FORWARD' AND fence = " +
+                                     fence + ") + (SELECT count(*) FROM pgconvoy.intent WHERE payload->>'kind' = " +
+                                     "'BACKUP' AND fence = " + fence + ")") == "0") {
       orphans.push_back("backup " + entry.path().string());
     }
   }
