@@ -51,9 +51,9 @@ std::string OrphansOnTarget(Fleet& fleet) {
                                    "pg_prepared_xacts) n WHERE starts_with(plain, 'pgc_')");
 }
 
-// Every folder of a fence is a sealed backup. The store knows it, or that an attempt was about to make it: one that died
-// after it had sealed its backup and before it said so leaves one that nobody removes but an operator, because in a store
-// that was restored from an old backup it may be the only copy.
+// Every folder of a fence is a sealed backup that the store knows, or knows that an attempt was about to make: one that
+// died after it had sealed its backup and before it said so leaves one that nobody removes but an operator, because in a
+// store that was restored from an old backup it may be the only copy.
 std::vector<std::string> OrphanBackups(Fleet& fleet) {
   std::vector<std::string> orphans;
   for (const auto& entry : fs::recursive_directory_iterator(fleet.backup_dir())) {
