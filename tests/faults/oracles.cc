@@ -52,7 +52,7 @@ std::string OrphansOnTarget(Fleet& fleet) {
 }
 
 // Every folder of a fence is a sealed backup that the store knows, or knows that an attempt was about to make: one that
-// died after it had sealed its backup and before it said so leaves one that nobody removes but an operator, because in a
+// died after it had sealed its backup and before it said so leaves one that only an operator removes, because in a
 // store that was restored from an old backup it may be the only copy.
 std::vector<std::string> OrphanBackups(Fleet& fleet) {
   std::vector<std::string> orphans;
