@@ -34,7 +34,7 @@ struct Core::Impl::Idle {
     size_t first = 0;
   };
 
-  Worker* worker;
+  Worker* worker = nullptr;
   // By direction.
   Held held[2];
 };
@@ -71,8 +71,9 @@ void Core::Impl::Schedule(TimePoint now, Output& out) {
   for (auto& [id, worker] : fleet_.workers()) {
     if (worker.FreeSlots() > 0) {
       round.queue.emplace(worker.FreeSlots(), round.idle.size());
-      const Idle::Held held{worker.batches.begin(), {}, 0};
-      round.idle.push_back({&worker, {held, held}});
+      Idle& idle = round.idle.emplace_back();
+      idle.worker = &worker;
+      idle.held[0].next = idle.held[1].next = worker.batches.begin();
     }
   }
   while (!round.queue.empty()) {
