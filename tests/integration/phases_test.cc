@@ -190,6 +190,26 @@ TEST_F(PhasesTest, ADatabaseThatIsGoneAlreadyNeedNotBeDropped) {
   EXPECT_EQ(Describe(worker::DoomAndDrop(**provisioner, *attempt, database, 0)), "OK");
 }
 
+// An attempt died between the two steps that doom a database.
+TEST_F(PhasesTest, ADatabaseThatWasShutToBeDroppedIsDroppedAndMadeAgain) {
+  {
+    const auto attempt = NewAttempt();
+    for (const Phase phase :
+         {Phase::kFence, Phase::kPreValidation, Phase::kFreeze, Phase::kCredentials, Phase::kProvision}) {
+      ASSERT_EQ(Describe(Run(*attempt, phase)), "OK");
+    }
+  }
+  fleet_.target().Exec("postgres", "ALTER DATABASE \"project_" + ref() + "\" ALLOW_CONNECTIONS false");
+  const auto next = NewAttempt();
+  ASSERT_EQ(Describe(Run(*next, Phase::kFence)), "OK");
+  for (const Phase phase : {Phase::kProvision, Phase::kBackup, Phase::kCopy, Phase::kVerify, Phase::kCutover,
+                            Phase::kPostValidation, Phase::kCleanup}) {
+    ASSERT_EQ(Describe(Run(*next, phase)), "OK");
+  }
+  EXPECT_EQ(fleet_.WhyNotIsolated(ref()), "");
+  EXPECT_EQ(fleet_.Leftovers(), "");
+}
+
 // Nothing but its name keeps CREATE DATABASE from harm: one that was on its way may arrive at any time.
 TEST_F(PhasesTest, ARollbackRemovesTheDatabaseThatAnOlderAttemptMakesBehindIt) {
   const auto zombie = NewAttempt();

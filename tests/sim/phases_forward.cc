@@ -84,7 +84,7 @@ Task TakeOverLeftovers(Attempt& attempt, bool& finished) {
       continue;
     }
     const worker::FoundDatabase facts{database.name == Name::kFinal, database.Own(attempt.migration()),
-                                      database.invalid};
+                                      database.invalid, !database.allows_connections};
     bool complete = false;
     if (worker::MayBeComplete(facts)) {
       SIM_TRY(EnsureLogin(attempt));

@@ -15,7 +15,9 @@ RoleAction DecideRole(bool exists, bool own) {
   return own || PGC_PLANTED(kAdoptForeignRole) ? RoleAction::kAlter : RoleAction::kForeign;
 }
 
-bool MayBeComplete(const FoundDatabase& database) { return database.final && database.own && !database.invalid; }
+bool MayBeComplete(const FoundDatabase& database) {
+  return database.final && database.own && !database.invalid && !database.shut;
+}
 
 DatabaseAction DecideDatabase(const FoundDatabase& database, bool complete) {
   if (!database.own) {

@@ -27,6 +27,8 @@ struct FoundDatabase {
   bool own = false;
   // An interrupted DROP DATABASE left it.
   bool invalid = false;
+  // It takes no connections: an attempt died while it was about to drop it.
+  bool shut = false;
 };
 // Whether it is worth looking into: only then can it be complete.
 bool MayBeComplete(const FoundDatabase& database);

@@ -62,7 +62,8 @@ absl::StatusOr<bool> TakeOverLeftovers(pg::Connection& provisioner, Attempt& att
   bool finished = false;
   int dropped = 0;
   for (const DatabaseInfo& database : databases) {
-    const FoundDatabase found{database.name == attempt.project().database, database.own, database.invalid};
+    const FoundDatabase found{database.name == attempt.project().database, database.own, database.invalid,
+                              !database.connectable};
     bool complete = false;
     if (MayBeComplete(found)) {
       PGC_ASSIGN_OR_RETURN(complete, IsComplete(attempt));

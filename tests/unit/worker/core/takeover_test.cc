@@ -38,6 +38,7 @@ TEST(DecideDatabase, KeepsOnlyACompleteOneOfOurs) {
 TEST(DecideDatabase, DropsWhatIsHalfMadeOrHalfDropped) {
   EXPECT_EQ(DecideDatabase({.final = false, .own = true, .invalid = false}, true), DatabaseAction::kDrop);
   EXPECT_EQ(DecideDatabase({.final = true, .own = true, .invalid = true}, true), DatabaseAction::kDrop);
+  EXPECT_EQ(DecideDatabase({.final = true, .own = true, .shut = true}, true), DatabaseAction::kDrop);
 }
 
 TEST(DecideDatabase, LeavesAloneWhatOthersMade) {
