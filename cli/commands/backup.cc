@@ -1,7 +1,6 @@
 #include <google/protobuf/util/time_util.h>
 #include <cstdio>
 #include <filesystem>
-#include <iostream>
 #include <string>
 
 #include "cli/commands/commands.h"
@@ -174,21 +173,11 @@ int ConfirmRestore(Session& session,
   if (options.yes) {
     return kOk;
   }
-  if (!session.can_ask()) {
-    return Fail(session,
-                MakeError(Verdict::kPermanent, "PGC-CLI-CONFIRM", "a restore wants a confirmation",
-                          "nobody can be asked here, so say it on the command line"),
-                "pgconvoy backup restore " + options.id + " --plan " + Quoted(options.plan) + " --database " +
-                    Quoted(options.database) + " --yes");
-  }
-  std::fprintf(stderr, "Type the name of the database to go on: ");
-  std::string answer;
-  std::getline(std::cin, answer);
-  if (answer != options.database) {
-    Say("nothing was changed");
-    return kRefused;
-  }
-  return kOk;
+  return Confirm(session, {.what = "a restore",
+                           .answer = options.database,
+                           .question = "Type the name of the database to go on: ",
+                           .next = "pgconvoy backup restore " + options.id + " --plan " + Quoted(options.plan) +
+                                   " --database " + Quoted(options.database) + " --yes"});
 }
 
 // kOk when the operator agrees.

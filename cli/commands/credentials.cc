@@ -1,6 +1,4 @@
-#include <cstdio>
 #include <filesystem>
-#include <iostream>
 #include <string>
 
 #include <unistd.h>
@@ -80,21 +78,8 @@ int ConfirmChange(Session& session,
   if (options.yes) {
     return kOk;
   }
-  if (!session.can_ask()) {
-    return Fail(session,
-                MakeError(pgconvoy::Verdict::kPermanent, "PGC-CLI-CONFIRM",
-                          std::string("credentials ") + change.verb + " wants a confirmation",
-                          "nobody can be asked here, so say it on the command line"),
-                SameCommand(change, options, migration.id()));
-  }
-  std::fprintf(stderr, "Go on? [y/N] ");
-  std::string answer;
-  std::getline(std::cin, answer);
-  if (answer == "y" || answer == "yes") {
-    return kOk;
-  }
-  Say("nothing was changed");
-  return kRefused;
+  return Confirm(session, {.what = std::string("credentials ") + change.verb,
+                           .next = SameCommand(change, options, migration.id())});
 }
 
 int ChangeCredentials(Session& session, const Change& change, const ChangeCredentialsOptions& options) {

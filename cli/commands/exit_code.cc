@@ -24,8 +24,8 @@ constexpr std::array<std::pair<ExitCode, const char*>, 11> kMeanings = {{
 
 bool IsBadInput(const std::string& code) { return code.starts_with("PGC-PLAN-") || code.starts_with("PGC-CSV-"); }
 
-// A server of the plan that does not answer is an error of that server, not a coordinator that is away.
-// What a server, or the disk under a file of the operator's, does not do.
+// A server of the plan that does not answer, or a file of the operator's: their errors are not a coordinator that is
+// away, nor a wrong argument.
 bool IsOfAServer(const std::string& code) { return code.starts_with("PGC-PG-"); }
 bool IsOfAFile(const std::string& code) { return code == "PGC-CLI-FILE"; }
 

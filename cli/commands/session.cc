@@ -4,6 +4,7 @@
 #include <cctype>
 #include <chrono>
 #include <cstdio>
+#include <iostream>
 #include <map>
 
 #include <pwd.h>
@@ -161,6 +162,23 @@ int Fail(const Session& session, const absl::Status& status, const std::string& 
       render::FormatError({CodeOf(status), MessageOf(status), RemedyOf(status), next}, session.err_style());
   std::fputs(text.c_str(), stderr);
   return ExitCodeOf(status);
+}
+
+int Confirm(const Session& session, const Confirmation& confirmation) {
+  if (!session.can_ask()) {
+    return Fail(session,
+                MakeError(Verdict::kPermanent, "PGC-CLI-CONFIRM", confirmation.what + " wants a confirmation",
+                          "nobody can be asked here, so say it on the command line"),
+                confirmation.next);
+  }
+  std::fputs(confirmation.question.c_str(), stderr);
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer == confirmation.answer || (confirmation.answer == "y" && answer == "yes")) {
+    return kOk;
+  }
+  Say("nothing was changed");
+  return kRefused;
 }
 
 int FailUsage(const Session& session, std::string_view message, std::string_view remedy) {

@@ -79,6 +79,19 @@ void Out(std::string_view text);
 void Say(std::string_view text);
 // Prints the error and gives its exit code. `next` is a command that helps, may be empty.
 int Fail(const Session& session, const absl::Status& status, const std::string& next = {});
+// What a command that changes much asks of whoever runs it, once it has said what it will do.
+struct Confirmation {
+  // "a rollback"
+  std::string what;
+  // What has to be typed, "y" for a plain question, and how that is asked.
+  std::string answer = "y";
+  std::string question = "Go on? [y/N] ";
+  // The same command with --yes.
+  std::string next;
+};
+// kOk when the operator agrees; kRefused, after saying that nothing was changed, when not; PGC-CLI-CONFIRM where nobody
+// can be asked.
+int Confirm(const Session& session, const Confirmation& confirmation);
 // The same for an error of the arguments that only shows later; always kUsage.
 int FailUsage(const Session& session, std::string_view message, std::string_view remedy);
 // The name of whoever runs the command, for the event log.

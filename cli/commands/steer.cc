@@ -1,5 +1,3 @@
-#include <cstdio>
-#include <iostream>
 #include <string>
 #include <vector>
 
@@ -109,20 +107,10 @@ int ConfirmRollback(Session& session, const v1::Migration& migration, const Stee
   if (options.yes) {
     return kOk;
   }
-  if (!session.can_ask()) {
-    return Fail(session,
-                MakeError(Verdict::kPermanent, "PGC-CLI-CONFIRM", "a rollback wants a confirmation",
-                          "nobody can be asked here, so say it on the command line"),
-                SameCommand(migration, options));
-  }
-  std::fprintf(stderr, "Type the migration's name to go on: ");
-  std::string answer;
-  std::getline(std::cin, answer);
-  if (answer != migration.name()) {
-    Say("nothing was changed");
-    return kRefused;
-  }
-  return kOk;
+  return Confirm(session, {.what = "a rollback",
+                           .answer = migration.name(),
+                           .question = "Type the migration's name to go on: ",
+                           .next = SameCommand(migration, options)});
 }
 
 absl::StatusOr<std::vector<v1::Project>> ProjectsOf(Session& session,

@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <string>
 
 #include "cli/commands/commands.h"
@@ -168,27 +167,14 @@ std::string SameCommand(const SubmitOptions& options) {
 
 // kOk when the operator agrees. Where nobody can be asked only what takes away from a migration's safety must be
 // confirmed: scripts that submit have decided already.
-int Confirm(Session& session, const SubmitOptions& options, const v1::Plan& plan, size_t projects) {
+int ConfirmSubmit(Session& session, const SubmitOptions& options, const v1::Plan& plan, size_t projects) {
   const bool skips = SayWhatIsSkipped(session, plan.execution());
   if (options.yes || (!session.can_ask() && !skips)) {
     return kOk;
   }
-  if (!session.can_ask()) {
-    return Fail(session,
-                MakeError(pgconvoy::Verdict::kPermanent, "PGC-CLI-CONFIRM", "what is skipped wants a confirmation",
-                          "nobody can be asked here, so say it on the command line"),
-                SameCommand(options));
-  }
   Say("this starts a migration of " + Count(static_cast<int64_t>(projects)) + " projects under plan " +
       Printable(plan.name()) + " with the coordinator at " + session.address());
-  std::fprintf(stderr, "Go on? [y/N] ");
-  std::string answer;
-  std::getline(std::cin, answer);
-  if (answer == "y" || answer == "yes") {
-    return kOk;
-  }
-  Say("nothing was changed");
-  return kRefused;
+  return Confirm(session, {.what = "what is skipped", .next = SameCommand(options)});
 }
 
 }  // namespace
@@ -217,7 +203,7 @@ int SubmitPlan(Session& session, const SubmitOptions& options, const v1::Plan& p
   if (options.dry_run) {
     return DryRun(session, plan_json, projects);
   }
-  if (const int code = Confirm(session, options, plan, projects.size()); code != kOk) {
+  if (const int code = ConfirmSubmit(session, options, plan, projects.size()); code != kOk) {
     return code;
   }
   return SubmitForReal(session, options, plan_json, projects);

@@ -135,7 +135,6 @@ class Connection {
   // asks. So they can change nothing, not even the settings of the session for the statement after them. CopyIn and
   // ExecScript with more than one statement fail outside of a transaction.
   void KeepNothing() { keeps_nothing_ = true; }
-  bool keeps_nothing() const { return keeps_nothing_; }
 
   // Has the server parse one statement and look up what it names, and neither plan nor run it.
   absl::Status Analyze(const std::string& sql);

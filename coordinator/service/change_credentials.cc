@@ -11,7 +11,7 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/convert.h"
-#include "coordinator/service/thread_pool.h"
+#include "coordinator/service/submitted.h"
 #include "coordinator/store/store_reader.h"
 
 namespace pgconvoy::service {
@@ -149,17 +149,6 @@ absl::Status CheckRequest(const v1::ChangeCredentialsRequest& request) {
   return absl::OkStatus();
 }
 
-absl::Status CheckSame(const core::MigrationRow& migration, const std::string& plan_hash) {
-  if (migration.spec.plan_hash == plan_hash) {
-    return absl::OkStatus();
-  }
-  return WithStatusCode(absl::StatusCode::kAlreadyExists,
-                        InputError("PGC-RPC-REUSED-ID",
-                                   "migration " + std::to_string(migration.id.value) +
-                                       " has this request id and was asked for something else",
-                                   "take a new request id"));
-}
-
 }  // namespace
 
 absl::StatusOr<core::SubmitMigration> MakeCredentialsChange(store::StoreReader& reader,
@@ -191,33 +180,20 @@ void StartCredentialsChange(const Backend& backend,
     reactor->Finish(rpc::ToGrpc(submit.status()));
     return;
   }
-  std::string plan_hash = submit->spec.plan_hash;
+  Submitted submitted = WhatIsSubmitted(*submit);
   backend.runtime.Submit(
-      *std::move(submit), [backend, response, reactor, plan_hash = std::move(plan_hash)](const core::Reply& reply) {
-        if (!reply.status.ok()) {
-          // The request is a good one, only its time is wrong.
-          const bool busy = CodeOf(reply.status) == "PGC-PROJECT-BUSY";
-          reactor->Finish(
-              rpc::ToGrpc(busy ? WithStatusCode(absl::StatusCode::kFailedPrecondition, reply.status) : reply.status));
-          return;
-        }
+      *std::move(submit), [backend, response, reactor, submitted = std::move(submitted)](const core::Reply& reply) {
         response->set_existed(reply.existed);
-        const bool taken = backend.pool.Run([backend, response, reactor, plan_hash, id = reply.migration] {
-          const auto row = backend.reader->GetMigration(id);
-          absl::Status status = row.status();
-          if (status.ok() && response->existed()) {
-            status = CheckSame(*row, plan_hash);
-          }
-          if (status.ok()) {
-            *response->mutable_migration() = ToWire(*row, false);
+        FindSubmitted(backend, reply, submitted, [response, reactor](absl::StatusOr<v1::Migration> migration) {
+          absl::Status status = migration.status();
+          if (migration.ok()) {
+            *response->mutable_migration() = *std::move(migration);
+          } else if (CodeOf(status) == "PGC-PROJECT-BUSY") {
+            // The request is a good one, only its time is wrong.
+            status = WithStatusCode(absl::StatusCode::kFailedPrecondition, status);
           }
           reactor->Finish(rpc::ToGrpc(status));
         });
-        if (!taken) {
-          // The request id makes it safe to ask again.
-          reactor->Finish(rpc::ToGrpc(
-              MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many calls wait", "try again")));
-        }
       });
 }
 

@@ -13,6 +13,7 @@
 #include "common/plan/server_choice.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/core/phase_table.h"
+#include "coordinator/service/payload.h"
 
 namespace pgconvoy::service {
 namespace {
@@ -58,18 +59,6 @@ std::string ToJson(const google::protobuf::Message& message) {
   options.preserve_proto_field_names = true;
   std::string json;
   return google::protobuf::util::MessageToJsonString(message, &json, options).ok() ? json : std::string();
-}
-
-// Our own JSON from the store; a field that a newer version wrote is passed over.
-template <typename Message>
-absl::StatusOr<Message> FromJson(const std::string& json) {
-  google::protobuf::util::JsonParseOptions options;
-  options.ignore_unknown_fields = true;
-  Message message;
-  if (!google::protobuf::util::JsonStringToMessage(json, &message, options).ok()) {
-    return MakeError(Verdict::kOperator, "PGC-STORE-PAYLOAD", "the store holds a payload that cannot be read");
-  }
-  return message;
 }
 
 google::protobuf::Timestamp ToTimestamp(WallMs ms) {
@@ -373,49 +362,6 @@ bool IsAttributeName(const std::string& name) {
   const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
   return !name.empty() && name.size() <= kMaxNameBytes && name[0] >= 'a' && name[0] <= 'z' &&
          std::all_of(name.begin(), name.end(), allowed);
-}
-
-absl::Status NoCredential(const std::string& ref) {
-  const absl::Status made =
-      MakeError(Verdict::kPermanent, "PGC-API-NOT-FOUND", "project " + ref + " has no credential");
-  absl::Status status(absl::StatusCode::kNotFound, made.message());
-  made.ForEachPayload(
-      [&status](absl::string_view url, const absl::Cord& payload) { status.SetPayload(url, payload); });
-  return status;
-}
-
-// What the results and intents of a project say about its credentials.
-struct CredentialRecord {
-  // By fence; the intent comes before the result and holds the same.
-  std::map<int64_t, v1::CredentialsResult> by_fence;
-  std::string database;
-  // 0: the registry does not hold one of ours.
-  int64_t delivered_fence = 0;
-};
-
-CredentialRecord ReadCredentials(const store::ProjectDetail& detail) {
-  CredentialRecord record;
-  for (const std::string& json : detail.intents_json) {
-    if (const auto intent = FromJson<v1::Intent>(json); intent.ok() && intent->has_credentials()) {
-      record.by_fence[intent->fence()] = intent->credentials();
-    }
-  }
-  for (const std::string& json : detail.results_json) {
-    const auto result = FromJson<v1::PhaseResult>(json);
-    if (!result.ok()) {
-      continue;
-    }
-    const bool forward = result->direction() != v1::ROLLBACK;
-    if (result->has_credentials()) {
-      record.by_fence[result->fence()] = result->credentials();
-    } else if (result->has_provision() && forward) {
-      record.database = result->provision().database();
-    } else if (result->phase() == v1::CUTOVER) {
-      // A rollback puts the old values back, so that the registry holds none of ours.
-      record.delivered_fence = forward ? result->cutover().credentials_fence() : 0;
-    }
-  }
-  return record;
 }
 
 }  // namespace
@@ -823,32 +769,6 @@ v1::ProjectGrant ToGrant(const store::ProjectDetail& detail, Fence fence) {
   history.results_json = detail.results_json;
   history.intents_json = detail.intents_json;
   return ToWire(project, &history);
-}
-
-absl::StatusOr<v1::SealedCredential> ChooseCredential(const store::ProjectDetail& detail) {
-  const std::string& ref = detail.project.row.ref;
-  const CredentialRecord record = ReadCredentials(detail);
-  auto chosen = record.by_fence.find(record.delivered_fence);
-  const bool delivered = chosen != record.by_fence.end();
-  if (!delivered) {
-    if (record.by_fence.empty()) {
-      return NoCredential(ref);
-    }
-    chosen = std::prev(record.by_fence.end());
-  }
-  if (record.by_fence.rbegin()->second.revoked()) {
-    return MakeError(Verdict::kPermanent, "PGC-CREDENTIALS-REVOKED",
-                     "login " + record.by_fence.rbegin()->second.user() + " was revoked and has no password",
-                     "`pgconvoy credentials rotate` gives it a new one");
-  }
-  v1::SealedCredential out;
-  out.set_project_ref(ref);
-  out.set_user(chosen->second.user());
-  out.set_database(record.database);
-  out.set_sealed_password(chosen->second.sealed_password());
-  out.set_recipient(chosen->second.recipient());
-  out.set_delivered(delivered);
-  return out;
 }
 
 }  // namespace pgconvoy::service

@@ -98,7 +98,4 @@ absl::StatusOr<core::BackupMark> MarkRemoved(const store::BackupView& view);
 // A project whose attempts are over, with what they left; the fence is the one that is given.
 v1::ProjectGrant ToGrant(const store::ProjectDetail& detail, Fence fence);
 
-// The credential that the registry holds, else the newest. NotFound when there is none.
-absl::StatusOr<v1::SealedCredential> ChooseCredential(const store::ProjectDetail& detail);
-
 }  // namespace pgconvoy::service

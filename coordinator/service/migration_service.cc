@@ -17,6 +17,7 @@
 #include "coordinator/service/access.h"
 #include "coordinator/service/audited_task.h"
 #include "coordinator/service/change_credentials.h"
+#include "coordinator/service/choose_credential.h"
 #include "coordinator/service/convert.h"
 #include "coordinator/service/inspect_tasks.h"
 #include "coordinator/service/plan_check.h"
@@ -35,10 +36,6 @@ namespace {
 absl::Status Standby() {
   return MakeError(Verdict::kTransient, "PGC-STORE-UNAVAILABLE", "this coordinator does not lead at the moment",
                    "try again");
-}
-
-absl::Status Overloaded() {
-  return MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many calls wait", "try again");
 }
 
 // A stream that ends before it has begun.

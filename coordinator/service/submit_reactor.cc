@@ -3,7 +3,6 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
-#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -15,8 +14,8 @@
 #include "coordinator/service/access.h"
 #include "coordinator/service/convert.h"
 #include "coordinator/service/plan_check.h"
+#include "coordinator/service/submitted.h"
 #include "coordinator/service/thread_pool.h"
-#include "coordinator/store/store_reader.h"
 #include "pgconvoy/v1/plan.pb.h"
 
 namespace pgconvoy::service {
@@ -39,8 +38,6 @@ class SubmitReactor : public grpc::ServerReadReactor<v1::SubmitMigrationRequest>
   absl::Status TakeProjects(const v1::ProjectChunk& chunk);
   void Submit();
   void Answer(const core::Reply& reply);
-  // Whether the migration that has this request's id is the one that was asked for.
-  absl::Status CheckSame(const core::MigrationRow& migration) const;
 
   const Backend backend_;
   const grpc::ServerContextBase& context_;
@@ -52,8 +49,7 @@ class SubmitReactor : public grpc::ServerReadReactor<v1::SubmitMigrationRequest>
   std::optional<plan::ProjectCheck> project_check_;
   core::SubmitMigration submit_;
   // Of submit_, which the runtime takes.
-  std::string plan_hash_;
-  size_t projects_ = 0;
+  Submitted submitted_;
   std::atomic<bool> cancelled_ = false;
 };
 
@@ -68,7 +64,7 @@ void SubmitReactor::OnReadDone(bool ok) {
   if (!ok) {
     // Through the pool also because a client that broke off ends its side, too: by then OnCancel has said so.
     if (!backend_.pool.Run([this] { Submit(); })) {
-      Finish(rpc::ToGrpc(MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many calls wait", "try again")));
+      Finish(rpc::ToGrpc(Overloaded()));
     }
     return;
   }
@@ -133,44 +129,18 @@ void SubmitReactor::Submit() {
     Finish(rpc::ToGrpc(Bad("the stream must begin with a header")));
     return;
   }
-  plan_hash_ = submit_.spec.plan_hash;
-  projects_ = submit_.projects.size();
+  submitted_ = WhatIsSubmitted(submit_);
   backend_.runtime.Submit(std::move(submit_), [this](const core::Reply& reply) { Answer(reply); });
 }
 
-absl::Status SubmitReactor::CheckSame(const core::MigrationRow& migration) const {
-  const auto projects = std::accumulate(migration.counts.begin(), migration.counts.end(), int64_t{0});
-  if (migration.spec.plan_hash == plan_hash_ && projects == static_cast<int64_t>(projects_)) {
-    return absl::OkStatus();
-  }
-  return WithStatusCode(absl::StatusCode::kAlreadyExists,
-                        InputError("PGC-RPC-REUSED-ID",
-                                   "migration " + std::to_string(migration.id.value) +
-                                       " has this request id, with another plan or other projects",
-                                   "take a new request id for a new migration"));
-}
-
 void SubmitReactor::Answer(const core::Reply& reply) {
-  if (!reply.status.ok()) {
-    Finish(rpc::ToGrpc(reply.status));
-    return;
-  }
   response_->set_existed(reply.existed);
-  const bool taken = backend_.pool.Run([this, id = reply.migration, existed = reply.existed] {
-    const auto migration = backend_.reader->GetMigration(id);
-    absl::Status status = migration.status();
-    if (status.ok() && existed) {
-      status = CheckSame(*migration);
+  FindSubmitted(backend_, reply, std::move(submitted_), [this](absl::StatusOr<v1::Migration> migration) {
+    if (migration.ok()) {
+      *response_->mutable_migration() = *std::move(migration);
     }
-    if (status.ok()) {
-      *response_->mutable_migration() = ToWire(*migration, false);
-    }
-    Finish(rpc::ToGrpc(status));
+    Finish(rpc::ToGrpc(migration.status()));
   });
-  if (!taken) {
-    // The request id makes it safe to ask again.
-    Finish(rpc::ToGrpc(MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many calls wait", "try again")));
-  }
 }
 
 }  // namespace

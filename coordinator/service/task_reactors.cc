@@ -269,7 +269,7 @@ grpc::ServerWriteReactor<Response>* StartAll(const Backend& backend, TaskBroker&
     }
   });
   if (!taken) {
-    reactor->OnEnd(MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many calls wait", "try again"));
+    reactor->OnEnd(Overloaded());
   }
   return reactor.get();
 }

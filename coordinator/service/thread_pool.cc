@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "common/base/error.h"
+
 namespace pgconvoy::service {
 
 ThreadPool::ThreadPool(int threads, size_t capacity) : capacity_(capacity) {
@@ -55,6 +57,10 @@ void ThreadPool::Loop() {
     --working_;
     idle_.NotifyAll();
   }
+}
+
+absl::Status Overloaded() {
+  return MakeError(Verdict::kTransient, "PGC-COORD-OVERLOADED", "too many calls wait", "try again");
 }
 
 }  // namespace pgconvoy::service

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "common/base/mutex.h"
 
 namespace pgconvoy::service {
@@ -39,5 +40,8 @@ class ThreadPool {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
 };
+
+// What a caller is told whose work was not taken: TRANSIENT PGC-COORD-OVERLOADED.
+absl::Status Overloaded();
 
 }  // namespace pgconvoy::service

@@ -124,6 +124,10 @@ int RowReader::Int() { return static_cast<int>(Int64()); }
 
 bool RowReader::Bool() { return row_[column_++].c_str()[0] == 't'; }
 
+std::string Select(const char* columns, const char* rest) {
+  return std::string("SELECT ") + columns + " FROM pgconvoy." + rest;
+}
+
 core::MigrationRow ReadMigration(RowReader& reader) {
   core::MigrationRow row;
   row.id.value = reader.Int64();

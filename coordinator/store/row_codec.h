@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <pqxx/result>
 #include <pqxx/row>
 #include <string>
 #include <vector>
@@ -28,6 +29,21 @@ class RowReader {
   const pqxx::row& row_;
   pqxx::row::size_type column_ = 0;
 };
+
+// The rows of a result, each read by `read`.
+template <typename Row>
+std::vector<Row> ReadRows(const pqxx::result& result, Row (*read)(RowReader&)) {
+  std::vector<Row> rows;
+  rows.reserve(result.size());
+  for (const pqxx::row& row : result) {
+    RowReader reader(row);
+    rows.push_back(read(reader));
+  }
+  return rows;
+}
+
+// "SELECT <columns> FROM pgconvoy.<rest>"
+std::string Select(const char* columns, const char* rest);
 
 // What to select; times come as milliseconds since 1970.
 extern const char kMigrationColumns[];

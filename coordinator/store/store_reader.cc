@@ -10,24 +10,18 @@
 #include "common/base/text.h"
 #include "common/crypto/crypto.h"
 #include "coordinator/store/array_text.h"
-#include "coordinator/store/event_chain.h"
+#include "coordinator/store/chain_check.h"
 #include "coordinator/store/row_codec.h"
 #include "coordinator/store/session.h"
 
 namespace pgconvoy::store {
 namespace {
 
-// Rows that the audit holds in memory at once.
-constexpr int kAuditRows = 10'000;
-
 constexpr char kUpdateTime[] = ", (extract(epoch FROM update_time) * 1000)::bigint";
 
 absl::Status NotFound(const std::string& what) {
-  const absl::Status made = MakeError(Verdict::kPermanent, "PGC-API-NOT-FOUND", what + " does not exist");
-  absl::Status status(absl::StatusCode::kNotFound, made.message());
-  made.ForEachPayload(
-      [&status](absl::string_view url, const absl::Cord& payload) { status.SetPayload(url, payload); });
-  return status;
+  return WithStatusCode(absl::StatusCode::kNotFound,
+                        MakeError(Verdict::kPermanent, "PGC-API-NOT-FOUND", what + " does not exist"));
 }
 
 std::string Text(MigrationId id) { return "migration " + std::to_string(id.value); }
@@ -83,17 +77,6 @@ Page<Row> MakePage(std::vector<Row> rows, int size, KeyOf key_of) {
   return page;
 }
 
-template <typename Row>
-std::vector<Row> ReadRows(const pqxx::result& result, Row (*read)(RowReader&)) {
-  std::vector<Row> rows;
-  rows.reserve(result.size());
-  for (const pqxx::row& row : result) {
-    RowReader reader(row);
-    rows.push_back(read(reader));
-  }
-  return rows;
-}
-
 ProjectView ReadView(RowReader& reader) {
   ProjectView view;
   view.row = ReadProject(reader);
@@ -138,10 +121,6 @@ std::vector<std::string> ReadTexts(const pqxx::result& result) {
   return texts;
 }
 
-std::string Select(const char* columns, const char* rest) {
-  return std::string("SELECT ") + columns + " FROM pgconvoy." + rest;
-}
-
 std::string StateArray(const std::vector<ProjectState>& states) {
   ArrayText array;
   for (const ProjectState state : states) {
@@ -175,6 +154,12 @@ constexpr char kMigratedRefs[] =
     "WHERE p.state IN ('SUCCEEDED', 'SUCCEEDED_WITH_WARNINGS') AND m.phases && '{COPY,TRANSFORM,CUTOVER}' "
     "AND m.credentials_of IS NULL "
     "AND ($1 = '' OR p.ref = $1)";
+// As RefsDigest does.
+constexpr char kRefsDigest[] =
+    "SELECT encode(sha256(convert_to("
+    "coalesce(string_agg(ref || chr(10), '' ORDER BY ref COLLATE \"C\"), ''), 'UTF8')), 'hex') "
+    "FROM pgconvoy.project WHERE migration_id = $1";
+
 constexpr char kRef[] =
     "SELECT coalesce(max(fence), 0), "
     "coalesce(bool_or(state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR')), false) "
@@ -182,11 +167,6 @@ constexpr char kRef[] =
 constexpr char kBackupIds[] =
     "SELECT r.payload->'backup'->>'backup_id' FROM pgconvoy.phase_result AS r "
     "WHERE r.direction = 'FORWARD' AND r.phase = 'BACKUP' LIMIT $1";
-
-constexpr char kNextLinks[] =
-    "SELECT first_seq, last_seq, epoch, previous, digest, encode(row_sums, 'hex') FROM pgconvoy.event_link WHERE "
-    "first_seq > $1 "
-    "ORDER BY first_seq LIMIT 1000";
 
 constexpr char kNextFence[] = "SELECT next_fence FROM pgconvoy.leader";
 // Only in migrations that count such projects, which the index finds: all others are most of a store that has grown
@@ -286,122 +266,6 @@ void CutPage(Page<ProjectDetail>& page) {
       page.next_token = MakeToken(RefKey(page.rows.back().project));
     }
   }
-}
-
-struct Link {
-  int64_t first_seq = 0;
-  int64_t last_seq = 0;
-  int64_t epoch = 0;
-  std::string previous;
-  std::string digest;
-  // RowSum of each event, one after the other; empty in old links.
-  std::string row_sums;
-};
-
-Link ReadLink(RowReader& reader) {
-  Link link;
-  link.first_seq = reader.Int64();
-  link.last_seq = reader.Int64();
-  link.epoch = reader.Int64();
-  link.previous = reader.Text();
-  link.digest = reader.Text();
-  link.row_sums = reader.Text();
-  return link;
-}
-
-// The events of a link as they are now.
-struct LinkedEvents {
-  std::string canonical;
-  std::string row_sums;
-  // 0: none.
-  int64_t missing = 0;
-};
-
-LinkedEvents ReadLinked(pqxx::transaction_base& tx, const Link& link) {
-  LinkedEvents found;
-  for (int64_t next = link.first_seq; next <= link.last_seq;) {
-    const auto events =
-        ReadRows(tx.exec_params(Select(kEventColumns, "event WHERE seq BETWEEN $1 AND $2 ORDER BY seq LIMIT $3"),
-                                next, link.last_seq, kAuditRows),
-                 ReadEventView);
-    if (events.empty()) {
-      found.missing = next;
-      return found;
-    }
-    for (const EventView& event : events) {
-      if (event.seq != next) {
-        found.missing = next;
-        return found;
-      }
-      const std::string canonical = CanonicalEvent(next++, event.row);
-      found.canonical += canonical;
-      found.row_sums += RowSum(canonical);
-    }
-  }
-  return found;
-}
-
-// The first event whose sum is not the one that was written with it; 0 when that cannot be said.
-int64_t FirstAltered(const Link& link, const LinkedEvents& found) {
-  constexpr size_t kSumChars = 16;
-  if (link.row_sums.size() != found.row_sums.size()) {
-    return 0;
-  }
-  const auto different =
-      std::mismatch(link.row_sums.begin(), link.row_sums.end(), found.row_sums.begin()).first - link.row_sums.begin();
-  const auto index = static_cast<size_t>(different) / kSumChars;
-  return static_cast<size_t>(different) == link.row_sums.size() ? 0 : link.first_seq + static_cast<int64_t>(index);
-}
-
-// "" when the events of the link are what they were when it was made.
-std::string CheckLink(pqxx::transaction_base& tx, const Link& link, const ChainReport& so_far) {
-  const std::string group = "events " + std::to_string(link.first_seq) + " to " + std::to_string(link.last_seq);
-  if (link.first_seq != so_far.events + 1) {
-    return "event " + std::to_string(so_far.events + 1) + " is missing, or its link is";
-  }
-  if (link.previous != so_far.head) {
-    return group + ": the link does not follow the one before";
-  }
-  const LinkedEvents found = ReadLinked(tx, link);
-  if (found.missing != 0) {
-    return "event " + std::to_string(found.missing) + " is missing";
-  }
-  if (LinkDigest(link.previous, link.epoch, found.canonical) == link.digest) {
-    return "";
-  }
-  const int64_t altered = FirstAltered(link, found);
-  return altered == 0 ? group + ": one was altered or moved, or their link was"
-                      : "event " + std::to_string(altered) + " was altered or moved";
-}
-
-ChainReport CheckChain(pqxx::transaction_base& tx) {
-  ChainReport report;
-  while (report.problem.empty()) {
-    const auto links = ReadRows(tx.exec_params(kNextLinks, report.events), ReadLink);
-    if (links.empty()) {
-      break;
-    }
-    for (const Link& link : links) {
-      report.problem = CheckLink(tx, link, report);
-      if (!report.problem.empty()) {
-        return report;
-      }
-      ++report.links;
-      report.events = link.last_seq;
-      report.head = link.digest;
-    }
-  }
-  const pqxx::row head = tx.exec1("SELECT last_event_seq, chain_head FROM pgconvoy.leader");
-  const pqxx::row last = tx.exec1("SELECT coalesce(max(seq), 0) FROM pgconvoy.event");
-  const std::string next = "event " + std::to_string(report.events + 1);
-  if (last[0].as<int64_t>() > report.events) {
-    report.problem = next + " was added, or its link was removed";
-  } else if (head[0].as<int64_t>() > report.events) {
-    report.problem = next + " is missing, and what came after it";
-  } else if (head[0].as<int64_t>() != report.events || head[1].c_str() != report.head) {
-    report.problem = "the log does not end where the store says that it ends";
-  }
-  return report;
 }
 
 }  // namespace
@@ -674,6 +538,22 @@ absl::StatusOr<RefView> StoreReader::GetRef(const std::string& ref) {
   return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<RefView> {
     const pqxx::row row = tx.exec_params1(kRef, ref);
     return RefView{Fence{row[0].as<int64_t>()}, row[1].as<bool>()};
+  });
+}
+
+std::string RefsDigest(std::vector<std::string_view> refs) {
+  std::sort(refs.begin(), refs.end());
+  Sha256 digest;
+  for (const std::string_view ref : refs) {
+    digest.Update(ref);
+    digest.Update("\n");
+  }
+  return digest.FinishHex();
+}
+
+absl::StatusOr<std::string> StoreReader::GetRefsDigest(MigrationId migration) {
+  return pool_->Read([&](pqxx::transaction_base& tx) -> absl::StatusOr<std::string> {
+    return std::string(tx.exec_params1(kRefsDigest, migration.value)[0].c_str());
   });
 }
 

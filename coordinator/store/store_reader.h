@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/prune.h"
+#include "coordinator/store/chain_check.h"
 #include "coordinator/store/store.h"
 
 namespace pgconvoy::store {
@@ -80,20 +82,14 @@ struct RefView {
   bool open = false;
 };
 
-// What the audit of the event log found.
-struct ChainReport {
-  int64_t links = 0;
-  int64_t events = 0;
-  std::string head;
-  // "" when every link holds, else the first event that was altered, removed or moved, as closely as can be said.
-  std::string problem;
-};
-
 struct LiveRefs {
   std::vector<std::string> refs;
   // What was not live when `refs` was read gets this fence or a higher one.
   Fence next_fence;
 };
+
+// SHA-256, hex, over the refs in the order of their bytes, a line each.
+std::string RefsDigest(std::vector<std::string_view> refs);
 
 class StoreReader {
  public:
@@ -133,6 +129,8 @@ class StoreReader {
   // Every backup of a project, or of all ("").
   absl::StatusOr<PruneView> ListForPrune(const std::string& ref);
   absl::StatusOr<RefView> GetRef(const std::string& ref);
+  // RefsDigest of all of a migration's projects.
+  absl::StatusOr<std::string> GetRefsDigest(MigrationId migration);
   // Ids of all backups; at most `limit` and one more.
   absl::StatusOr<std::vector<std::string>> ListBackupIds(int limit);
   // Refs whose unfinished objects on servers are still wanted: projects that have not ended or need an operator. At

@@ -181,9 +181,8 @@ class BackupReader {
                                                             const std::string& manifest_digest);
   const Manifest& manifest() const { return manifest_; }
 
-  // An encrypted one whose key is not known yet: what it holds cannot be read, PGC-BACKUP-LOCKED.
-  bool locked() const { return manifest_.encrypted() && key_.empty(); }
-  // Before anybody reads. PGC-KEY-BAD, PGC-KEY-WRONG when the backup is sealed to another key.
+  // Before anybody reads: what an encrypted one holds is PGC-BACKUP-LOCKED until its key is known. PGC-KEY-BAD,
+  // PGC-KEY-WRONG when the backup is sealed to another key.
   absl::Status Unlock(const Secret& private_key);
   // The key that its writer had.
   void UseKey(Secret data_key) { key_ = std::move(data_key); }
@@ -199,7 +198,7 @@ class BackupReader {
   absl::Status VerifyAll() const;
 
   // The same, but looks at no more than the SHA-256 of what is stored: that alone says whether a file is the one that
-  // was sealed. `between` is asked after every file and ends it with its error. Costs one read of the stored bytes.
+  // was sealed. `between` is asked before every chunk and ends it with its error. Costs one read of the stored bytes.
   absl::Status CheckStored(const std::function<absl::Status()>& between) const;
 
  private:

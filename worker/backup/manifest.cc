@@ -158,7 +158,16 @@ std::string ToJson(const Manifest& manifest) {
 absl::StatusOr<Manifest> FromJson(std::string_view json) {
   Manifest manifest;
   try {
-    const auto parsed = nlohmann::json::parse(json);
+    bool has_fraction = false;
+    const auto parsed = nlohmann::json::parse(
+        json, [&has_fraction](int /*depth*/, nlohmann::json::parse_event_t event, const nlohmann::json& value) {
+          has_fraction = has_fraction || (event == nlohmann::json::parse_event_t::value && value.is_number_float());
+          return true;
+        });
+    if (has_fraction) {
+      // Whose conversion to a whole number is undefined when it is too large.
+      return Malformed("a number in it is no whole number");
+    }
     // Before its members are asked for: another format may have others.
     const int format = parsed.at("format").get<int>();
     if (format != kPlainFormat && format != kEncryptedFormat) {

@@ -15,9 +15,6 @@
 namespace pgconvoy::worker {
 namespace {
 
-// PostgreSQL's own number: some drivers refuse to log in with a lower one.
-constexpr int kScramIterations = 4096;
-
 constexpr char kLaterCutover[] = R"sql(
 SELECT 1 FROM pgconvoy.cutover
 WHERE store_id = $1 AND project = $2 AND migration <> $3 AND fence > $4::bigint AND undone_fence IS NULL

@@ -39,7 +39,7 @@ absl::Status RenameDatabase(pg::Connection& provisioner,
                             const std::string& from,
                             const std::string& to);
 
-// ALTER DATABASE … SET, in the caller's transaction. The value is taken over exactly as the server prints it.
+// ALTER DATABASE … SET, in the caller's transaction. `value` is as the server prints it, lists of names included.
 absl::Status SetOnDatabase(pg::Connection& connection,
                            const std::string& database,
                            const std::string& name,

@@ -40,16 +40,19 @@ absl::Status DropLedger(Attempt& attempt) {
   return dropped;
 }
 
-absl::Status DropLogins(Attempt& attempt, bool leave_role) {
+// Returns those that are gone.
+absl::StatusOr<std::vector<std::string>> DropLogins(Attempt& attempt, bool leave_role) {
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner, attempt.Provisioner());
   PGC_ASSIGN_OR_RETURN(const std::vector<std::string> logins, AllLogins(*provisioner, attempt));
-  PGC_RETURN_IF_ERROR(DropAttemptLogins(*provisioner, attempt, logins));
-  return InFencedTransaction(*provisioner, attempt, [&](pg::Connection& connection) -> absl::Status {
+  PGC_ASSIGN_OR_RETURN(std::vector<std::string> dropped, DropAttemptLogins(*provisioner, attempt, logins));
+  const auto leave = [&](pg::Connection& connection) -> absl::Status {
     PGC_ASSIGN_OR_RETURN(const RoleInfo role, FindRole(connection, attempt, attempt.project().user));
     return leave_role && role.own
                ? connection.ExecScript("REVOKE " + Ident(attempt.project().user) + " FROM CURRENT_USER")
                : absl::OkStatus();
-  });
+  };
+  PGC_RETURN_IF_ERROR(InFencedTransaction(*provisioner, attempt, leave));
+  return dropped;
 }
 
 }  // namespace
@@ -63,8 +66,10 @@ absl::StatusOr<v1::PhaseResult> RunCleanup(Attempt& attempt) {
     PGC_FAILPOINT("worker.cleanup.ledger_dropped");
   }
   if (attempt.has_credentials()) {
-    PGC_RETURN_IF_ERROR(DropLogins(attempt, /*leave_role=*/true));
-    cleanup->add_removed("login " + attempt.names().login);
+    PGC_ASSIGN_OR_RETURN(const auto dropped, DropLogins(attempt, /*leave_role=*/true));
+    for (const std::string& login : dropped) {
+      cleanup->add_removed("login " + login);
+    }
     PGC_FAILPOINT("worker.cleanup.login_dropped");
   }
   if (attempt.has_registry()) {
@@ -81,7 +86,7 @@ absl::StatusOr<v1::PhaseResult> CleanupRollback(Attempt& attempt) {
   result.mutable_undo();
   attempt.CloseTarget();
   if (attempt.has_credentials()) {
-    PGC_RETURN_IF_ERROR(DropLogins(attempt, /*leave_role=*/false));
+    PGC_RETURN_IF_ERROR(DropLogins(attempt, /*leave_role=*/false).status());
   }
   return result;
 }

@@ -12,9 +12,6 @@
 namespace pgconvoy::worker {
 namespace {
 
-// PostgreSQL's own number: some drivers refuse to log in with a lower one.
-constexpr int kScramIterations = 4096;
-
 absl::StatusOr<std::string> Recipient(const Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const Secret key,
                        plan::ResolveSecret(attempt.plan().credentials().recipient(), /*allow_literal=*/true));

@@ -39,8 +39,8 @@ absl::Status FenceLogins(Attempt& attempt, v1::FenceResult& result) {
   PGC_FAILPOINT("worker.fence.raised");
   PGC_ASSIGN_OR_RETURN(const int after, EndSessions(*provisioner, attempt,
                                                     {logins, /*older_attempts=*/true, /*own_role_only=*/false}));
-  PGC_RETURN_IF_ERROR(DropAttemptLogins(*provisioner, attempt, logins));
-  for (const std::string& login : logins) {
+  PGC_ASSIGN_OR_RETURN(const auto dropped, DropAttemptLogins(*provisioner, attempt, logins));
+  for (const std::string& login : dropped) {
     result.add_logins_dropped(login);
   }
   result.set_sessions_ended(result.sessions_ended() + before + after);

@@ -142,13 +142,15 @@ absl::Status DropRoles(pg::Connection& connection, const Attempt& attempt, const
   });
 }
 
-absl::Status DropAttemptLogins(pg::Connection& connection,
-                               const Attempt& attempt,
-                               const std::vector<std::string>& logins) {
+absl::StatusOr<std::vector<std::string>> DropAttemptLogins(pg::Connection& connection,
+                                                           const Attempt& attempt,
+                                                           const std::vector<std::string>& logins) {
+  std::vector<std::string> gone;
   if (logins.empty()) {
-    return absl::OkStatus();
+    return gone;
   }
-  return InFencedTransaction(connection, attempt, [&](pg::Connection& fenced) -> absl::Status {
+  const auto drop = [&](pg::Connection& fenced) -> absl::Status {
+    gone.clear();
     for (const std::string& login : logins) {
       PGC_RETURN_IF_ERROR(fenced.ExecScript("SAVEPOINT pgconvoy_drop"));
       const absl::Status dropped = fenced.ExecScript("DROP ROLE IF EXISTS " + Ident(login));
@@ -158,10 +160,13 @@ absl::Status DropAttemptLogins(pg::Connection& connection,
                                               Ident(login)));
       } else {
         PGC_RETURN_IF_ERROR(dropped);
+        gone.push_back(login);
       }
     }
     return absl::OkStatus();
-  });
+  };
+  PGC_RETURN_IF_ERROR(InFencedTransaction(connection, attempt, drop));
+  return gone;
 }
 
 }  // namespace pgconvoy::worker

@@ -15,6 +15,9 @@
 
 namespace pgconvoy::worker {
 
+// Of a project's login. PostgreSQL's own number: some drivers refuse to log in with a lower one.
+inline constexpr int kScramIterations = 4096;
+
 struct RoleInfo {
   bool exists = false;
   // It carries the COMMENT of this project and migration.
@@ -51,9 +54,9 @@ absl::Status ShutLogins(pg::Connection& connection, const std::vector<std::strin
 // DROP ROLE in a fenced transaction of its own.
 absl::Status DropRoles(pg::Connection& connection, const Attempt& attempt, const std::vector<std::string>& roles);
 // The same for logins of attempts, which can wait: one to which a tenant has given something in its database cannot go
-// before that does. It stays without login and membership. Call in no transaction.
-absl::Status DropAttemptLogins(pg::Connection& connection,
-                               const Attempt& attempt,
-                               const std::vector<std::string>& logins);
+// before that does. It stays without login and membership. Returns those that are gone. Call in no transaction.
+absl::StatusOr<std::vector<std::string>> DropAttemptLogins(pg::Connection& connection,
+                                                           const Attempt& attempt,
+                                                           const std::vector<std::string>& logins);
 
 }  // namespace pgconvoy::worker

@@ -77,6 +77,18 @@ TEST(Manifest, RefusesFiguresThatDoNotAddUp) {
   }
 }
 
+TEST(Manifest, RefusesNumbersThatAreNoWholeOnes) {
+  const std::string json = ToJson(Sample());
+  for (const char* const number : {"5e+32", "100.0", "-1e400", "1e2"}) {
+    EXPECT_EQ(CodeOf(FromJson(Replaced(json, "\"fence\": 3", std::string("\"fence\": ") + number)).status()),
+              "PGC-BACKUP-MANIFEST")
+        << number;
+    EXPECT_EQ(CodeOf(FromJson(Replaced(json, "\"format\": 2", std::string("\"format\": ") + number)).status()),
+              "PGC-BACKUP-MANIFEST")
+        << number;
+  }
+}
+
 TEST(Manifest, RefusesEveryTextButTheCanonicalOne) {
   const std::string json = ToJson(Sample());
   const std::vector<std::string> bad = {

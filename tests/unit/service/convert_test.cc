@@ -8,6 +8,7 @@
 #include "common/base/error.h"
 #include "common/plan/plan.h"
 #include "common/rpc/rpc.h"
+#include "coordinator/service/choose_credential.h"
 #include "tests/unit/plan/sample_plan.h"
 
 namespace pgconvoy::service {

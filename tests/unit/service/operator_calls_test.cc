@@ -29,6 +29,8 @@ TEST_F(CoordinatorTest, RefusesARequestIdThatWasUsedForSomethingElse) {
   EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(CodeOf(status), "PGC-RPC-REUSED-ID");
   EXPECT_EQ(second.migration().id(), "");
+  EXPECT_EQ(CodeOfRpc(Submit({Header(), Chunk({"a", "c"})}, second)), "PGC-RPC-REUSED-ID");
+  EXPECT_TRUE(Submit({Header(), Chunk({"b", "a"})}, second).ok());
 }
 
 TEST_F(CoordinatorTest, ReportsEveryProblemOfAPlan) {
