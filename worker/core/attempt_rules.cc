@@ -26,7 +26,7 @@ Ending EndingOf(const Cause& error) {
 }
 
 Verdict ReportedVerdict(Verdict verdict) {
-  if (PGC_PLANTED(kDoubtIsPermanent) && verdict == Verdict::kInDoubt) {
+  if (verdict == Verdict::kInDoubt && PGC_PLANTED(kDoubtIsPermanent)) {
     return Verdict::kPermanent;
   }
   return verdict == Verdict::kInDoubt ? Verdict::kTransient : verdict;

@@ -10,6 +10,7 @@ namespace {
 
 TEST(AttemptRules, WaitForWhatTheNextPhaseBuildsOn) {
   EXPECT_TRUE(MustBeDurable(Phase::kBackup));
+  EXPECT_TRUE(MustBeDurable(Phase::kVerify));
   EXPECT_TRUE(MustBeDurable(Phase::kCutover));
   EXPECT_FALSE(MustBeDurable(Phase::kCopy));
   EXPECT_TRUE(NeedsDurableResults(Phase::kCutover));

@@ -29,6 +29,24 @@ TEST(LatestResult, IsNoneThatAFinishedRollbackHasUndone) {
   EXPECT_NE(LatestResult(results, Phase::kBackup, Key), nullptr);
 }
 
+TEST(LatestResult, OutlastsTheCleanupOfItsOwnAttempt) {
+  const std::vector<ResultKey> results = {{Phase::kBackup, Direction::kForward, 5},
+                                          {Phase::kCleanup, Direction::kForward, 5}};
+  EXPECT_NE(LatestResult(results, Phase::kBackup, Key), nullptr);
+}
+
+TEST(IsOlderAttempt, IsOneWithALowerFence) {
+  EXPECT_TRUE(IsOlderAttempt(6, /*own_fence=*/7));
+  EXPECT_FALSE(IsOlderAttempt(7, 7));
+  EXPECT_FALSE(IsOlderAttempt(8, 7));
+}
+
+TEST(RemovesBackup, SparesTheOneThatWasSealed) {
+  EXPECT_TRUE(RemovesBackup(6, /*sealed_fence=*/7));
+  EXPECT_TRUE(RemovesBackup(6, 0));
+  EXPECT_FALSE(RemovesBackup(7, 7));
+}
+
 TEST(DecideDatabase, KeepsOnlyACompleteOneOfOurs) {
   const FoundDatabase ours{.final = true, .own = true, .invalid = false};
   EXPECT_EQ(DecideDatabase(ours, /*complete=*/true), DatabaseAction::kKeep);
