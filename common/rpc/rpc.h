@@ -53,6 +53,10 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address);
 inline constexpr int kMaxMessageBytes = 4 << 20;
 // Largest set of headers or trailers of a call that either side takes.
 inline constexpr int kMaxMetadataBytes = 8 << 10;
+// What workers and coordinator say to each other. A change that an older side would misunderstand raises the first; the
+// second is the oldest that a coordinator still takes.
+inline constexpr int kWorkerProtocol = 1;
+inline constexpr int kOldestWorkerProtocol = 1;
 // Silence after which either side pings the other.
 inline constexpr int kKeepaliveMs = 10'000;
 

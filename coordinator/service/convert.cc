@@ -364,11 +364,25 @@ bool IsAttributeName(const std::string& name) {
          std::all_of(name.begin(), name.end(), allowed);
 }
 
+absl::Status CheckProtocol(const v1::Hello& hello) {
+  if (hello.protocol() >= rpc::kOldestWorkerProtocol && hello.protocol() <= rpc::kWorkerProtocol) {
+    return absl::OkStatus();
+  }
+  return WithStatusCode(
+      absl::StatusCode::kFailedPrecondition,
+      MakeError(Verdict::kOperator, "PGC-WORKER-PROTOCOL",
+                "the worker speaks version " + std::to_string(hello.protocol()) +
+                    " of the protocol, this coordinator versions " + std::to_string(rpc::kOldestWorkerProtocol) +
+                    " to " + std::to_string(rpc::kWorkerProtocol),
+                "run workers and coordinator of one release, the coordinator's being " PGCONVOY_VERSION));
+}
+
 }  // namespace
 
 // ---- from the worker -------------------------------------------------------------------------------------------
 
 absl::StatusOr<core::WorkerHello> ToHello(const v1::Hello& hello, core::StreamId stream) {
+  PGC_RETURN_IF_ERROR(CheckProtocol(hello));
   PGC_RETURN_IF_ERROR(CheckName("worker_id", hello.worker_id()));
   PGC_RETURN_IF_ERROR(CheckName("incarnation", hello.incarnation()));
   PGC_RETURN_IF_ERROR(CheckText("version", hello.version(), kMaxNameBytes));

@@ -29,6 +29,7 @@ v1::WorkerMessage HelloOf(const std::string& id, const SimulatedWorkerOptions& o
   hello.set_worker_id(id);
   hello.set_incarnation(RandomUuid());
   hello.set_version("0.1.0");
+  hello.set_protocol(rpc::kWorkerProtocol);
   hello.set_host("localhost");
   hello.set_slots(options.slots);
   hello.set_takes_ack_batches(options.batches);

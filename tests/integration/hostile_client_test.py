@@ -61,8 +61,8 @@ def code_in(error):
     return ""
 
 
-def hello(worker_id="hostile", incarnation="1", slots=1):
-    return field(1, field(1, worker_id) + field(2, incarnation) + field(5, slots))
+def hello(worker_id="hostile", incarnation="1", slots=1, protocol=1):
+    return field(1, field(1, worker_id) + field(2, incarnation) + field(5, slots) + field(9, protocol))
 
 
 def report(**fields):
@@ -223,11 +223,12 @@ class Submissions(Hostile):
 
 
 class Workers(Hostile):
-    """78, 79, 81, 84, 85, 87: what a worker may not say."""
+    """78, 79, 81, 84, 85, 87, 91: what a worker may not say."""
 
     def test_streams_that_end_at_once(self):
         argument = (Code.INVALID_ARGUMENT, "PGC-API-ARGUMENT")
         protocol = (Code.INVALID_ARGUMENT, "PGC-RPC-PROTOCOL")
+        version = (Code.FAILED_PRECONDITION, "PGC-WORKER-PROTOCOL")
         table = [
             (84, [field(2, b"")], protocol, "the first message must be Hello"),
             (84, [report()], protocol, "the first message must be Hello"),
@@ -237,6 +238,8 @@ class Workers(Hostile):
             (76, [hello(incarnation="")], argument, "incarnation: is empty"),
             (76, [hello(slots=0)], argument, "slots: must be 1 to 256"),
             (78, [hello(slots=-1)], argument, "slots: must be 1 to 256"),
+            (91, [hello(protocol=0)], version, "the worker speaks version 0 of the protocol"),
+            (91, [hello(protocol=1000)], version, "this coordinator versions 1 to 1"),
         ]
         for number, messages, (status, code), text in table:
             with self.subTest(number=number, messages=messages):

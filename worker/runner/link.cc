@@ -145,8 +145,8 @@ class Link::Impl {
   void Explain(const absl::Status& status, bool answered) {
     const log::Fields fields = {{"address", address_}, {"reason", Describe(status)}};
     // What is wrong with the hello or the certificate stays wrong.
-    refused_ = !answered && (absl::IsInvalidArgument(status) || absl::IsPermissionDenied(status) ||
-                             absl::IsUnauthenticated(status));
+    refused_ = !answered && (absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status) ||
+                             absl::IsPermissionDenied(status) || absl::IsUnauthenticated(status));
     if (refused_) {
       log::Error("the coordinator refuses this worker", fields);
     } else if (!answered && !told_) {

@@ -15,6 +15,7 @@
 #include "common/base/mutex.h"
 #include "common/log/log.h"
 #include "common/plan/plan.h"
+#include "common/rpc/rpc.h"
 #include "worker/phases/tasks.h"
 #include "worker/runner/attempt_runner.h"
 #include "worker/runner/held_project.h"
@@ -112,6 +113,7 @@ class Worker::Impl : public LinkHandler {
     hello.set_host(options_.host);
     hello.set_slots(options_.slots);
     hello.set_takes_ack_batches(true);
+    hello.set_protocol(rpc::kWorkerProtocol);
     const MutexLock lock(mutex_);
     hello.set_draining(draining_);
     // A new stream knows no plans: the coordinator sends each again with the first grant of its migration.

@@ -204,6 +204,7 @@ TEST(ConvertHello, RefusesWhatIsOutOfRange) {
     hello.set_worker_id("w1");
     hello.set_incarnation("i");
     hello.set_slots(1);
+    hello.set_protocol(rpc::kWorkerProtocol);
     change(hello);
     return !ToHello(hello, {1}).ok();
   };
@@ -214,6 +215,19 @@ TEST(ConvertHello, RefusesWhatIsOutOfRange) {
   EXPECT_TRUE(refused([](v1::Hello& h) { h.set_slots(0); }));
   EXPECT_TRUE(refused([](v1::Hello& h) { h.set_slots(257); }));
   EXPECT_TRUE(refused([](v1::Hello& h) { h.add_held(); }));
+}
+
+TEST(ConvertHello, RefusesAWorkerOfAnotherProtocol) {
+  v1::Hello hello;
+  hello.set_worker_id("w1");
+  hello.set_incarnation("i");
+  hello.set_slots(1);
+  for (const int protocol : {0, -1, rpc::kOldestWorkerProtocol - 1, rpc::kWorkerProtocol + 1}) {
+    hello.set_protocol(protocol);
+    const absl::Status status = ToHello(hello, {1}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << protocol;
+    EXPECT_EQ(CodeOf(status), "PGC-WORKER-PROTOCOL") << protocol;
+  }
 }
 
 // ---- grants ----------------------------------------------------------------------------------------------------

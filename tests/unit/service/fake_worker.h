@@ -15,6 +15,7 @@
 #include <string>
 #include <thread>
 
+#include "common/rpc/rpc.h"
 #include "pgconvoy/v1/worker_service.grpc.pb.h"
 
 namespace pgconvoy::service {
@@ -40,6 +41,7 @@ class FakeWorker {
     hello.set_version("0.1.0");
     hello.set_host("localhost");
     hello.set_slots(slots);
+    hello.set_protocol(rpc::kWorkerProtocol);
     for (const v1::HeldProject& project : held) {
       *hello.add_held() = project;
     }
