@@ -173,14 +173,7 @@ std::string Core::Impl::Take(Step& step, Project& project, const WorkerReport& r
     step.out().writes.results.push_back({project.id, report.migration, report.fence, body.phase, project.direction,
                                          step.now().wall, body.payload_json});
   }
-  step.Record(report.migration, report.ref,
-              {.kind = "PHASE_DONE",
-               .actor = WorkerActor(WorkerIdOf(project)),
-               .rule = PhaseRule(body.phase),
-               .reason = "its result is durable",
-               .details = {{"phase", Name(body.phase)},
-                           {"direction", Name(project.direction)},
-                           {"fence", std::to_string(report.fence.value)}}});
+  step.RecordPhaseDone(project, WorkerActor(WorkerIdOf(project)), PhaseRule(body.phase), body.phase);
   step.Write(project);
   return "";
 }

@@ -214,4 +214,30 @@ void Step::Record(MigrationId migration, std::string_view project_ref, const Eve
   row.detail_json = DetailJson(info);
 }
 
+void Step::RecordPhaseDone(const Project& project, std::string_view actor, std::string_view rule, Phase phase) {
+  constexpr std::string_view kKind = "PHASE_DONE";
+  const MigrationId migration = project.home->row.id;
+  const std::string fence = std::to_string(project.fence.value);
+  const EventInfo info = {
+      .kind = kKind,
+      .actor = actor,
+      .rule = rule,
+      .reason = "its results are durable",
+      .details = {{"direction", Name(project.direction)}, {"fence", fence}, {"phases", Name(phase)}}};
+  EventRow* const last = out_.writes.events.empty() ? nullptr : &out_.writes.events.back();
+  if (last != nullptr && last->kind == kKind && last->migration == migration && last->project_ref == project.ref) {
+    // The list of phases is the last of the details.
+    constexpr std::string_view kEnd = "\"}";
+    std::string head = DetailJson(info);
+    head.resize(head.size() - Name(phase).size() - kEnd.size());
+    if (last->detail_json.starts_with(head)) {
+      last->time = now_.wall;
+      last->rule = rule;
+      last->detail_json.insert(last->detail_json.size() - kEnd.size(), "," + std::string(Name(phase)));
+      return;
+    }
+  }
+  Record(migration, project.ref, info);
+}
+
 }  // namespace pgconvoy::core

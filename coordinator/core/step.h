@@ -45,6 +45,10 @@ class Step {
   // `migration` and `project_ref` may be empty.
   void Record(MigrationId migration, std::string_view project_ref, const EventInfo& info);
 
+  // PHASE_DONE of the project's attempt. Phases of one attempt that end one right after the other in a commit group
+  // share an event, with the time and the rule of the last: events are half of what the store has to write.
+  void RecordPhaseDone(const Project& project, std::string_view actor, std::string_view rule, Phase phase);
+
   template <typename Body>
   void Send(Body&& body) {
     out_.messages.emplace_back(std::forward<Body>(body));

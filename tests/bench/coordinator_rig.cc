@@ -233,7 +233,9 @@ void CoordinatorRig::CheckSucceeded(const std::string& migration, int64_t projec
   Require(count("attempt WHERE" + mine) == projects, "one attempt of each");
   Require(count("phase_result WHERE" + mine) == projects * kPhasesOfFleet, "one result of each phase");
   Require(count("event WHERE" + mine + " AND kind = 'PROJECT_STATE'") == 2 * projects, "events of both transitions");
-  Require(count("event WHERE" + mine + " AND kind = 'PHASE_DONE'") == projects * kPhasesOfFleet, "events of phases");
+  Require(count("event, unnest(string_to_array(detail->>'phases', ',')) WHERE" + mine + " AND kind = 'PHASE_DONE'") ==
+              projects * kPhasesOfFleet,
+          "events of phases");
   Require(
       count("event AS e JOIN pgconvoy.project AS p ON p.ref = e.project_ref AND p.migration_id = e.migration_id "
             "WHERE e.migration_id = " +

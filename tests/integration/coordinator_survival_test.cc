@@ -69,8 +69,9 @@ std::string WhyMiscounted(Fleet& fleet, const std::string& migration) {
   const PgCluster& store = fleet.store();
   const std::string twice = store.QueryValue(
       "postgres",
-      "SELECT string_agg(what, '; ') FROM (SELECT concat_ws(' ', project_ref, detail::jsonb) AS what "
-      "FROM pgconvoy.event WHERE kind = 'PHASE_DONE' GROUP BY project_ref, detail::jsonb HAVING count(*) > 1) e");
+      "SELECT string_agg(what, '; ') FROM (SELECT concat_ws(' ', project_ref, detail->>'fence', phase) AS what "
+      "FROM pgconvoy.event, unnest(string_to_array(detail->>'phases', ',')) AS phase WHERE kind = 'PHASE_DONE' "
+      "GROUP BY project_ref, detail->>'fence', detail->>'direction', phase HAVING count(*) > 1) e");
   if (!twice.empty()) {
     return "recorded twice: " + twice;
   }

@@ -36,6 +36,36 @@ TEST_F(ReportTest, RecordsEveryPhaseAndEndsTheProject) {
   EXPECT_EQ(rows.batches().at(BatchId{1}).state, BatchState::kDone);
 }
 
+TEST_F(ReportTest, PhasesThatEndTogetherShareAnEvent) {
+  Submit(2, Spec());
+  Hello(1, "w1");
+  const std::vector<Running> granted = Grants();
+  const auto done = [this](const Running& running, int64_t seq, Phase phase, Output& out) {
+    core->Apply(WorkerReport{running.stream, running.migration, running.project.ref, running.project.fence, seq,
+                             PhaseDone{phase, "{}", 0, 0, {}}},
+                now, out);
+  };
+  Output out;
+  done(granted.at(0), 1, Phase::kFence, out);
+  done(granted.at(0), 2, Phase::kPreValidation, out);
+  done(granted.at(1), 1, Phase::kFence, out);
+  done(granted.at(0), 3, Phase::kCredentials, out);
+  std::vector<std::string> told;
+  for (const EventRow& event : out.writes.events) {
+    EXPECT_EQ(event.kind, "PHASE_DONE");
+    EXPECT_EQ(event.actor, "worker:w1");
+    told.push_back(event.project_ref + " " + event.rule + " " + event.detail_json);
+  }
+  const auto detail = [](const Running& running, const std::string& phases) {
+    return R"( {"direction":"FORWARD","fence":")" + std::to_string(running.project.fence.value) + R"(","phases":")" +
+           phases + R"("})";
+  };
+  EXPECT_EQ(told, (std::vector<std::string>{"p0 P-02" + detail(granted[0], "FENCE,PRE_VALIDATION"),
+                                            "p1 P-01" + detail(granted[1], "FENCE"),
+                                            "p0 P-04" + detail(granted[0], "CREDENTIALS")}));
+  EXPECT_EQ(out.writes.results.size(), 4U);
+}
+
 TEST_F(ReportTest, AcknowledgesAResentReportAndRecordsItOnce) {
   Submit(2, Spec());
   Hello(1, "w1");
