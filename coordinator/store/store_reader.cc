@@ -169,14 +169,13 @@ constexpr char kBackupIds[] =
     "WHERE r.direction = 'FORWARD' AND r.phase = 'BACKUP' LIMIT $1";
 
 constexpr char kNextFence[] = "SELECT next_fence FROM pgconvoy.leader";
-// Only in migrations that count such projects, which the index finds: all others are most of a store that has grown
-// old. The positions in `counts` are those of PENDING, WAITING, RUNNING and NEEDS_OPERATOR.
+// Only in migrations that count such projects, one after the other: all others are most of a store that has grown old.
+// The positions in `counts` are those of PENDING, WAITING, RUNNING and NEEDS_OPERATOR.
 constexpr char kLiveRefs[] =
-    "SELECT DISTINCT ref FROM pgconvoy.project "
-    "WHERE state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR') AND migration_id IN "
-    "(SELECT id FROM pgconvoy.migration WHERE counts[$2] + counts[$3] + counts[$4] + counts[$5] > 0) LIMIT $1";
-constexpr char kOnlyTheseMigrations[] =
-    "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+    "SELECT DISTINCT p.ref FROM "
+    "(SELECT id FROM pgconvoy.migration WHERE counts[$2] + counts[$3] + counts[$4] + counts[$5] > 0 OFFSET 0) AS m "
+    "CROSS JOIN LATERAL (SELECT ref FROM pgconvoy.project WHERE migration_id = m.id "
+    "AND state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR') OFFSET 0) AS p LIMIT $1";
 // PostgreSQL counts from 1.
 constexpr int CountAt(ProjectState state) { return static_cast<int>(state) + 1; }
 
@@ -568,7 +567,6 @@ absl::StatusOr<LiveRefs> StoreReader::ListLiveRefs(int limit) {
     LiveRefs live;
     // First: what is granted between the two has a fence that counts as one given out later.
     live.next_fence.value = tx.exec1(kNextFence)[0].as<int64_t>();
-    tx.exec0(kOnlyTheseMigrations);
     live.refs = ReadTexts(tx.exec_params(kLiveRefs, limit + 1, CountAt(ProjectState::kPending),
                                          CountAt(ProjectState::kWaiting), CountAt(ProjectState::kRunning),
                                          CountAt(ProjectState::kNeedsOperator)));

@@ -73,10 +73,6 @@ v1::SubmitMigrationRequest ChunkOf(const FleetSpec& fleet, int64_t begin, int64_
   return request;
 }
 
-std::unique_ptr<v1::MigrationService::Stub> StubFor(const std::string& address) {
-  return v1::MigrationService::NewStub(rpc::Connect(address));
-}
-
 // "VmHWM:     1234 kB" of /proc/PID/status, in bytes.
 int64_t StatusBytes(pid_t pid, const std::string& field) {
   std::istringstream lines(testing::ReadFile("/proc/" + std::to_string(pid) + "/status"));
@@ -140,7 +136,8 @@ void CoordinatorRig::StartCoordinator() {
                                        store_.SocketConninfo(), "--lease-ttl", kLeaseTtl},
                               .stdout_path = log,
                               .stderr_path = log});
-  const auto stub = StubFor(address());
+  channel_ = rpc::Connect(address());
+  const auto stub = v1::MigrationService::NewStub(channel_);
   const bool serves = testing::Eventually([&] { return Leads(*stub) || !coordinator_->Running(); }, kStartTimeout);
   if (!serves || !coordinator_->Running()) {
     throw std::runtime_error("the coordinator does not start: " + testing::ReadFile(log));
@@ -148,6 +145,7 @@ void CoordinatorRig::StartCoordinator() {
 }
 
 void CoordinatorRig::KillCoordinator() {
+  channel_.reset();
   coordinator_->Kill(SIGKILL);
   coordinator_->Wait();
 }
@@ -160,7 +158,7 @@ std::string CoordinatorRig::RefOf(int64_t index) {
 }
 
 std::string CoordinatorRig::Submit(const FleetSpec& fleet) {
-  const auto stub = StubFor(address());
+  const auto stub = v1::MigrationService::NewStub(channel_);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
   v1::SubmitMigrationResponse response;
@@ -179,7 +177,7 @@ std::string CoordinatorRig::Submit(const FleetSpec& fleet) {
 }
 
 void CoordinatorRig::WaitEnded(const std::string& migration) {
-  const auto stub = StubFor(address());
+  const auto stub = v1::MigrationService::NewStub(channel_);
   const bool ended = testing::Eventually([&] {
     grpc::ClientContext context;
     v1::GetMigrationRequest request;
@@ -199,7 +197,7 @@ int64_t CoordinatorRig::Ended(const std::string& migration) {
 std::string CoordinatorRig::TokenBehind(const std::string& ref) { return Base64Encode(ref); }
 
 PageRead CoordinatorRig::ReadPage(const std::string& migration, int page_size, const std::string& token) {
-  const auto stub = StubFor(address());
+  const auto stub = v1::MigrationService::NewStub(channel_);
   v1::ListProjectsRequest request;
   request.set_migration_id(migration);
   request.set_page_size(page_size);

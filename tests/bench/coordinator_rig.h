@@ -13,6 +13,10 @@
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
 
+namespace grpc {
+class Channel;
+}
+
 namespace pgconvoy::bench {
 
 // A fleet that is valid for the coordinator and needs no database: nobody moves it but simulated workers. Its plan
@@ -84,6 +88,8 @@ class CoordinatorRig {
   testing::TempDir folder_;
   int port_ = 0;
   std::unique_ptr<testing::Process> coordinator_;
+  // Of all calls: connecting is no part of what is measured.
+  std::shared_ptr<grpc::Channel> channel_;
 };
 
 }  // namespace pgconvoy::bench
