@@ -58,6 +58,26 @@ TEST_F(PhasesTest, RollbackFromEveryPhaseLeavesNothing) {
   EXPECT_EQ(fleet_.SourceHash(fleet_.refs()[0]), before);
 }
 
+// Its triggers would run with the registrar's rights.
+TEST_F(PhasesTest, ControlTablesThatSomebodyElseHasMadeAreNotUsed) {
+  fleet_.source().Exec("platform",
+                       "CREATE ROLE stranger; CREATE SCHEMA pgconvoy AUTHORIZATION stranger;"
+                       "GRANT ALL ON SCHEMA pgconvoy TO PUBLIC");
+  const auto refused = [this] { return Describe(Run(*NewAttempt(), Phase::kFence)); };
+  EXPECT_THAT(refused(), HasSubstr("PGC-CONTROL-FOREIGN"));
+  fleet_.source().Exec("platform",
+                       "ALTER SCHEMA pgconvoy OWNER TO pgconvoy_registrar;"
+                       "CREATE TABLE pgconvoy.fence (store_id text, project text, fence bigint,"
+                       " raised_at timestamptz DEFAULT now(), PRIMARY KEY (store_id, project));"
+                       "ALTER TABLE pgconvoy.fence OWNER TO stranger; GRANT ALL ON pgconvoy.fence TO PUBLIC");
+  EXPECT_THAT(refused(), HasSubstr("belongs to \"stranger\" and not to \"pgconvoy_registrar\""));
+  EXPECT_EQ(fleet_.source().QueryValue("platform", "SELECT count(*) FROM pgconvoy.fence"), "0");
+  fleet_.source().Exec("platform", "DROP OWNED BY stranger; DROP ROLE stranger");
+  const auto attempt = NewAttempt();
+  ASSERT_EQ(Describe(RunAll(*attempt, kForward)), "OK");
+  EXPECT_EQ(fleet_.WhyNotIsolated(fleet_.refs()[0]), "");
+}
+
 TEST_F(PhasesTest, AnOlderAttemptIsRefusedByTheFence) {
   const auto old = NewAttempt();
   ASSERT_EQ(Describe(Run(*old, Phase::kFence)), "OK");

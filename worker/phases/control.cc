@@ -62,7 +62,17 @@ CREATE TABLE IF NOT EXISTS pgconvoy.cutover (
 );
 )sql";
 
-constexpr char kHasTables[] = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+// $1: the table, $2: its schema. Also a login that owns something there and is neither this session's nor a superuser.
+constexpr char kHasOwnTable[] = R"sql(
+SELECT pg_catalog.to_regclass($1) IS NOT NULL, pg_catalog.min(r.rolname::text), pg_catalog.current_database(),
+       CURRENT_USER
+FROM (SELECT nspowner FROM pg_catalog.pg_namespace WHERE nspname = $2
+      UNION ALL
+      SELECT c.relowner FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = $2) AS o (owner)
+JOIN pg_catalog.pg_roles r ON r.oid = o.owner
+WHERE r.rolname <> CURRENT_USER AND NOT r.rolsuper
+)sql";
 
 constexpr char kRaise[] = R"sql(
 INSERT INTO pgconvoy.fence AS f (store_id, project, fence) VALUES ($1, $2, $3::bigint)
@@ -70,11 +80,6 @@ ON CONFLICT (store_id, project) DO UPDATE SET fence = excluded.fence, raised_at 
 WHERE f.fence <= excluded.fence
 RETURNING f.fence
 )sql";
-
-absl::StatusOr<bool> HasTable(pg::Connection& connection, const std::string& table) {
-  PGC_ASSIGN_OR_RETURN(const pg::Result result, connection.Exec(kHasTables, {table}));
-  return result.Bool(0, 0);
-}
 
 // One after the other among all workers.
 absl::Status RunSetup(pg::Connection& connection, const std::string& ddl) {
@@ -139,13 +144,31 @@ absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
   return session;
 }
 
+absl::StatusOr<bool> HasOwnTable(pg::Connection& connection, const std::string& table) {
+  const std::string schema = table.substr(0, table.find('.'));
+  PGC_ASSIGN_OR_RETURN(const pg::Result found, connection.Exec(kHasOwnTable, {table, schema}));
+  if (found.Get(0, 1).has_value()) {
+    return MakeError(Verdict::kOperator, "PGC-CONTROL-FOREIGN",
+                     "schema " + schema + " in database \"" + found.Text(0, 2) +
+                         "\", or something in it, belongs to \"" + found.Text(0, 1) + "\" and not to \"" +
+                         found.Text(0, 3) + "\"",
+                     "find out who made it; drop it, or make it over with REASSIGN OWNED or ALTER … OWNER TO");
+  }
+  return found.Bool(0, 0);
+}
+
 absl::Status EnsureControlTables(pg::Connection& connection) {
-  PGC_ASSIGN_OR_RETURN(const bool exists, HasTable(connection, "pgconvoy.access"));
-  return exists ? absl::OkStatus() : RunSetup(connection, std::string(kFenceTable) + kAccessTable);
+  PGC_ASSIGN_OR_RETURN(const bool exists, HasOwnTable(connection, "pgconvoy.access"));
+  if (exists) {
+    return absl::OkStatus();
+  }
+  PGC_RETURN_IF_ERROR(RunSetup(connection, std::string(kFenceTable) + kAccessTable));
+  // IF NOT EXISTS takes what somebody has made meanwhile.
+  return HasOwnTable(connection, "pgconvoy.access").status();
 }
 
 absl::Status EnsureRegistryTables(pg::Connection& connection) {
-  PGC_ASSIGN_OR_RETURN(const bool exists, HasTable(connection, "pgconvoy.cutover"));
+  PGC_ASSIGN_OR_RETURN(const bool exists, HasOwnTable(connection, "pgconvoy.cutover"));
   if (exists) {
     return absl::OkStatus();
   }
@@ -155,7 +178,8 @@ absl::Status EnsureRegistryTables(pg::Connection& connection) {
                      "the registrar may not make schema pgconvoy in the registry's database",
                      "run: GRANT CREATE ON DATABASE <registry database> TO <registrar>");
   }
-  return made;
+  PGC_RETURN_IF_ERROR(made);
+  return HasOwnTable(connection, "pgconvoy.cutover").status();
 }
 
 absl::Status RaiseFence(pg::Connection& connection, const Attempt& attempt) {

@@ -28,7 +28,6 @@ SELECT kind, name, comment FROM (
 ) AS o
 WHERE comment IS NOT NULL AND name !~ '^pgc_([atd]_|tmpl)' ORDER BY kind, name
 )sql";
-constexpr char kHasFreeze[] = "SELECT pg_catalog.to_regclass('pgconvoy.freeze') IS NOT NULL";
 constexpr char kFrozen[] = "SELECT project FROM pgconvoy.freeze WHERE store_id = $1 ORDER BY project";
 
 class OrphanFinder {
@@ -118,8 +117,8 @@ class OrphanFinder {
 
   absl::Status Frozen() {
     PGC_ASSIGN_OR_RETURN(PooledSession registrar, Registrar());
-    PGC_ASSIGN_OR_RETURN(const pg::Result has, registrar->Exec(kHasFreeze));
-    if (!has.Bool(0, 0)) {
+    PGC_ASSIGN_OR_RETURN(const bool used, HasOwnTable(*registrar, "pgconvoy.freeze"));
+    if (!used) {
       return absl::OkStatus();
     }
     PGC_ASSIGN_OR_RETURN(const pg::Result rows, registrar->Exec(kFrozen, {store_id_}));

@@ -19,7 +19,6 @@ namespace {
 constexpr char kApplicationName[] = "pgc:reconcile";
 constexpr char kNoSuchDatabase[] = "3D000";
 
-constexpr char kHasFences[] = "SELECT pg_catalog.to_regclass('pgconvoy.fence') IS NOT NULL";
 constexpr char kProjects[] = "SELECT project FROM pgconvoy.fence WHERE store_id = $1";
 constexpr char kLockFence[] = "SELECT fence FROM pgconvoy.fence WHERE store_id = $1 AND project = $2 FOR UPDATE";
 constexpr char kLogins[] = "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.starts_with(rolname, 'pgc_a_')";
@@ -87,8 +86,8 @@ class Reconciler {
 
   absl::Status Run() {
     if (list_only_) {
-      PGC_ASSIGN_OR_RETURN(const pg::Result used, control_.Exec(kHasFences));
-      if (!used.Bool(0, 0)) {
+      PGC_ASSIGN_OR_RETURN(const bool used, HasOwnTable(control_, "pgconvoy.fence"));
+      if (!used) {
         return absl::OkStatus();
       }
     } else {

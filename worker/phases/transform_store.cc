@@ -9,7 +9,6 @@
 namespace pgconvoy::worker {
 namespace {
 
-constexpr char kHasTables[] = "SELECT pg_catalog.to_regclass('pgconvoy_transform.policy') IS NOT NULL";
 // One arbitrary key: whoever makes our tables in a database holds it.
 constexpr char kLockSetup[] = "SELECT pg_catalog.pg_advisory_xact_lock(7239840113)";
 
@@ -142,8 +141,9 @@ absl::Status LockTransformFence(pg::Connection& connection, const Attempt& attem
 }  // namespace
 
 absl::Status EnsureTransformTables(pg::Connection& connection) {
-  PGC_ASSIGN_OR_RETURN(const pg::Result present, connection.Exec(kHasTables));
-  if (present.Bool(0, 0)) {
+  constexpr char kNewest[] = "pgconvoy_transform.policy";
+  PGC_ASSIGN_OR_RETURN(const bool exists, HasOwnTable(connection, kNewest));
+  if (exists) {
     return absl::OkStatus();
   }
   PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::Begin(connection));
@@ -155,6 +155,7 @@ absl::Status EnsureTransformTables(pg::Connection& connection) {
                            "the transformer may not make schema pgconvoy_transform in the project's database",
                            "run: GRANT CREATE ON DATABASE <database> TO <transformer>");
   }
+  PGC_RETURN_IF_ERROR(HasOwnTable(connection, kNewest).status());
   return transaction->Commit();
 }
 
