@@ -39,8 +39,15 @@ constexpr char kDatabaseSize[] = "SELECT pg_catalog.pg_database_size(pg_catalog.
 constexpr int64_t kLeastRoom = 64 << 20;
 constexpr int64_t kRoomFactor = 2;
 
-constexpr char kMayRead[] = "SELECT pg_catalog.has_table_privilege($1, 'SELECT')";
-constexpr char kMayReadSequence[] = "SELECT pg_catalog.has_sequence_privilege($1, 'SELECT')";
+// $1: quoted names; a row for each, in their order.
+constexpr char kMayRead[] = R"sql(
+SELECT pg_catalog.has_table_privilege(t.name, 'SELECT')
+FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS t (name, n) ORDER BY t.n
+)sql";
+constexpr char kMayReadSequence[] = R"sql(
+SELECT pg_catalog.has_sequence_privilege(s.name, 'SELECT')
+FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS s (name, n) ORDER BY s.n
+)sql";
 constexpr char kMayKeepRecords[] = R"sql(
 SELECT pg_catalog.to_regclass('pgconvoy.cutover') IS NOT NULL
     OR pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
@@ -50,19 +57,25 @@ constexpr char kMayUpdate[] = R"sql(
 SELECT c, pg_catalog.has_column_privilege($1, c, 'UPDATE') FROM pg_catalog.unnest($2::pg_catalog.text[]) AS c
 )sql";
 
-// $1: a table of the plan. Referenced tables that do not move leave the reference dangling.
+// $1: quoted tables of the plan; the place of each, from 0, and what it references. Referenced tables that do not move
+// leave the reference dangling.
 constexpr char kReferenced[] = R"sql(
-SELECT DISTINCT n.nspname, c.relname
-FROM pg_catalog.pg_constraint k
+SELECT DISTINCT t.n - 1, n.nspname, c.relname
+FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS t (name, n)
+JOIN pg_catalog.pg_constraint k ON k.conrelid = t.name::pg_catalog.regclass
 JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE k.contype = 'f' AND k.conrelid = $1::regclass
+WHERE k.contype = 'f' ORDER BY 1, 2, 3
 )sql";
 
-constexpr char kMayReadTable[] = R"sql(
-SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT')
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relname = $2
+// $1, $2: schemas and names of tables; the place, from 0, of each that exists.
+constexpr char kMayReadTables[] = R"sql(
+SELECT t.n - 1, pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT')
+FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]))
+     WITH ORDINALITY AS t (schema, name, n)
+JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.name
+ORDER BY 1
 )sql";
 
 // Adds nothing when everything may be read. What may not would only show as a failing pg_dump later.
@@ -71,51 +84,68 @@ absl::StatusOr<bool> CheckPrivileges(Attempt& attempt, pg::Connection& reader, C
   bool all = true;
   PGC_ASSIGN_OR_RETURN(const auto schemas, MovedSchemas(reader, attempt.plan()));
   PGC_ASSIGN_OR_RETURN(const auto tables, ResolveTables(reader, attempt.plan(), schemas));
+  std::vector<TableName> names;
+  std::vector<std::string> in_schemas;
+  std::vector<std::string> of_tables;
   for (const v1::Table& table : tables) {
-    const TableName name = SplitTable(table.table());
-    PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayReadTable, {name.schema, name.table}));
-    if (may.rows() == 0) {
-      continue;
-    }
-    if (!may.Bool(0, 0)) {
+    names.push_back(SplitTable(table.table()));
+    in_schemas.push_back(names.back().schema);
+    of_tables.push_back(names.back().table);
+  }
+  PGC_ASSIGN_OR_RETURN(const pg::Result may,
+                       reader.Exec(kMayReadTables, {TextArray(in_schemas), TextArray(of_tables)}));
+  for (int row = 0; row < may.rows(); ++row) {
+    const auto index = static_cast<size_t>(may.Int(row, 0));
+    const v1::Table& table = tables[index];
+    const TableName& name = names[index];
+    if (!may.Bool(row, 1)) {
       checks.Add({.name = "reader-may-use:" + name.schema,
                   .message = "the reader may not use schema " + name.schema,
                   .remedy = "GRANT USAGE ON SCHEMA " + Ident(name.schema) + " TO " + user});
     }
-    if (!may.Bool(0, 1)) {
+    if (!may.Bool(row, 2)) {
       checks.Add({.name = "reader-may-select:" + table.table(),
                   .message = "the reader may not read " + table.table(),
                   .remedy = "GRANT SELECT ON " + name.Quoted() + " TO " + user});
     }
-    all = all && may.Bool(0, 0) && may.Bool(0, 1);
+    all = all && may.Bool(row, 1) && may.Bool(row, 2);
   }
   return all;
 }
 
-absl::Status CheckTableOfSource(Attempt& attempt,
-                                pg::Connection& reader,
-                                const TableInfo& table,
-                                const pg::Result& self,
-                                const std::set<std::string>& moved,
-                                CheckList& checks) {
-  const std::string quoted = SplitTable(table.name).Quoted();
+absl::Status CheckTablesOfSource(Attempt& attempt,
+                                 pg::Connection& reader,
+                                 const std::vector<TableInfo>& tables,
+                                 const pg::Result& self,
+                                 CheckList& checks) {
   const std::string user = Ident(attempt.source_server().reader().user());
-  PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayRead, {quoted}));
-  checks.Add({.name = "reader-may-select:" + table.name,
-              .passed = may.Bool(0, 0),
-              .message = "the reader may not read " + table.name,
-              .remedy = "GRANT SELECT ON " + quoted + " TO " + user});
-  checks.Add({.name = "reader-sees-all-rows:" + table.name,
-              .passed = !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
-              .message = "row-level security is on, and hides rows from the reader",
-              .remedy = "ALTER ROLE " + user + " BYPASSRLS"});
-  PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader.Exec(kReferenced, {quoted}));
-  for (int row = 0; attempt.has_target() && row < referenced.rows(); ++row) {
-    const std::string other = Qualified(referenced.Text(row, 0), referenced.Text(row, 1));
-    checks.Add({.name = "references-move:" + table.name,
-                .passed = moved.contains(other),
-                .message = "it references " + other + ", which the plan does not move",
-                .remedy = "add that table to the plan"});
+  std::vector<std::string> quoted;
+  for (const TableInfo& table : tables) {
+    quoted.push_back(SplitTable(table.name).Quoted());
+  }
+  const std::set<std::string> moved(quoted.begin(), quoted.end());
+  PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayRead, {TextArray(quoted)}));
+  PGC_ASSIGN_OR_RETURN(const pg::Result referenced, reader.Exec(kReferenced, {TextArray(quoted)}));
+  int reference = 0;
+  for (size_t i = 0; i < tables.size(); ++i) {
+    const TableInfo& table = tables[i];
+    checks.Add({.name = "reader-may-select:" + table.name,
+                .passed = may.Bool(static_cast<int>(i), 0),
+                .message = "the reader may not read " + table.name,
+                .remedy = "GRANT SELECT ON " + quoted[i] + " TO " + user});
+    checks.Add({.name = "reader-sees-all-rows:" + table.name,
+                .passed = !table.row_security || self.Bool(0, 3) || self.Bool(0, 0),
+                .message = "row-level security is on, and hides rows from the reader",
+                .remedy = "ALTER ROLE " + user + " BYPASSRLS"});
+    for (; reference < referenced.rows() && referenced.Int(reference, 0) == static_cast<int64_t>(i); ++reference) {
+      const std::string other = Qualified(referenced.Text(reference, 1), referenced.Text(reference, 2));
+      if (attempt.has_target()) {
+        checks.Add({.name = "references-move:" + table.name,
+                    .passed = moved.contains(other),
+                    .message = "it references " + other + ", which the plan does not move",
+                    .remedy = "add that table to the plan"});
+      }
+    }
   }
   return absl::OkStatus();
 }
@@ -176,18 +206,13 @@ absl::StatusOr<bool> CheckSource(Attempt& attempt, pg::Connection& reader, Check
     return false;
   }
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
-  std::set<std::string> moved;
-  for (const TableInfo& table : schema->tables) {
-    moved.insert(SplitTable(table.name).Quoted());
-  }
-  for (const TableInfo& table : schema->tables) {
-    PGC_RETURN_IF_ERROR(CheckTableOfSource(attempt, reader, table, self, moved, checks));
-  }
+  PGC_RETURN_IF_ERROR(CheckTablesOfSource(attempt, reader, schema->tables, self, checks));
   PGC_RETURN_IF_ERROR(CheckLinkColumns(attempt, reader, checks));
-  for (const std::string& sequence : schema->sequences) {
-    PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayReadSequence, {sequence}));
+  PGC_ASSIGN_OR_RETURN(const pg::Result may, reader.Exec(kMayReadSequence, {TextArray(schema->sequences)}));
+  for (int row = 0; row < may.rows(); ++row) {
+    const std::string& sequence = schema->sequences[static_cast<size_t>(row)];
     checks.Add({.name = "reader-may-select:" + sequence,
-                .passed = may.Bool(0, 0),
+                .passed = may.Bool(row, 0),
                 .message = "the reader may not read sequence " + sequence,
                 .remedy = "GRANT SELECT ON SEQUENCE " + sequence + " TO " + Ident(user)});
   }

@@ -16,9 +16,14 @@ constexpr int64_t kRowsPerCheckpoint = 2'000;
 
 // 64 MiB.
 constexpr int64_t kPagesPerRange = 8'192;
+// Of which one query reads the values; a query nests as deep as it has parts.
+constexpr size_t kSequencesPerQuery = 500;
 
+// $1: quoted tables; a row for each, in their order.
 constexpr char kPages[] = R"sql(
-SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass) / pg_catalog.current_setting('block_size')::pg_catalog.int8
+SELECT pg_catalog.pg_relation_size(t.name::pg_catalog.regclass)
+       / pg_catalog.current_setting('block_size')::pg_catalog.int8
+FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS t (name, n) ORDER BY t.n
 )sql";
 
 constexpr char kLeaves[] = R"sql(
@@ -70,11 +75,14 @@ struct PageRange {
 
 absl::StatusOr<std::vector<PageRange>> RangesOf(pg::Connection& connection, const SourceSchema& schema) {
   std::vector<PageRange> ranges;
+  std::vector<std::string> quoted;
+  for (const TableInfo& table : schema.tables) {
+    quoted.push_back(SplitTable(table.name).Quoted());
+  }
+  PGC_ASSIGN_OR_RETURN(const pg::Result sizes, connection.Exec(kPages, {TextArray(quoted)}));
   for (size_t i = 0; i < schema.tables.size(); ++i) {
     // A partitioned table has no pages of its own, so it is read as a whole.
-    PGC_ASSIGN_OR_RETURN(const pg::Result size,
-                         connection.Exec(kPages, {SplitTable(schema.tables[i].name).Quoted()}));
-    const int64_t pages = size.Int(0, 0);
+    const int64_t pages = sizes.Int(static_cast<int>(i), 0);
     int64_t first = 0;
     for (; first + kPagesPerRange < pages; first += kPagesPerRange) {
       ranges.push_back({i, first, first + kPagesPerRange});
@@ -294,13 +302,20 @@ std::string FirstDifference(const std::vector<v1::TableDigest>& expected, const 
 
 absl::StatusOr<std::vector<v1::SequenceValue>> ReadSequences(pg::Connection& connection, const SourceSchema& schema) {
   std::vector<v1::SequenceValue> values;
-  for (const std::string& sequence : schema.sequences) {
-    PGC_ASSIGN_OR_RETURN(const pg::Result row, connection.Exec("SELECT last_value, is_called FROM " + sequence));
-    v1::SequenceValue value;
-    value.set_sequence(sequence);
-    value.set_last_value(row.Int(0, 0));
-    value.set_is_called(row.Bool(0, 1));
-    values.push_back(std::move(value));
+  for (size_t begin = 0; begin < schema.sequences.size(); begin += kSequencesPerQuery) {
+    const size_t end = std::min(begin + kSequencesPerQuery, schema.sequences.size());
+    std::string query;
+    for (size_t i = begin; i < end; ++i) {
+      query += (query.empty() ? "SELECT " : " UNION ALL SELECT ") + std::to_string(i) +
+               ", last_value, is_called FROM " + schema.sequences[i];
+    }
+    PGC_ASSIGN_OR_RETURN(const pg::Result rows, connection.Exec(query + " ORDER BY 1"));
+    for (int row = 0; row < rows.rows(); ++row) {
+      v1::SequenceValue& value = values.emplace_back();
+      value.set_sequence(schema.sequences[static_cast<size_t>(rows.Int(row, 0))]);
+      value.set_last_value(rows.Int(row, 1));
+      value.set_is_called(rows.Bool(row, 2));
+    }
   }
   return values;
 }
