@@ -24,8 +24,8 @@ absl::StatusOr<PooledSession> AcquireControl(SessionPool& pool,
                                              const v1::Server& server,
                                              const std::string& application_name);
 
-// Whether a table of ours ("schema.table") exists. OPERATOR PGC-CONTROL-FOREIGN when the schema or anything in it is that
-// of somebody who is neither this session's login nor a superuser: their triggers and views would run with our rights.
+// Whether a table of ours ("schema.table") exists. OPERATOR PGC-CONTROL-FOREIGN when the schema or anything in it
+// belongs to another than this session's login or a superuser: triggers and views of others would run with our rights.
 absl::StatusOr<bool> HasOwnTable(pg::Connection& connection, const std::string& table);
 
 // Makes schema `pgconvoy` with the tables fence and access in the control database when it does not exist.
