@@ -79,6 +79,9 @@ void Out(std::string_view text);
 void Say(std::string_view text);
 // Prints the error and gives its exit code. `next` is a command that helps, may be empty.
 int Fail(const Session& session, const absl::Status& status, const std::string& next = {});
+// The same for an error of the arguments that only shows later; always kUsage.
+int FailUsage(const Session& session, std::string_view message, std::string_view remedy);
+
 // What a command that changes much asks of whoever runs it, once it has said what it will do.
 struct Confirmation {
   // "a rollback"
@@ -92,8 +95,7 @@ struct Confirmation {
 // kOk when the operator agrees; kRefused, after saying that nothing was changed, when not; PGC-CLI-CONFIRM where nobody
 // can be asked.
 int Confirm(const Session& session, const Confirmation& confirmation);
-// The same for an error of the arguments that only shows later; always kUsage.
-int FailUsage(const Session& session, std::string_view message, std::string_view remedy);
+
 // The name of whoever runs the command, for the event log.
 std::string Actor();
 int64_t NowUnixMs();

@@ -1,4 +1,6 @@
 // The answer to whoever submitted a migration, also when its request id is one that was seen before.
+//
+// Thread safety: from any thread; FindSubmitted does not wait for the store.
 #pragma once
 
 #include <functional>

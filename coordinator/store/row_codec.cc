@@ -124,7 +124,7 @@ int RowReader::Int() { return static_cast<int>(Int64()); }
 
 bool RowReader::Bool() { return row_[column_++].c_str()[0] == 't'; }
 
-std::string Select(const char* columns, const char* rest) {
+std::string Select(const char* columns, const std::string& rest) {
   return std::string("SELECT ") + columns + " FROM pgconvoy." + rest;
 }
 

@@ -43,7 +43,7 @@ std::vector<Row> ReadRows(const pqxx::result& result, Row (*read)(RowReader&)) {
 }
 
 // "SELECT <columns> FROM pgconvoy.<rest>"
-std::string Select(const char* columns, const char* rest);
+std::string Select(const char* columns, const std::string& rest);
 
 // What to select; times come as milliseconds since 1970.
 extern const char kMigrationColumns[];

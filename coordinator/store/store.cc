@@ -115,17 +115,13 @@ void ReadAll(pqxx::transaction_base& tx, const std::string& query, Row (*read)(R
   tx.exec0("CLOSE load");
 }
 
-std::string SelectFrom(const char* columns, const std::string& rest) {
-  return std::string("SELECT ") + columns + " FROM pgconvoy." + rest;
-}
-
 void LoadRows(pqxx::transaction_base& tx, core::Snapshot& snapshot) {
   const std::string unended =
       std::string("WHERE migration_id IN (SELECT id FROM pgconvoy.migration WHERE ") + kUnendedMigrations + ")";
-  ReadAll(tx, SelectFrom(kMigrationColumns, "migration ORDER BY id"), ReadMigration, snapshot.migrations);
-  ReadAll(tx, SelectFrom(kBatchColumns, "batch " + unended + " ORDER BY id"), ReadBatch, snapshot.batches);
-  ReadAll(tx, SelectFrom(kProjectColumns, "project " + unended + " ORDER BY id"), ReadProject, snapshot.projects);
-  ReadAll(tx, SelectFrom(kWorkerColumns, "worker ORDER BY id"), ReadWorker, snapshot.workers);
+  ReadAll(tx, Select(kMigrationColumns, "migration ORDER BY id"), ReadMigration, snapshot.migrations);
+  ReadAll(tx, Select(kBatchColumns, "batch " + unended + " ORDER BY id"), ReadBatch, snapshot.batches);
+  ReadAll(tx, Select(kProjectColumns, "project " + unended + " ORDER BY id"), ReadProject, snapshot.projects);
+  ReadAll(tx, Select(kWorkerColumns, "worker ORDER BY id"), ReadWorker, snapshot.workers);
 }
 
 std::string IdArray(const std::vector<ProjectId>& ids) {
@@ -344,15 +340,15 @@ absl::StatusOr<std::optional<core::Reopen>> Store::LoadMigration(MigrationId mig
     pqxx::work tx(session_->connection());
     PGC_RETURN_IF_ERROR(session_->CheckEpoch(tx, epoch_));
     std::vector<core::MigrationRow> found;
-    ReadAll(tx, SelectFrom(kMigrationColumns, "migration WHERE id = " + id), ReadMigration, found);
+    ReadAll(tx, Select(kMigrationColumns, "migration WHERE id = " + id), ReadMigration, found);
     if (found.empty()) {
       return std::nullopt;
     }
     core::Reopen reopen;
     reopen.migration = std::move(found[0]);
-    ReadAll(tx, SelectFrom(kBatchColumns, "batch WHERE migration_id = " + id + " ORDER BY id"), ReadBatch,
+    ReadAll(tx, Select(kBatchColumns, "batch WHERE migration_id = " + id + " ORDER BY id"), ReadBatch,
             reopen.batches);
-    ReadAll(tx, SelectFrom(kProjectColumns, "project WHERE migration_id = " + id + " ORDER BY id"), ReadProject,
+    ReadAll(tx, Select(kProjectColumns, "project WHERE migration_id = " + id + " ORDER BY id"), ReadProject,
             reopen.projects);
     return reopen;
   });

@@ -154,6 +154,7 @@ constexpr char kMigratedRefs[] =
     "WHERE p.state IN ('SUCCEEDED', 'SUCCEEDED_WITH_WARNINGS') AND m.phases && '{COPY,TRANSFORM,CUTOVER}' "
     "AND m.credentials_of IS NULL "
     "AND ($1 = '' OR p.ref = $1)";
+
 // As RefsDigest does.
 constexpr char kRefsDigest[] =
     "SELECT encode(sha256(convert_to("

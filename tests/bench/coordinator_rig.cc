@@ -237,9 +237,9 @@ void CoordinatorRig::CheckSucceeded(const std::string& migration, int64_t projec
   Require(
       // Looked up one by one: a join is planned by figures that may be those of an empty table.
       count("event AS e WHERE e.migration_id = " + migration +
-            " AND e.kind = 'PROJECT_STATE' AND (e.detail->>'fence')::bigint = (SELECT p.fence FROM pgconvoy.project "
-            "AS p "
-            "WHERE p.ref = e.project_ref AND p.migration_id = e.migration_id)") == 2 * projects,
+            " AND e.kind = 'PROJECT_STATE' AND (e.detail->>'fence')::bigint = "
+            "(SELECT p.fence FROM pgconvoy.project AS p WHERE p.ref = e.project_ref AND p.migration_id = "
+            "e.migration_id)") == 2 * projects,
       "events that name the project's fence");
 }
 
