@@ -50,6 +50,9 @@ constexpr Rule kRules[] = {
     {"57014", Verdict::kTransient, "PGC-PG-CANCELLED", "it was interrupted or ran into statement_timeout"},
     {"57P", Verdict::kTransient, "PGC-PG-LOST", ""},
     {"58030", Verdict::kTransient, "PGC-PG-IO", "see the server's log"},
+    // What PostgreSQL gives no state of its own: catalog rows that two change at once, a checkpoint or a cache file
+    // that a full disk stops. The text is in the server's language and cannot tell them apart.
+    {"XX000", Verdict::kTransient, "PGC-PG-INTERNAL", "see the server's log"},
     {"XX001", Verdict::kPermanent, "PGC-PG-CORRUPT", "the server reports damaged data"},
     {"XX002", Verdict::kPermanent, "PGC-PG-CORRUPT", "the server reports a damaged index"},
 };
@@ -59,12 +62,6 @@ const Rule& RuleOf(std::string_view sqlstate) {
   const auto* const rule = std::find_if(std::begin(kRules), std::end(kRules),
                                         [&](const Rule& r) { return sqlstate.starts_with(r.state); });
   return rule == std::end(kRules) ? kOther : *rule;
-}
-
-// Concurrent ALTER ROLE or GRANT on one object fail with XX000 and succeed when tried again.
-bool IsCatalogRace(std::string_view sqlstate, std::string_view message) {
-  return sqlstate == "XX000" && (message.find("tuple concurrently updated") != std::string_view::npos ||
-                                 message.find("tuple concurrently deleted") != std::string_view::npos);
 }
 
 // Data exceptions quote the value that offends, and what a tenant's code raises may hold anything.
@@ -144,9 +141,8 @@ std::string LastLine(std::string_view text) {
 
 absl::Status FromSqlState(std::string_view sqlstate, std::string_view message) {
   const Rule& rule = RuleOf(sqlstate);
-  const Verdict verdict = IsCatalogRace(sqlstate, message) ? Verdict::kTransient : rule.verdict;
   const std::string code = rule.code.empty() ? "PGC-PG-" + std::string(sqlstate) : std::string(rule.code);
-  absl::Status status = MakeError(verdict, code, WithoutRowData(sqlstate, message), rule.remedy);
+  absl::Status status = MakeError(rule.verdict, code, WithoutRowData(sqlstate, message), rule.remedy);
   status.SetPayload(kSqlStateUrl, absl::Cord(av(sqlstate)));
   return status;
 }

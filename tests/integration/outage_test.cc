@@ -69,9 +69,9 @@ class SmallDisk {
 
 void ExpectArrived(Fleet& fleet, const std::string& migration) {
   const v1::Migration ended = fleet.WaitEnded(migration, 180);
-  EXPECT_EQ(ended.state(), v1::MIGRATION_SUCCEEDED) << ended.ShortDebugString();
+  EXPECT_EQ(ended.state(), v1::MIGRATION_SUCCEEDED);
   for (const std::string& ref : fleet.refs()) {
-    EXPECT_EQ(fleet.WhyNotIsolated(ref), "");
+    EXPECT_EQ(fleet.WhyNotIsolated(ref), "") << fleet.GetProject(migration, ref).ShortDebugString();
   }
   EXPECT_TRUE(Eventually([&] { return fleet.Leftovers().empty(); })) << fleet.Leftovers();
 }

@@ -11,11 +11,11 @@ using ::testing::Not;
 
 TEST(PgError, TellsWhatMayBeTriedAgainFromWhatMayNot) {
   for (const char* const state : {"08006", "57P01", "57P02", "57P03", "57P05", "53300", "53100", "53400", "40001",
-                                  "40P01", "55P03", "55006", "57014", "25P03"}) {
+                                  "40P01", "55P03", "55006", "57014", "25P03", "XX000"}) {
     EXPECT_EQ(VerdictOf(FromSqlState(state, "x")), Verdict::kTransient) << state;
   }
   for (const char* const state :
-       {"28P01", "28000", "42501", "3D000", "42P01", "23505", "22P02", "XX000", "XX001", "0A000", "42601"}) {
+       {"28P01", "28000", "42501", "3D000", "42P01", "23505", "22P02", "XX001", "XX002", "0A000", "42601"}) {
     EXPECT_EQ(VerdictOf(FromSqlState(state, "x")), Verdict::kPermanent) << state;
   }
   EXPECT_EQ(VerdictOf(FromSqlState("40003", "x")), Verdict::kInDoubt);
@@ -31,17 +31,13 @@ TEST(PgError, NamesTheStateInTheCodeWhereItHasNoNameOfItsOwn) {
   EXPECT_EQ(CodeOf(FromSqlState("42P01", "x")), "PGC-PG-NO-TABLE");
   EXPECT_EQ(CodeOf(FromSqlState("25006", "x")), "PGC-PG-READ-ONLY");
   EXPECT_EQ(CodeOf(FromSqlState("53300", "x")), "PGC-PG-CONNECTIONS");
+  EXPECT_EQ(CodeOf(FromSqlState("XX000", "x")), "PGC-PG-INTERNAL");
 }
 
 TEST(PgError, KeepsTheStateThroughAnAnnotation) {
   EXPECT_EQ(SqlStateOf(Annotate(FromSqlState("23505", "x"), "load")), "23505");
   EXPECT_EQ(SqlStateOf(absl::OkStatus()), "");
   EXPECT_EQ(SqlStateOf(MakeError(Verdict::kTransient, "PGC-X-Y", "z")), "");
-}
-
-TEST(PgError, TakesARaceInTheCatalogForTransient) {
-  EXPECT_EQ(VerdictOf(FromSqlState("XX000", "tuple concurrently updated")), Verdict::kTransient);
-  EXPECT_EQ(VerdictOf(FromSqlState("XX000", "cache lookup failed")), Verdict::kPermanent);
 }
 
 TEST(PgError, DropsTheValuesThatDataExceptionsQuote) {
