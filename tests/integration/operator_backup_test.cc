@@ -591,6 +591,29 @@ TEST_F(Repairs, AProjectUnderWayIsNotRepaired) {
   EXPECT_THAT(refused.err, HasSubstr("PGC-PROJECT-BUSY"));
 }
 
+// Also without --mend: reading a view of somebody else's runs code as the registrar.
+TEST_F(Repairs, RecordsThatSomebodyElseHasMadeAreNotRead) {
+  fleet_.source().Exec("platform",
+                       "CREATE ROLE stranger; GRANT ALL ON SCHEMA pgconvoy TO stranger; SET ROLE stranger;"
+                       "CREATE VIEW pgconvoy.trap AS SELECT 1; RESET ROLE");
+  for (const std::vector<std::string>& how : {std::vector<std::string>{}, {"--mend"}}) {
+    std::vector<std::string> arguments = {"repair", migration_, "--project", ref_};
+    arguments.insert(arguments.end(), how.begin(), how.end());
+    const Finished refused = Cli(arguments);
+    EXPECT_NE(refused.exit_code, 0);
+    EXPECT_THAT(refused.err, HasSubstr("PGC-CONTROL-FOREIGN"));
+  }
+  fleet_.source().Exec("platform", "DROP OWNED BY stranger; DROP ROLE stranger");
+  EXPECT_EQ(Cli({"repair", migration_, "--project", ref_}).exit_code, 0);
+}
+
+TEST_F(Repairs, RecordsThatAreGoneAreSaidToBeGone) {
+  fleet_.source().Exec("platform", "DROP SCHEMA pgconvoy CASCADE");
+  const Finished shown = Cli({"repair", migration_, "--project", ref_});
+  EXPECT_EQ(shown.exit_code, 1) << shown.err;
+  EXPECT_THAT(shown.out, HasSubstr("differs  cutover: the registry's database has no record"));
+}
+
 // The coordinator's check and the worker's act are not one: what began in between has raised the fence.
 TEST_F(Repairs, ANewerAttemptEndsARepair) {
   fleet_.target().Exec("postgres", "ALTER ROLE " + quoted_ + " NOLOGIN");

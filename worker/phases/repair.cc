@@ -40,7 +40,9 @@ class Repairer {
       PGC_RETURN_IF_ERROR(HoldFence());
     }
     if (attempt_.has_registry()) {
-      PGC_RETURN_IF_ERROR(Freeze());
+      PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt_.Registrar());
+      PGC_ASSIGN_OR_RETURN(has_records_, HasOwnTable(*registrar, "pgconvoy.cutover"));
+      PGC_RETURN_IF_ERROR(Freeze(*registrar));
     }
     if (attempt_.Result(Phase::kCleanup) != nullptr && attempt_.grant().direction == Direction::kForward) {
       PGC_RETURN_IF_ERROR(Migrated());
@@ -90,13 +92,12 @@ class Repairer {
     return attempt_.has_credentials() ? Raise(attempt_.Provisioner()) : absl::OkStatus();
   }
 
-  absl::Status Freeze() {
-    if (attempt_.plan().freeze().apply().empty()) {
+  absl::Status Freeze(pg::Connection& registrar) {
+    if (attempt_.plan().freeze().apply().empty() || !has_records_) {
       return absl::OkStatus();
     }
-    PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt_.Registrar());
     PGC_ASSIGN_OR_RETURN(const pg::Result frozen,
-                         registrar->Exec(kIsFrozen, {attempt_.grant().store_id, attempt_.grant().ref}));
+                         registrar.Exec(kIsFrozen, {attempt_.grant().store_id, attempt_.grant().ref}));
     if (frozen.rows() == 0) {
       return absl::OkStatus();
     }
@@ -212,7 +213,10 @@ class Repairer {
 
   absl::Status Registry() {
     PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt_.Registrar());
-    PGC_ASSIGN_OR_RETURN(const auto record, FindCutover(*registrar, attempt_));
+    std::optional<CutoverRecord> record;
+    if (has_records_) {
+      PGC_ASSIGN_OR_RETURN(record, FindCutover(*registrar, attempt_));
+    }
     if (!record.has_value()) {
       Differs("cutover", "the registry's database has no record of the cutover",
               "without it nobody can tell what the row should be: not touched");
@@ -312,6 +316,8 @@ class Repairer {
 
   Attempt& attempt_;
   const bool mend_;
+  // The registry's database has our schema.
+  bool has_records_ = false;
   // Role and database are ours and usable, or were mended.
   bool target_sound_ = true;
   v1::ProjectInspection& inspection_;
