@@ -46,6 +46,8 @@ constexpr std::pair<const char*, const char*> kPinned[] = {
     {"default_transaction_deferrable", "off"},
     {"client_min_messages", "error"},
     {"idle_session_timeout", "0"},
+    // Questions about many tables at once look expensive, and compiling them took half of a source's processor time.
+    {"jit", "off"},
     // One that is not there would keep every login out.
     {"local_preload_libraries", ""},
     // A backend whose client has died stops within a second instead of finishing its statement.

@@ -1,5 +1,6 @@
 #include "tests/bench/cpu.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -72,15 +73,27 @@ double CpuSeconds(pid_t root) {
   return seconds;
 }
 
+double CpuMeter::Seconds(pid_t pid) {
+  if (pid != kEndedChildren) {
+    return CpuSeconds(pid);
+  }
+  rusage used{};
+  getrusage(RUSAGE_CHILDREN, &used);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
 void CpuMeter::Start() {
   for (const auto& [name, pid] : pids_) {
-    begin_[name] = CpuSeconds(pid);
+    begin_[name] = Seconds(pid);
   }
 }
 
 void CpuMeter::Stop() {
   for (const auto& [name, pid] : pids_) {
-    used_[name] += CpuSeconds(pid) - begin_[name];
+    used_[name] += Seconds(pid) - begin_[name];
   }
 }
 

@@ -17,12 +17,17 @@ class CpuMeter {
  public:
   // Measures `pid` under this name from the next Start on.
   void Watch(const std::string& name, pid_t pid) { pids_[name] = pid; }
+  // The same for all children of this process that end before Stop.
+  void WatchEndedChildren(const std::string& name) { Watch(name, kEndedChildren); }
   void Start();
   void Stop();
   // "source 1.20 ms, target 14.10 ms, …": per unit, when there were so many units between all Starts and Stops.
   std::string PerUnit(int units) const;
 
  private:
+  static constexpr pid_t kEndedChildren = 0;
+  static double Seconds(pid_t pid);
+
   std::map<std::string, pid_t> pids_;
   std::map<std::string, double> begin_;
   std::map<std::string, double> used_;

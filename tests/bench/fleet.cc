@@ -116,9 +116,7 @@ class Bench {
  public:
   explicit Bench(Report& report)
       : report_(report),
-        projects_(report.options().quick ? 6
-                  : getenv("N")          ? atoi(getenv("N"))
-                                         : 200),
+        projects_(report.options().quick ? 6 : 200),
         fleet_({.projects = projects_, .lease_ttl = "30s", .durable = true, .alike = true}),
         // Each of their projects takes so long that a part of them says enough.
         few_(fleet_.refs().begin(), fleet_.refs().begin() + (report.options().quick ? 4 : 40)) {

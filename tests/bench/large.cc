@@ -76,9 +76,6 @@ class Bench {
     XargsScript(kSeed, Env()).Run({"once"}, 1);
     database_.StartCoordinator();
     database_.StartWorker("bench", "", 2);
-    cpu_.Watch("old", Postmaster(database_.old_server()));
-    cpu_.Watch("new", Postmaster(database_.new_server()));
-    cpu_.Watch("worker", database_.worker("bench").pid());
   }
 
   void Describe() {
@@ -91,29 +88,49 @@ class Bench {
     report_.Setting("servers", "PostgreSQL 15, defaults, fsync on, TCP and SCRAM");
   }
 
-  Contestant Ours(const char* name, v1::Verification::Level level) {
-    return {name, [this, level] {
+  Contestant Ours(const std::string& name, v1::Verification::Level level) {
+    return {name, [this, name, level] {
               Clean();
               database_.plan().mutable_verification()->set_level(level);
-              const double seconds = RunMigration(database_, cpu_);
-              ++runs_;
+              const double seconds = RunMigration(database_, Cpu(name));
               Check();
               return seconds;
             }};
   }
 
-  Contestant Peer(const char* name, const char* script) {
-    return {name, [this, script] {
+  Contestant Peer(const std::string& name, const char* script) {
+    return {name, [this, name, script] {
               Clean();
+              CpuMeter& cpu = Cpu(name);
+              cpu.Start();
               const double seconds = XargsScript(script, Env()).Run({"once"}, 1);
+              cpu.Stop();
               Check();
               return seconds;
             }};
   }
 
-  std::string Cpu() const { return cpu_.PerUnit(runs_); }
+  void SayCpu(int rounds) {
+    for (const auto& [name, meter] : cpu_) {
+      report_.Setting("CPU, " + name, meter.PerUnit(rounds));
+    }
+  }
 
  private:
+  CpuMeter& Cpu(const std::string& contestant) {
+    const auto [at, added] = cpu_.try_emplace(contestant);
+    if (added) {
+      at->second.Watch("old", Postmaster(database_.old_server()));
+      at->second.Watch("new", Postmaster(database_.new_server()));
+      if (contestant.starts_with("pgconvoy")) {
+        at->second.Watch("worker", database_.worker("bench").pid());
+      } else {
+        at->second.WatchEndedChildren("clients");
+      }
+    }
+    return at->second;
+  }
+
   std::map<std::string, std::string> Env() {
     return {{"OLD", Superuser(database_.old_server())},
             {"NEW", Superuser(database_.new_server())},
@@ -157,8 +174,7 @@ class Bench {
   const int tables_;
   const int64_t rows_;
   LargeDatabase database_;
-  CpuMeter cpu_;
-  int runs_ = 0;
+  std::map<std::string, CpuMeter> cpu_;
 };
 
 void RunLargeWith(Report& report, int tables) {
@@ -170,16 +186,16 @@ void RunLargeWith(Report& report, int tables) {
   const std::string unverified = kUnverified + suffix;
   const std::string pgcopydb = kPgcopydb + suffix;
   const std::string pipe = kPipe + suffix;
-  std::vector<Contestant> contestants = {bench.Ours(verified.c_str(), v1::Verification::CHECKSUM),
-                                         bench.Ours(unverified.c_str(), v1::Verification::COUNTS)};
+  std::vector<Contestant> contestants = {bench.Ours(verified, v1::Verification::CHECKSUM),
+                                         bench.Ours(unverified, v1::Verification::COUNTS)};
   if (HasProgram("pgcopydb") && report.TakesPart(kPgcopydb)) {
-    contestants.push_back(bench.Peer(pgcopydb.c_str(), kPgcopydbScript));
+    contestants.push_back(bench.Peer(pgcopydb, kPgcopydbScript));
   }
   if (report.TakesPart(kPipe)) {
-    contestants.push_back(bench.Peer(pipe.c_str(), kPipeScript));
+    contestants.push_back(bench.Peer(pipe, kPipeScript));
   }
   report.Compare("in all", report.RoundsOr(5), contestants);
-  report.Setting("CPU, pgconvoy", bench.Cpu());
+  bench.SayCpu(report.RoundsOr(5));
   report.Judge({{verified, pgcopydb, 0.85}, {unverified, pipe, 1.15}});
 }
 
@@ -193,11 +209,12 @@ void RunLarge(Report& report) {
 void RunVerify(Report& report) {
   Bench bench(report, 4, report.options().quick ? 10'000 : 500'000);
   bench.Describe();
-  const std::string verified = "content verified";
-  const std::string unverified = "rows counted";
+  const std::string verified = kVerified;
+  const std::string unverified = kUnverified;
   report.Compare("in all", report.RoundsOr(7),
-                 {bench.Ours(verified.c_str(), v1::Verification::CHECKSUM),
-                  bench.Ours(unverified.c_str(), v1::Verification::COUNTS)});
+                 {bench.Ours(verified, v1::Verification::CHECKSUM),
+                  bench.Ours(unverified, v1::Verification::COUNTS)});
+  bench.SayCpu(report.RoundsOr(7));
   report.Judge({{verified, unverified, 1.15}});
 }
 

@@ -55,8 +55,11 @@ class Bench {
         expected_(Tables(databases_.old_server())) {
     databases_.StartCoordinator();
     databases_.StartWorker("bench", "", kSlots);
-    cpu_.Watch("old", Postmaster(databases_.old_server()));
-    cpu_.Watch("new", Postmaster(databases_.new_server()));
+    for (CpuMeter* const meter : {&cpu_, &dump_cpu_}) {
+      meter->Watch("old", Postmaster(databases_.old_server()));
+      meter->Watch("new", Postmaster(databases_.new_server()));
+    }
+    dump_cpu_.WatchEndedChildren("pg_dump and psql");
     cpu_.Watch("store", Postmaster(databases_.store()));
     cpu_.Watch("worker", databases_.worker("bench").pid());
     cpu_.Watch("coordinator", databases_.coordinator().pid());
@@ -70,6 +73,7 @@ class Bench {
     report_.Compare("for each database", report_.RoundsOr(5),
                     {{kOurs, [this] { return Ours(); }}, {kDump, [this] { return Dump(); }}});
     report_.Setting("CPU for each database, pgconvoy", cpu_.PerUnit(runs_ * count_));
+    report_.Setting("CPU for each database, pg_dump", dump_cpu_.PerUnit(runs_ * count_));
     report_.Judge({{kOurs, kDump, 0.7}});
   }
 
@@ -129,7 +133,9 @@ class Bench {
     Clean();
     const XargsScript peer(
         kDumpScript, {{"OLD", Superuser(databases_.old_server())}, {"NEW", Superuser(databases_.new_server())}});
+    dump_cpu_.Start();
     const double seconds = peer.Run(databases_.refs(), 4);
+    dump_cpu_.Stop();
     Check();
     return seconds / count_;
   }
@@ -139,6 +145,7 @@ class Bench {
   Databases databases_;
   const std::string expected_;
   CpuMeter cpu_;
+  CpuMeter dump_cpu_;
   int runs_ = 0;
 };
 
