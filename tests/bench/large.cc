@@ -211,9 +211,9 @@ void RunVerify(Report& report) {
   bench.Describe();
   const std::string verified = kVerified;
   const std::string unverified = kUnverified;
-  report.Compare("in all", report.RoundsOr(7),
-                 {bench.Ours(verified, v1::Verification::CHECKSUM),
-                  bench.Ours(unverified, v1::Verification::COUNTS)});
+  report.Compare(
+      "in all", report.RoundsOr(7),
+      {bench.Ours(verified, v1::Verification::CHECKSUM), bench.Ours(unverified, v1::Verification::COUNTS)});
   bench.SayCpu(report.RoundsOr(7));
   report.Judge({{verified, unverified, 1.15}});
 }
