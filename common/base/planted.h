@@ -30,7 +30,9 @@ namespace pgconvoy::planted {
   X(kRaiseBackwards) X(kLedgerOutsideTransaction) X(kNoLedgerRead)                                                 \
   X(kSkipLastChunk) X(kCopyOtherTenant) X(kCutoverTwice) X(kSkipSourceCheck) X(kSkipFreeze)                        \
   X(kThawForgotten) X(kCreateUnderFinalName) X(kLoginNotDropped) X(kRollbackLeavesRole)                            \
-  X(kFenceRowNotRead) X(kFenceRowNotLocked) X(kDropUnderFinalName) X(kOwnsOtherMigrations) X(kUndoesOtherCutover)
+  X(kFenceRowNotRead) X(kFenceRowNotLocked) X(kDropUnderFinalName) X(kOwnsOtherMigrations) X(kUndoesOtherCutover)  \
+  X(kTransformRecordNotRead) X(kTransformRecordLater) X(kUndoesTransformTwice) X(kUndoneOverTenantWrites)          \
+  X(kFallbackRecordOverwritten) X(kFallbackRecordLater) X(kFallbackStaysOut) X(kLetsInForOtherMigration)
 // clang-format on
 
 enum class Bug {

@@ -116,13 +116,11 @@ class Attempt {
   }
   template <typename F>
   OpWait<F> Fenced(Site site, F effect) {
-    const auto login = site == Site::kTarget ? Backend::Login::kProvisioner : Backend::Login::kRegistrar;
-    return {*this, {site, login, Mode::kFenced}, effect};
+    return {*this, {site, LoginAt(site), Mode::kFenced}, effect};
   }
   template <typename F>
   OpWait<F> Statement(Site site, F effect) {
-    const auto login = site == Site::kTarget ? Backend::Login::kProvisioner : Backend::Login::kRegistrar;
-    return {*this, {site, login, Mode::kStatement}, effect};
+    return {*this, {site, LoginAt(site), Mode::kStatement}, effect};
   }
   // In the project's database, as the attempt's login.
   template <typename F>
@@ -134,6 +132,15 @@ class Attempt {
   bool has_login = false;
 
  private:
+  // Whoever holds the fence row there.
+  static Backend::Login LoginAt(Site site) {
+    switch (site) {
+      case Site::kTarget: return Backend::Login::kProvisioner;
+      case Site::kSource: return Backend::Login::kTransformer;
+      case Site::kRegistry: break;
+    }
+    return Backend::Login::kRegistrar;
+  }
   Task Run();
   Task RunAll();
   Task RunOne(Phase phase);
@@ -153,7 +160,8 @@ class Attempt {
   int64_t result_ = 0;
   bool recorded_ = false;
   int64_t last_result_ = 0;
-  std::array<std::optional<uint32_t>, 4> backends_;
+  // By login.
+  std::array<std::optional<uint32_t>, 5> backends_;
   // What it waits for: an answer, or, when `awaited_seq_` is set, its reports.
   std::coroutine_handle<> waiter_;
   std::optional<int64_t> awaited_seq_;

@@ -167,7 +167,7 @@ void ChangeMind(Simulation& sim) {
 // A tenant writes where the registry sends it, unless it is stopped.
 void Write(Simulation& sim) {
   Project& project = sim.projects[static_cast<size_t>(sim.rng.Below(kProjects))];
-  if (project.registry.isolated) {
+  if (project.registry.isolated && !sim.config.has_transform) {
     Database* const database = project.Find(Database::Name::kFinal);
     if (database != nullptr && project.role.can_login && project.role.password == project.registry.password &&
         database->allows_connections) {

@@ -70,22 +70,26 @@ Config MakeConfig(uint64_t seed) {
   config.faults = MakeFaults(rng);
   config.lease_ttl_ms = rng.Between(3'000, 15'000);
   config.slots = static_cast<int>(rng.Between(1, 4));
-  // Most schedules move projects; some only give them logins, or only back them up.
+  // Most schedules move projects; some only give them logins, change them where they are, or only back them up.
   const int64_t kind = rng.Below(10);
   const bool backup_only = kind == 0;
-  config.has_credentials = !backup_only;
-  config.has_target = kind > 2;
+  config.has_target = kind > 3;
+  config.has_transform = kind == 1;
+  config.has_credentials = kind > 1 || (config.has_transform && rng.PerMille(500));
   config.has_freeze = !rng.PerMille(200);
   config.has_cutover = !backup_only && !rng.PerMille(100);
+  config.has_fallback = config.has_credentials && !config.has_target && !config.has_transform && config.has_cutover;
   core::PlanSections sections;
   sections.target = config.has_target;
   sections.freeze = config.has_freeze;
   sections.credentials = config.has_credentials;
-  sections.tables = config.has_target || backup_only;
+  sections.tables = config.has_target || config.has_transform || backup_only;
+  sections.transform = config.has_transform;
   sections.cutover = config.has_cutover;
   sections.backup_only = backup_only;
   config.spec = MakeSpec(rng, sections);
-  config.migrates_twice = rng.PerMille(100);
+  // A plan's own checks keep what is changed already from being changed again.
+  config.migrates_twice = rng.PerMille(config.has_fallback ? 300 : 100) && !config.has_transform;
   return config;
 }
 

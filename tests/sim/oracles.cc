@@ -78,7 +78,7 @@ class EndJudge {
     switch (defect) {
       case Defect::kFailsCheck:
       case Defect::kAlwaysBusy: return true;
-      case Defect::kFailsInUse:
+      case Defect::kFailsInUse: return sim_.config.has_credentials || sim_.config.has_transform;
       case Defect::kForeignRole: return sim_.config.has_credentials;
       case Defect::kForeignDatabase: return sim_.config.has_target;
       case Defect::kSourceKeepsChanging: return sim_.config.has_target && sim_.config.has_cutover;
@@ -97,6 +97,22 @@ class EndJudge {
     }
     if (sim_.config.has_target) {
       InTarget();
+    }
+    if (sim_.config.has_transform) {
+      Changed(1);
+    }
+    if (sim_.config.has_fallback && project_.fallback_gets_in) {
+      Fail("O4", "its former login still gets in");
+    }
+  }
+
+  void Changed(int wanted) {
+    for (const int times : project_.changed) {
+      if (times < wanted) {
+        Fail("O1", "rows that were to be changed where they are were not, or were put back twice");
+      } else if (times > wanted) {
+        Fail("O2", "rows are changed where they are more than once, or were not put back");
+      }
     }
   }
 
@@ -136,7 +152,7 @@ class EndJudge {
     if (moves) {
       Rows(*database);
     }
-    if (project_.registry.password != project_.role.password) {
+    if (sim_.config.has_credentials && project_.registry.password != project_.role.password) {
       Fail("O4", "the registry knows another password than the role");
     }
   }
@@ -150,6 +166,10 @@ class EndJudge {
     });
     if (left || (project_.role.exists && !project_.role.foreign)) {
       Fail("O6", "a database or role is left of it");
+    }
+    Changed(0);
+    if (!project_.fallback_gets_in) {
+      Fail("O7", "its former login is still kept out");
     }
     if (std::any_of(project_.backups.begin(), project_.backups.end(),
                     [](const Backup& one) { return !one.sealed && !one.late; })) {

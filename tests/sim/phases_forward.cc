@@ -58,6 +58,16 @@ auto SetRole(Attempt& attempt, int64_t password) {
                         });
 }
 
+// What the former login could do is written down before it changes.
+auto NoteAccess(Attempt& attempt) {
+  return attempt.Fenced(Site::kTarget, [migration = attempt.migration()](Project& project) {
+    if (project.access.migration != migration) {
+      project.access = {migration, false, false};
+    }
+    return Outcome();
+  });
+}
+
 Task RunCredentials(Attempt& attempt) {
   const int64_t password = attempt.sim().NextPassword();
   if (PGC_PLANTED(kSealAfterRole)) {
@@ -65,6 +75,9 @@ Task RunCredentials(Attempt& attempt) {
   }
   SIM_TRY(attempt.Intent(PGC_PLANTED(kPlainPasswordInIntent) ? kPlainSecret : 'R', password));
   SIM_TRY(SetRole(attempt, password));
+  if (attempt.sim().config.has_fallback) {
+    SIM_TRY(NoteAccess(attempt));
+  }
   SIM_TRY(attempt.Statement(Site::kTarget, [password](Project& project) {
     const bool works = project.role.can_login && project.role.password == password;
     return works ? Outcome() : Fail(Verdict::kPermanent, "PGC-PG-AUTH");
@@ -167,7 +180,7 @@ Task RunBackup(Attempt& attempt) {
   // The server reads; it is the client that writes, also one that slept meanwhile.
   SIM_TRY(attempt.Do(kRead, [](Project&) { return Outcome(); }));
   Project& project = attempt.project();
-  const bool late = fence < project.shut[At(Site::kTarget)];
+  const bool late = fence < *std::max_element(project.shut.begin(), project.shut.end());
   project.backups.push_back({fence, false, late, project.version});
   SIM_TRY(attempt.Do(kRead, [](Project&) { return Outcome(); }));
   Backup* const written = project.FindBackup(fence);
@@ -243,9 +256,66 @@ Task RunCopy(Attempt& attempt) {
   co_return Outcome();
 }
 
+// ---- TRANSFORM -------------------------------------------------------------------------------------------------
+
+// Rows and their log's record commit together, so that they are changed once.
+Outcome ChangeRows(Project& project, int64_t migration) {
+  if (project.TransformationInForce(migration) != nullptr && !PGC_PLANTED(kTransformRecordNotRead)) {
+    return Outcome();
+  }
+  for (int& times : project.changed) {
+    ++times;
+  }
+  if (!PGC_PLANTED(kTransformRecordLater)) {
+    project.transformations.push_back({migration, project.version, false});
+  }
+  return Outcome();
+}
+
+Task RunTransform(Attempt& attempt) {
+  const StoredResult* const sealed = attempt.Result(Phase::kBackup);
+  const Backup* const backup = sealed == nullptr ? nullptr : attempt.project().FindBackup(sealed->value);
+  if (backup == nullptr || !backup->sealed) {
+    co_return Fail(Verdict::kPermanent, "PGC-BACKUP-MISSING");
+  }
+  SIM_TRY(attempt.Statement(Site::kSource, [](Project&) { return Outcome(); }));
+  SIM_TRY(attempt.Fenced(Site::kSource, [migration = attempt.migration(), version = backup->version,
+                                         frozen = attempt.sim().config.has_freeze](Project& project) {
+    const bool dirty = frozen && project.version != version;
+    return dirty && project.TransformationInForce(migration) == nullptr
+               ? Fail(Verdict::kPermanent, "PGC-TRANSFORM-DIRTY")
+               : ChangeRows(project, migration);
+  }));
+  if (PGC_PLANTED(kTransformRecordLater)) {
+    SIM_TRY(attempt.Fenced(Site::kSource, [migration = attempt.migration()](Project& project) {
+      if (project.TransformationInForce(migration) == nullptr) {
+        project.transformations.push_back({migration, project.version, false});
+      }
+      return Outcome();
+    }));
+  }
+  co_return Outcome();
+}
+
+bool IsChangedOnce(const Project& project) {
+  return std::all_of(project.changed.begin(), project.changed.end(), [](int times) { return times == 1; });
+}
+
+Task VerifyTransformation(Attempt& attempt) {
+  SIM_TRY(attempt.Statement(Site::kSource, [migration = attempt.migration()](Project& project) {
+    return project.TransformationInForce(migration) != nullptr ? Outcome()
+                                                               : Fail(Verdict::kPermanent, "PGC-VERIFY-DIFFERS");
+  }));
+  attempt.AddResult(Phase::kVerify, 0);
+  co_return Outcome();
+}
+
 // ---- VERIFY, CUTOVER ---------------------------------------------------------------------------------------------
 
 Task RunVerify(Attempt& attempt) {
+  if (attempt.sim().config.has_transform) {
+    co_return co_await VerifyTransformation(attempt);
+  }
   const StoredResult* const sealed = attempt.Result(Phase::kBackup);
   const int64_t id = sealed == nullptr ? 0 : sealed->value;
   SIM_TRY(EnsureLogin(attempt));
@@ -264,8 +334,8 @@ Task RunVerify(Attempt& attempt) {
 }
 
 // Only a database that was proven to hold exactly the project's rows is shown to users.
-void JudgeCutover(Simulation& sim, Project& project, int64_t credentials) {
-  if (!sim.store.HasResult(project.ref, Phase::kCredentials, credentials)) {
+void JudgeCutover(Simulation& sim, Project& project, int64_t migration, int64_t credentials) {
+  if (sim.config.has_credentials && !sim.store.HasResult(project.ref, Phase::kCredentials, credentials)) {
     sim.judge.Fail("O4", "the registry was switched to credentials that the store does not know of: " + project.ref);
   }
   if (project.InForce(0) != nullptr) {
@@ -278,7 +348,10 @@ void JudgeCutover(Simulation& sim, Project& project, int64_t credentials) {
        std::find(project.verified.begin(), project.verified.end(), database->backup) == project.verified.end())) {
     sim.judge.Fail("O4", "the registry was switched to a database that was not verified: " + project.ref);
   }
-  if (!project.role.can_login || project.role.foreign) {
+  if (sim.config.has_transform && (project.TransformationInForce(migration) == nullptr || !IsChangedOnce(project))) {
+    sim.judge.Fail("O4", "the registry was switched to rows that are not changed once: " + project.ref);
+  }
+  if (sim.config.has_credentials && (!project.role.can_login || project.role.foreign)) {
     sim.judge.Fail("O4", "the registry was switched to a role that cannot log in: " + project.ref);
   }
 }
@@ -289,7 +362,7 @@ auto Switch(Attempt& attempt) {
   const int64_t made_by = credentials == nullptr ? 0 : credentials->key.fence;
   return attempt.Fenced(Site::kRegistry, [password, made_by, migration = attempt.migration(), fence = attempt.fence(),
                                           &sim = attempt.sim()](Project& project) {
-    JudgeCutover(sim, project, made_by);
+    JudgeCutover(sim, project, migration, made_by);
     const RegistryRow after{true, password};
     project.cutovers.push_back({migration, fence, made_by, project.registry, after, false});
     project.registry = after;
@@ -307,6 +380,36 @@ auto CheckSource(Attempt& attempt, int64_t backup) {
   });
 }
 
+// With CONNECT goes the record of who had it: what another attempt finds is not what there was.
+auto ShutOutFallback(Attempt& attempt) {
+  return attempt.Fenced(Site::kTarget, [migration = attempt.migration()](Project& project) {
+    Access& access = project.access;
+    if (access.migration != migration) {
+      return Fail(Verdict::kOperator, "PGC-CRED-RECORD");
+    }
+    if (!access.shut_out || PGC_PLANTED(kFallbackRecordOverwritten)) {
+      access.taken = project.fallback_gets_in;
+      access.shut_out = !PGC_PLANTED(kFallbackRecordLater);
+      project.fallback_gets_in = false;
+    }
+    return Outcome();
+  });
+}
+
+Task KeepFallbackOut(Attempt& attempt) {
+  if (!attempt.sim().config.has_fallback) {
+    co_return Outcome();
+  }
+  SIM_TRY(ShutOutFallback(attempt));
+  if (PGC_PLANTED(kFallbackRecordLater)) {
+    SIM_TRY(attempt.Fenced(Site::kTarget, [](Project& project) {
+      project.access.shut_out = true;
+      return Outcome();
+    }));
+  }
+  co_return Outcome();
+}
+
 Task RunCutover(Attempt& attempt) {
   const bool moves = attempt.sim().config.has_target;
   const StoredResult* const sealed = attempt.Result(Phase::kBackup);
@@ -317,7 +420,7 @@ Task RunCutover(Attempt& attempt) {
   const int64_t id = sealed == nullptr ? 0 : sealed->value;
   SIM_TRY(attempt.Statement(Site::kRegistry, [](Project&) { return Outcome(); }));
   if (attempt.project().InForce(attempt.migration()) != nullptr && !PGC_PLANTED(kCutoverTwice)) {
-    co_return Outcome();
+    co_return co_await KeepFallbackOut(attempt);
   }
   if (moves) {
     SIM_TRY(CheckSource(attempt, id));
@@ -326,13 +429,14 @@ Task RunCutover(Attempt& attempt) {
     co_return stop;
   }
   SIM_TRY(Switch(attempt));
-  co_return Outcome();
+  co_return co_await KeepFallbackOut(attempt);
 }
 
 // ---- POST_VALIDATION, CLEANUP --------------------------------------------------------------------------------------
 
 Task RunPostValidation(Attempt& attempt) {
-  SIM_TRY(attempt.Statement(Site::kTarget, [](Project& project) {
+  const Site site = attempt.sim().config.has_credentials ? Site::kTarget : Site::kSource;
+  SIM_TRY(attempt.Statement(site, [](Project& project) {
     return project.defect == Defect::kFailsInUse ? Fail(Verdict::kPermanent, "PGC-CHECK-FAILED") : Outcome();
   }));
   co_return Outcome();
@@ -372,7 +476,7 @@ Task RunPhase(Attempt& attempt, Phase phase) {
     case Phase::kVerify: return RunVerify(attempt);
     case Phase::kCutover: return RunCutover(attempt);
     case Phase::kPostValidation: return RunPostValidation(attempt);
-    case Phase::kTransform:
+    case Phase::kTransform: return RunTransform(attempt);
     case Phase::kCleanup: break;
   }
   return RunCleanup(attempt);

@@ -71,11 +71,27 @@ Task StopUnlessWritten(Attempt& attempt) {
   co_return compared.ok ? Fail(Verdict::kOperator, "PGC-ROLLBACK-WRITES") : compared;
 }
 
+Task LetFallbackIn(Attempt& attempt) {
+  if (!attempt.sim().config.has_fallback || PGC_PLANTED(kFallbackStaysOut)) {
+    co_return Outcome();
+  }
+  SIM_TRY(attempt.Fenced(Site::kTarget, [migration = attempt.migration()](Project& project) {
+    Access& access = project.access;
+    const bool own = access.migration == migration || PGC_PLANTED(kLetsInForOtherMigration);
+    if (own && access.shut_out) {
+      project.fallback_gets_in = access.taken;
+      access.shut_out = false;
+    }
+    return Outcome();
+  }));
+  co_return Outcome();
+}
+
 Task UndoCutover(Attempt& attempt) {
   SIM_TRY(attempt.Statement(Site::kRegistry, [](Project&) { return Outcome(); }));
   const Cutover* const record = attempt.project().InForce(attempt.migration());
   if (record == nullptr) {
-    co_return Outcome();
+    co_return co_await LetFallbackIn(attempt);
   }
   if (attempt.project().registry != record->after) {
     co_return Fail(Verdict::kOperator, "PGC-ROLLBACK-REGISTRY");
@@ -83,6 +99,7 @@ Task UndoCutover(Attempt& attempt) {
   if (attempt.sim().config.has_target) {
     SIM_TRY(StopUnlessWritten(attempt));
   }
+  SIM_TRY(LetFallbackIn(attempt));
   SIM_TRY(attempt.Fenced(Site::kRegistry, [migration = attempt.migration()](Project& project) {
     Cutover* const cutover = project.InForce(migration);
     if (cutover == nullptr || project.registry != cutover->after) {
@@ -90,6 +107,29 @@ Task UndoCutover(Attempt& attempt) {
     }
     project.registry = cutover->before;
     cutover->undone = true;
+    return Outcome();
+  }));
+  co_return Outcome();
+}
+
+// The log's rows, unless a tenant has written to them since.
+Task UndoTransform(Attempt& attempt) {
+  SIM_TRY(attempt.Fenced(Site::kSource, [migration = attempt.migration(), discard = attempt.discard_writes(),
+                                         &sim = attempt.sim()](Project& project) {
+    Transformation* const record = project.TransformationInForce(migration);
+    if (record == nullptr) {
+      return Outcome();
+    }
+    if (project.version != record->version && !discard) {
+      if (!PGC_PLANTED(kUndoneOverTenantWrites)) {
+        return Fail(Verdict::kOperator, "PGC-ROLLBACK-WRITES");
+      }
+      sim.judge.Fail("O7", "rows that a tenant has written to were put back: " + project.ref);
+    }
+    for (int& times : project.changed) {
+      --times;
+    }
+    record->undone = !PGC_PLANTED(kUndoesTransformTwice);
     return Outcome();
   }));
   co_return Outcome();
@@ -121,6 +161,7 @@ Task UndoCredentials(Attempt& attempt) {
   SIM_TRY(attempt.Fenced(Site::kTarget, [fence = attempt.fence()](Project& project) {
     std::erase_if(project.logins, [fence](const AttemptLogin& login) { return login.fence == fence; });
     project.role = {};
+    project.access = {};
     return Outcome();
   }));
   attempt.has_login = false;
@@ -154,7 +195,8 @@ Task VerifyRollback(Attempt& attempt) {
     }
   }
   const bool role_left = project.role.Own(attempt.migration());
-  if (left || role_left || attempt.project().InForce(attempt.migration()) != nullptr) {
+  if (left || role_left || attempt.project().InForce(attempt.migration()) != nullptr ||
+      attempt.project().TransformationInForce(attempt.migration()) != nullptr) {
     co_return Fail(Verdict::kOperator, "PGC-ROLLBACK-LEFT");
   }
   co_return Outcome();
@@ -174,6 +216,7 @@ Task UndoPhase(Attempt& attempt, Phase phase) {
   switch (phase) {
     case Phase::kFence: return RunFence(attempt);
     case Phase::kCutover: return UndoCutover(attempt);
+    case Phase::kTransform: return UndoTransform(attempt);
     case Phase::kProvision: return UndoProvision(attempt);
     case Phase::kCredentials: return UndoCredentials(attempt);
     case Phase::kFreeze: return Thaw(attempt);

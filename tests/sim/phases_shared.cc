@@ -10,15 +10,22 @@ namespace {
 
 using Login = Backend::Login;
 
-// Ends sessions of older attempts at one site; a registrar those of its own role only.
+// Whose sessions are ended at a site; registrar and transformer end those of their own role only.
+bool MayEnd(Site site, Login login) {
+  switch (site) {
+    case Site::kRegistry: return login == Login::kRegistrar;
+    case Site::kSource: return login == Login::kTransformer;
+    case Site::kTarget: break;
+  }
+  return login == Login::kProvisioner || login == Login::kAttempt;
+}
+
+// Ends sessions of older attempts at one site.
 auto EndOlder(Attempt& attempt, Site site, bool last) {
   return attempt.Statement(site, [fence = attempt.fence(), site, last](Project& project) {
     for (uint32_t i = 0; i < project.backends.size() && !PGC_PLANTED(kSkipTerminate); ++i) {
       const Backend& backend = project.backends[i];
-      const bool here = site == Site::kRegistry
-                            ? backend.login == Login::kRegistrar
-                            : backend.login == Login::kProvisioner || backend.login == Login::kAttempt;
-      if (here && !backend.ended && worker::IsOlderAttempt(backend.fence, fence)) {
+      if (MayEnd(site, backend.login) && !backend.ended && worker::IsOlderAttempt(backend.fence, fence)) {
         project.End(i);
       }
     }
@@ -29,10 +36,10 @@ auto EndOlder(Attempt& attempt, Site site, bool last) {
   });
 }
 
-Task FenceRegistry(Attempt& attempt) {
-  SIM_TRY(EndOlder(attempt, Site::kRegistry, false));
-  SIM_TRY(attempt.Do({Site::kRegistry, Login::kRegistrar, Mode::kRaise}, [](Project&) { return Outcome(); }));
-  SIM_TRY(EndOlder(attempt, Site::kRegistry, true));
+Task FenceSite(Attempt& attempt, Site site, Login login) {
+  SIM_TRY(EndOlder(attempt, site, false));
+  SIM_TRY(attempt.Do({site, login, Mode::kRaise}, [](Project&) { return Outcome(); }));
+  SIM_TRY(EndOlder(attempt, site, true));
   co_return Outcome();
 }
 
@@ -59,10 +66,13 @@ Task FenceTarget(Attempt& attempt) {
 Task RunFence(Attempt& attempt) {
   const Config& config = attempt.sim().config;
   if (config.has_cutover || config.has_freeze) {
-    SIM_TRY(FenceRegistry(attempt));
+    SIM_TRY(FenceSite(attempt, Site::kRegistry, Login::kRegistrar));
   }
   if (config.has_credentials) {
     SIM_TRY(FenceTarget(attempt));
+  }
+  if (config.has_transform) {
+    SIM_TRY(FenceSite(attempt, Site::kSource, Login::kTransformer));
   }
   co_return Outcome();
 }

@@ -65,6 +65,10 @@ struct Config {
   bool has_credentials = true;
   bool has_target = true;
   bool has_cutover = true;
+  // Rows are changed where they are.
+  bool has_transform = false;
+  // The login that the project used until now is kept out after the cutover.
+  bool has_fallback = false;
   // Some of the projects are to be migrated once more.
   bool migrates_twice = false;
 };

@@ -56,12 +56,13 @@ class Judge {
 };
 
 // Where a project's fence rows are.
-enum class Site : uint8_t { kRegistry, kTarget };
+enum class Site : uint8_t { kRegistry, kTarget, kSource };
+inline constexpr size_t kSites = 3;
 constexpr size_t At(Site site) { return static_cast<size_t>(site); }
 
 // A backend. It lives on when its client has died, until somebody ends it.
 struct Backend {
-  enum class Login : uint8_t { kRegistrar, kProvisioner, kAttempt, kReader };
+  enum class Login : uint8_t { kRegistrar, kProvisioner, kAttempt, kReader, kTransformer };
   int64_t fence = 0;
   Login login = Login::kRegistrar;
   bool ended = false;
@@ -137,6 +138,23 @@ struct RegistryRow {
   bool operator==(const RegistryRow&) const = default;
 };
 
+// A change of the source's rows where they are, and what its log knows.
+struct Transformation {
+  int64_t migration = 0;
+  // The state of the source in which it left the rows.
+  int64_t version = 0;
+  bool undone = false;
+};
+
+// Who might connect before the cutover, so that it can be put back.
+struct Access {
+  // Whose record it is; 0: there is none.
+  int64_t migration = 0;
+  bool shut_out = false;
+  // The former login could connect.
+  bool taken = false;
+};
+
 struct Cutover {
   int64_t migration = 0;
   int64_t fence = 0;
@@ -173,6 +191,12 @@ struct Project {
   int64_t version = 1;
   bool frozen = false;
   bool freeze_row = false;
+  // How often each of its rows is changed where it is.
+  std::array<int, kChunks> changed{};
+  std::vector<Transformation> transformations;
+  // The login that the project used until now.
+  bool fallback_gets_in = true;
+  Access access;
   RegistryRow registry;
   std::vector<Cutover> cutovers;
   Role role;
@@ -181,10 +205,10 @@ struct Project {
   std::vector<Backup> backups;
   std::vector<Backend> backends;
   // Fence rows, and who holds them: index into backends plus one.
-  std::array<int64_t, 2> fence{};
-  std::array<uint32_t, 2> holder{};
+  std::array<int64_t, kSites> fence{};
+  std::array<uint32_t, kSites> holder{};
   // The fence below which FENCE has shut everybody out, of each site.
-  std::array<int64_t, 2> shut{};
+  std::array<int64_t, kSites> shut{};
   // Backups of which VERIFY has proven the load, by fence.
   std::vector<int64_t> verified;
 
@@ -222,6 +246,14 @@ struct Project {
     for (Cutover& cutover : cutovers) {
       if (!cutover.undone && (migration == 0 || cutover.migration == migration || PGC_PLANTED(kUndoesOtherCutover))) {
         return &cutover;
+      }
+    }
+    return nullptr;
+  }
+  Transformation* TransformationInForce(int64_t migration) {
+    for (Transformation& one : transformations) {
+      if (!one.undone && one.migration == migration) {
+        return &one;
       }
     }
     return nullptr;
