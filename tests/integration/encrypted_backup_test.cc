@@ -8,6 +8,7 @@
 
 #include "tests/integration/in_place_fleet.h"
 #include "tests/integration/phases_fixture.h"
+#include "tests/support/wait.h"
 
 namespace pgconvoy::testing {
 namespace {
@@ -174,6 +175,46 @@ INSTANTIATE_TEST_SUITE_P(Key,
                          [](const ::testing::TestParamInfo<bool>& has_key) {
                            return std::string(has_key.param ? "WithTheKey" : "WithoutAKey");
                          });
+
+TEST(EncryptedRestore, ANewDatabaseComesOutOfItWithThePrivateKeyOnly) {
+  Fleet fleet({.projects = 1, .lease_ttl = "30s"});
+  const std::string& ref = fleet.refs()[0];
+  const std::string plan = fleet.folder() + "/plan.yaml";
+  const std::string off =
+      "  # encrypt_to: ${env:PGCONVOY_BACKUP_RECIPIENT}\n  # key: ${file:/etc/pgconvoy/backup.key}\n";
+  std::string text = ReadFile(SourceFile("plans/isolate-projects.yaml"));
+  ASSERT_NE(text.find(off), std::string::npos);
+  text.replace(text.find(off), off.size(),
+               "  encrypt_to: ${env:PGCONVOY_RECIPIENT}\n  key: ${file:" + KeyFile(fleet) + "}\n");
+  std::ofstream(plan) << text;
+  std::ofstream(fleet.folder() + "/one.csv") << "ref\n" << ref << "\n";
+  fleet.StartCoordinator();
+  ASSERT_TRUE(Eventually([&] { return Cli(fleet, {"get", "migrations"}).exit_code == 0; }));
+  fleet.StartWorker("w");
+  const Finished made =
+      Cli(fleet, {"backup", "create", plan, "--projects", fleet.folder() + "/one.csv", "--full", "--wait"});
+  ASSERT_EQ(made.exit_code, 0) << made.err << fleet.WorkerLog("w");
+  const std::vector<std::string> backups = BackupsOf(fleet, "1", ref);
+  ASSERT_EQ(backups.size(), 1U);
+
+  const std::vector<std::string> restore = {"backup",     "restore",  backups[0], "--plan", plan,
+                                            "--database", "restored", "--yes",    "--wait"};
+  const Finished refused = Cli(fleet, restore);
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_EQ(fleet.GetProject("2", ref).error().code(), "PGC-BACKUP-KEY") << refused.out << refused.err;
+  EXPECT_EQ(fleet.target().QueryValue("postgres",
+                                      "SELECT (SELECT count(*) FROM pg_database WHERE datname = 'restored') + "
+                                      "(SELECT count(*) FROM pg_roles WHERE rolname = 'restored')"),
+            "0");
+  EXPECT_EQ(fleet.Leftovers(), "");
+
+  PutKey(fleet, fleet.private_key());
+  const Finished done = Cli(fleet, restore);
+  EXPECT_EQ(done.exit_code, 0) << done.out << done.err << fleet.WorkerLog("w");
+  EXPECT_EQ(fleet.TargetHashOf("restored"), fleet.SourceHash(ref));
+  EXPECT_EQ(fleet.Leftovers(), "");
+  EXPECT_THAT(fleet.WorkerLog("w") + done.out + done.err, Not(HasSubstr(fleet.private_key().Reveal())));
+}
 
 TEST(EncryptedInPlace, ARollbackToABackupWaitsForThePrivateKeyAndThenRestoresIt) {
   InPlaceFleet fleet("consolidate-roles", 1, "30s");

@@ -515,6 +515,12 @@ std::string ObjectsNamed(const std::string& name, bool own_schema) {
          ", t) SELECT n, E'\\\\.\\n' || n FROM generate_series(1, 2) n;";
 }
 
+void ExpectNothingRaw(const std::string& log) {
+  for (const char* const raw : {"\x1b", "\x07", "\xe2\x80\xae"}) {
+    EXPECT_THAT(log, Not(HasSubstr(raw)));
+  }
+}
+
 TEST(HostileNames, ArriveAsTheyAreAndReachNoLogRaw) {
   Relocation fleet({.projects = 1, .lease_ttl = "30s"});
   PlantCanary(fleet.new_server());
@@ -535,11 +541,78 @@ TEST(HostileNames, ArriveAsTheyAreAndReachNoLogRaw) {
       << fleet.GetProject(migration, ref).ShortDebugString();
   EXPECT_EQ(fleet.WhyNotRelocated(ref), "");
   EXPECT_EQ(fleet.new_server().QueryValue("postgres", "SELECT count(*) FROM canary"), "0");
-  for (const std::string& log : {fleet.WorkerLog("a"), fleet.CoordinatorLog()}) {
-    for (const char* const raw : {"\x1b", "\x07", "\xe2\x80\xae"}) {
-      EXPECT_THAT(log, Not(HasSubstr(raw)));
-    }
+  ExpectNothingRaw(fleet.WorkerLog("a") + fleet.CoordinatorLog());
+}
+
+// ---- rows of shared tables ---------------------------------------------------------------------------------------
+
+// All that a tenant of shared tables has are values, in every place that takes a text.
+std::string RowsOf(const std::string& ref, const std::string& value, size_t n) {
+  const std::string text = Within(value, '\'');
+  const std::string of = "('" + ref + "', ";
+  const std::string id = "md5('" + ref + "/" + std::to_string(n) + "')::uuid";
+  return "INSERT INTO auth.users (project_ref, id, email, phone, aud, encrypted_password, raw_user_meta_data) "
+         "VALUES " +
+         of + id + ", " + text + ", " + text + ", " + text + ", " + text + ", jsonb_build_object(" + text + ", " +
+         text + ")); INSERT INTO auth.sessions (project_ref, id, user_id, user_agent, tag, scopes) VALUES " + of +
+         id + ", " + id + ", " + text + ", " + text + ", " + text +
+         "); INSERT INTO auth.refresh_tokens (project_ref, token, user_id, parent) VALUES " + of + text + ", " + id +
+         "::text, " + text + "); INSERT INTO storage.buckets (project_ref, id, name, allowed_mime_types) VALUES " +
+         of + text + ", " + text + ", ARRAY[" + text +
+         "]); INSERT INTO storage.objects (project_ref, bucket_id, name, owner, version) VALUES " + of + text + ", " +
+         text + ", " + id + ", " + text + ");";
+}
+
+TEST(HostileRows, ArriveAsTheyAreAndReachNoLog) {
+  Fleet fleet({.projects = 3, .lease_ttl = "30s"});
+  PlantCanary(fleet.source());
+  PlantCanary(fleet.target());
+  std::string sql = "SET session_replication_role = replica;";
+  size_t n = 0;
+  for (const std::string& value : HostileNames()) {
+    sql += RowsOf(fleet.refs()[0], value, ++n);
   }
+  fleet.source().Exec("platform", sql);
+  fleet.StartCoordinator();
+  fleet.StartWorker("a");
+  const std::string migration = fleet.Submit();
+  EXPECT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("a");
+  for (const std::string& ref : fleet.refs()) {
+    EXPECT_EQ(fleet.WhyNotIsolated(ref), "");
+  }
+  EXPECT_EQ(fleet.target().QueryValue("postgres", "SELECT count(*) FROM canary"), "0");
+  EXPECT_EQ(fleet.source().QueryValue("postgres", "SELECT count(*) FROM canary"), "0");
+  ExpectNothingRaw(fleet.WorkerLog("a") + fleet.CoordinatorLog());
+}
+
+// Neither would the rows of the other tenant move with them, nor may the others wait for whoever has planted them.
+TEST(HostileRows, ThatReferToAnothersStopTheirOwnProjectOnly) {
+  Fleet fleet({.projects = 4, .lease_ttl = "30s"});
+  const std::string& by_key = fleet.refs()[0];
+  const std::string& by_link = fleet.refs()[1];
+  const std::string victim =
+      "(SELECT min(id::text)::uuid FROM auth.users WHERE project_ref = '" + fleet.refs()[2] + "')";
+  fleet.source().Exec(
+      "platform", "SET session_replication_role = replica; UPDATE auth.sessions SET user_id = " + victim +
+                      " WHERE id = (SELECT min(id::text)::uuid FROM auth.sessions WHERE project_ref = '" + by_key +
+                      "'); UPDATE storage.objects SET owner = " + victim +
+                      " WHERE id = (SELECT min(id::text)::uuid FROM storage.objects WHERE project_ref = '" + by_link +
+                      "')");
+  const std::string rows = fleet.SourceHash(by_key) + fleet.SourceHash(by_link);
+  fleet.StartCoordinator();
+  fleet.StartWorker("a");
+  const std::string migration = fleet.Submit();
+  EXPECT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_FAILED);
+  for (const std::string& ref : {by_key, by_link}) {
+    const v1::Project project = fleet.GetProject(migration, ref);
+    // One is seen before anything is made.
+    EXPECT_EQ(project.state(), ref == by_key ? v1::FAILED : v1::ROLLED_BACK) << project.error().ShortDebugString();
+    EXPECT_EQ(project.error().verdict(), v1::PERMANENT) << project.error().ShortDebugString();
+    EXPECT_EQ(fleet.WhyNotUntouched(ref), "");
+  }
+  EXPECT_EQ(fleet.SourceHash(by_key) + fleet.SourceHash(by_link), rows);
+  EXPECT_EQ(fleet.WhyNotIsolated(fleet.refs()[2]), "");
+  EXPECT_EQ(fleet.WhyNotIsolated(fleet.refs()[3]), "");
 }
 
 // ---- who gets in where -------------------------------------------------------------------------------------------

@@ -415,18 +415,24 @@ TEST_F(Backups, OrphansAreListedThenRemoved) {
   const std::string old = StoreFolder() + "/gone/1";
   fs::create_directories(old);
   std::ofstream(old + "/auth.users.00001.copy.zst") << "x";
+  // Sealed by a worker that died before it could say so.
+  const std::string unreported = StoreFolder() + "/unreported/1";
+  fs::create_directories(unreported);
+  fs::copy(StoreFolder() + "/" + LatestBackup(ref), unreported);
 
   const std::string list = Json({"orphans", "list", Plan()}).at("lines").dump();
   EXPECT_THAT(list, HasSubstr("would remove login " + names.login));
   EXPECT_THAT(list, HasSubstr("would remove database " + names.temporary_database));
   EXPECT_THAT(list, HasSubstr("would remove the unsealed backup gone/1"));
   EXPECT_THAT(list, HasSubstr("left alone role stray"));
+  EXPECT_THAT(list, HasSubstr("left alone backup unreported/1: it has a manifest and the store does not know it"));
   EXPECT_THAT(list, Not(HasSubstr("project_" + ref))) << "the registry names it";
   EXPECT_NE(fleet_.Leftovers(), "");
 
   EXPECT_EQ(Cli({"orphans", "clean", Plan()}).exit_code, 0);
   EXPECT_EQ(fleet_.Leftovers(), "");
   EXPECT_FALSE(fs::exists(old));
+  EXPECT_TRUE(fs::exists(unreported + "/manifest.json")) << "it may be the only copy";
   EXPECT_TRUE(fs::exists(StoreFolder() + "/" + ref + "/1000000")) << "it may belong to an attempt to come";
   EXPECT_EQ(fleet_.target().QueryValue("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'stray'"), "1");
   EXPECT_EQ(fleet_.WhyNotIsolated(ref), "");

@@ -481,6 +481,10 @@ absl::Status CheckMove(Attempt& attempt, CheckList& checks) {
 absl::StatusOr<v1::ChecksResult> PreChecks(Attempt& attempt) {
   v1::ChecksResult outcome;
   CheckList checks(attempt, outcome, attempt.plan().execution().skip_pre_validation());
+  if (attempt.plan().execution().has_restore()) {
+    // Before anything is made for rows that nobody can read.
+    PGC_RETURN_IF_ERROR(OpenRestored(attempt).status());
+  }
   if (attempt.has_tables()) {
     if (!attempt.restores()) {
       PGC_RETURN_IF_ERROR(checks.Group("carried", CheckCarried(attempt)));
