@@ -116,6 +116,9 @@ TEST_F(RelocatePhases, WhatWouldNotArriveIsRefusedByNameBeforeAnythingIsMade) {
       {"CREATE FUNCTION app.quiet() RETURNS int LANGUAGE sql SET log_min_messages = 'error' AS 'SELECT 1'",
        "GRANT SET ON PARAMETER): log_min_messages"},
       {"CREATE EXTENSION pageinspect", "extension that the target does not let a plain login install: pageinspect"},
+      {"CREATE EXTENSION dblink", "extension that the target does not let a plain login install: dblink"},
+      {"CREATE EXTENSION postgres_fdw", "extension that the target does not let a plain login install: postgres_fdw"},
+      {"CREATE EXTENSION file_fdw", "extension that the target does not let a plain login install: file_fdw"},
       {"CREATE ROLE only_here; CREATE POLICY odd ON app.images TO only_here USING (true)",
        "role of a policy that the target does not have: only_here"},
   };
