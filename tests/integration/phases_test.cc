@@ -89,6 +89,41 @@ TEST_F(PhasesTest, AnOlderAttemptIsRefusedByTheFence) {
   }
 }
 
+TEST_F(PhasesTest, WhoeverElseCouldConnectIsNamed) {
+  const auto attempt = NewAttempt();
+  for (const Phase phase : kForward) {
+    if (phase == Phase::kPostValidation) {
+      break;
+    }
+    ASSERT_EQ(Describe(Run(*attempt, phase)), "OK");
+  }
+  const std::string project = "\"project_" + fleet_.refs()[0] + "\"";
+  fleet_.target().Exec("postgres",
+                       "CREATE ROLE grp; CREATE ROLE outsider LOGIN; CREATE ROLE direct_member LOGIN IN ROLE grp; "
+                       "CREATE ROLE between IN ROLE grp; CREATE ROLE indirect_member LOGIN IN ROLE between; "
+                       "CREATE ROLE without_inheritance LOGIN NOINHERIT IN ROLE grp");
+  const std::string connect = " CONNECT ON DATABASE " + project;
+  const struct {
+    std::string let_in;
+    std::string take_back;
+    std::string named;
+  } ways[] = {
+      {"GRANT" + connect + " TO PUBLIC", "REVOKE" + connect + " FROM PUBLIC", "outsider"},
+      {"GRANT" + connect + " TO outsider", "REVOKE" + connect + " FROM outsider", "database: outsider (REVOKE"},
+      {"GRANT" + connect + " TO grp", "REVOKE" + connect + " FROM grp",
+       "database: direct_member, indirect_member (REVOKE"},
+      {"GRANT " + project + " TO outsider", "REVOKE " + project + " FROM outsider", "database: outsider (REVOKE"},
+  };
+  for (const auto& way : ways) {
+    fleet_.target().Exec("postgres", way.let_in);
+    EXPECT_THAT(Describe(Run(*attempt, Phase::kPostValidation)),
+                ::testing::AllOf(HasSubstr("nobody-else-connects"), HasSubstr(way.named)))
+        << way.let_in;
+    fleet_.target().Exec("postgres", way.take_back);
+  }
+  EXPECT_EQ(Describe(Run(*attempt, Phase::kPostValidation)), "OK");
+}
+
 TEST_F(PhasesTest, ASourceThatWasWrittenToIsNotCutOver) {
   const auto attempt = NewAttempt();
   for (const Phase phase : kForward) {

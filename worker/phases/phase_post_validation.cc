@@ -13,11 +13,24 @@ namespace pgconvoy::worker {
 namespace {
 
 // $1: the database; $2: roles that may connect. Superusers cannot be kept out and are not counted. Asked by number:
-// other projects' logins end at any moment, and a name that is gone would be an error.
+// other projects' logins end at any moment, and a name that is gone would be an error. A server has a login for each of
+// its projects, so that only those are asked about whom the database's own list lets in, by themselves or as members.
 constexpr char kOthersWhoConnect[] = R"sql(
-SELECT pg_catalog.string_agg(r.rolname, ', ' ORDER BY r.rolname) FROM pg_catalog.pg_roles r
-WHERE r.rolcanlogin AND NOT r.rolsuper AND r.rolname <> ALL ($2::pg_catalog.name[])
-  AND pg_catalog.has_database_privilege(r.oid, $1, 'CONNECT')
+WITH RECURSIVE listed AS MATERIALIZED (
+  SELECT a.grantee AS role FROM pg_catalog.pg_database d
+  CROSS JOIN LATERAL pg_catalog.aclexplode(COALESCE(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
+  WHERE d.datname = $1 AND a.privilege_type = 'CONNECT'
+  UNION SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.datname = $1
+), let_in AS (
+  SELECT role FROM listed
+  UNION SELECT m.member FROM pg_catalog.pg_auth_members m JOIN let_in ON let_in.role = m.roleid
+), candidate AS MATERIALIZED (
+  SELECT r.oid, r.rolname FROM pg_catalog.pg_roles r
+  WHERE r.rolcanlogin AND NOT r.rolsuper AND r.rolname <> ALL ($2::pg_catalog.name[])
+    AND (EXISTS (SELECT FROM listed WHERE role = 0) OR r.oid IN (SELECT role FROM let_in))
+)
+SELECT pg_catalog.string_agg(rolname, ', ' ORDER BY rolname) FROM candidate
+WHERE pg_catalog.has_database_privilege(oid, $1, 'CONNECT')
 )sql";
 
 struct Column {
