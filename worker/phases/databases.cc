@@ -15,12 +15,19 @@
 namespace pgconvoy::worker {
 namespace {
 
-// datconnlimit -2 marks what an interrupted DROP DATABASE left.
+// datconnlimit -2 marks what an interrupted DROP DATABASE left. $2, $3: prefixes, behind which are digits and '_'; as
+// ranges, because a server has a database for each of its projects and this is asked for each of them.
 constexpr char kProjectDatabases[] = R"sql(
+WITH named AS MATERIALIZED (
+  SELECT oid FROM pg_catalog.pg_database WHERE datname = $1::pg_catalog.text::pg_catalog.name
+  UNION SELECT oid FROM pg_catalog.pg_database
+  WHERE datname >= $2::pg_catalog.text::pg_catalog.name AND datname < ($2::pg_catalog.text || '~')::pg_catalog.name
+  UNION SELECT oid FROM pg_catalog.pg_database
+  WHERE datname >= $3::pg_catalog.text::pg_catalog.name AND datname < ($3::pg_catalog.text || '~')::pg_catalog.name
+)
 SELECT d.datname, r.rolname, pg_catalog.shobj_description(d.oid, 'pg_database'), d.datconnlimit = -2,
        d.datallowconn
-FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba
-WHERE d.datname = $1 OR pg_catalog.starts_with(d.datname, $2) OR pg_catalog.starts_with(d.datname, $3)
+FROM named JOIN pg_catalog.pg_database d ON d.oid = named.oid JOIN pg_catalog.pg_roles r ON r.oid = d.datdba
 ORDER BY d.datname
 )sql";
 

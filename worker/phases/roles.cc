@@ -22,8 +22,12 @@ constexpr char kFindRole[] = R"sql(
 SELECT rolcanlogin, pg_catalog.shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1
 )sql";
 
-constexpr char kRolesWithPrefix[] =
-    "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.starts_with(rolname, $1) ORDER BY rolname";
+// $1: what ends in '_', behind which are digits. As a range, because a server has a role for each of its projects.
+constexpr char kRolesWithPrefix[] = R"sql(
+SELECT rolname FROM pg_catalog.pg_roles
+WHERE rolname >= $1::pg_catalog.text::pg_catalog.name AND rolname < ($1::pg_catalog.text || '~')::pg_catalog.name
+ORDER BY rolname
+)sql";
 
 // $1: role names; $2: prefix of application_name; $3: fence; $4: own role only. pg_stat_activity shows pid, usename and
 // application_name of every session to everybody; backend_type it does not.
