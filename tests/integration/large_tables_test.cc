@@ -41,6 +41,30 @@ CREATE TABLE app.child (id int PRIMARY KEY, parent bigint REFERENCES app.many (i
 INSERT INTO app.child VALUES (1, 5, 6);
 )sql";
 
+// Its partitions have indexes of their own, others of all of them, and one is partitioned itself.
+constexpr char kParts[] = R"sql(
+SET ROLE legacy_app;
+CREATE TABLE app.parts (
+  id bigint NOT NULL,
+  at date NOT NULL,
+  what text NOT NULL,
+  PRIMARY KEY (id, at),
+  CONSTRAINT parts_what UNIQUE (what, at, id) DEFERRABLE INITIALLY DEFERRED
+) PARTITION BY RANGE (at);
+CREATE TABLE app.parts_old PARTITION OF app.parts FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE app.parts_new PARTITION OF app.parts FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')
+  PARTITION BY HASH (id);
+CREATE TABLE app."parts ""new"" 0" PARTITION OF app.parts_new FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE app.parts_new_1 PARTITION OF app.parts_new FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO app.parts SELECT n, '2025-12-01'::date + n % 60, 'w' || n FROM generate_series(1, 12000) n;
+CREATE INDEX parts_at ON app.parts (at DESC, lower(what));
+CREATE INDEX parts_upper ON app.parts USING hash (upper(what));
+CREATE INDEX told ON app.parts (id, what);
+COMMENT ON INDEX app.parts_new_1_id_what_idx IS 'that somebody has said something about';
+CREATE INDEX parts_odd ON app.parts_old (what) WHERE id % 2 = 1;
+CREATE UNIQUE INDEX ON app.parts_new_1 (id);
+)sql";
+
 constexpr char kBytes[] = R"sql(
 SET ROLE legacy_app;
 CREATE TABLE app.wide (id bigint PRIMARY KEY, filler text);
@@ -103,6 +127,26 @@ TEST_F(LargeTables, ArriveWithAllTheirIndexes) {
             "500");
 }
 
+TEST_F(LargeTables, ThatArePartitionedArriveWithTheIndexesOfAllTheirParts) {
+  OnSource(kParts);
+  const auto attempt = NewAttempt();
+  ASSERT_EQ(Describe(RunTo(*attempt, Phase::kProvision)), "OK");
+  const std::string made_with_the_table = fleet_.OnTarget(ref_, "SELECT 'app.parts_upper'::regclass::oid");
+  const std::string told = fleet_.OnTarget(ref_, "SELECT 'app.told'::regclass::oid");
+  for (const Phase phase :
+       {Phase::kBackup, Phase::kCopy, Phase::kVerify, Phase::kCutover, Phase::kPostValidation, Phase::kCleanup}) {
+    ASSERT_EQ(Describe(Run(*attempt, phase)), "OK");
+  }
+  EXPECT_EQ(fleet_.WhyNotRelocated(ref_), "");
+  EXPECT_EQ(fleet_.Leftovers(), "");
+  EXPECT_NE(fleet_.OnTarget(ref_, "SELECT 'app.parts_upper'::regclass::oid"), made_with_the_table);
+  EXPECT_EQ(fleet_.OnTarget(ref_, "SELECT 'app.told'::regclass::oid"), told) << "the comment on a part would be lost";
+  EXPECT_EQ(fleet_.OnTarget(ref_,
+                            "SELECT count(*) || ' ' || bool_and(i.indisvalid) FROM pg_partition_tree('app.parts') t "
+                            "JOIN pg_index i ON i.indrelid = t.relid"),
+            "27 true");
+}
+
 TEST_F(LargeTables, AreLoadedAndReadBySeveralSessions) {
   OnSource(kManyRows);
   OnSource(kBytes);
@@ -152,7 +196,8 @@ TEST_F(LargeTables, ArriveOverIndexesThatAreHalfMade) {
     CREATE UNIQUE INDEX many_code ON app.many (code) INCLUDE (slot);
     INSERT INTO pgconvoy.late_index VALUES (
       'app.many_code', 'CREATE UNIQUE INDEX many_code ON app.many USING btree (code) INCLUDE (slot)',
-      'ALTER TABLE app.many ADD CONSTRAINT many_code UNIQUE USING INDEX many_code DEFERRABLE INITIALLY DEFERRED', true);
+      'ALTER TABLE app.many ADD CONSTRAINT many_code UNIQUE USING INDEX many_code DEFERRABLE INITIALLY DEFERRED', NULL,
+      true);
     UPDATE pgconvoy.load SET backup_id = 'another/1', finished = false;
     SELECT 1)sql");
   const auto next = NewAttempt();

@@ -74,7 +74,10 @@ TEST_P(KilledRelocation, LosesNothingAndCanBeUndone) {
   fleet().OnSource(ref, "SET ROLE legacy_app; CREATE TABLE app.only_in_" + ref +
                             " (i int PRIMARY KEY, t text); INSERT INTO app.only_in_" + ref +
                             " SELECT n, n FROM generate_series(1, 10000) n; CREATE INDEX ON app.only_in_" + ref +
-                            " (t)");
+                            " (t); CREATE TABLE app.parts (i int PRIMARY KEY, t text) PARTITION BY RANGE (i); "
+                            "CREATE TABLE app.parts_1 PARTITION OF app.parts FOR VALUES FROM (1) TO (6000); "
+                            "CREATE TABLE app.parts_2 PARTITION OF app.parts DEFAULT; CREATE INDEX ON app.parts (t); "
+                            "INSERT INTO app.parts SELECT n, n FROM generate_series(1, 10000) n");
   const std::string before = fleet().Dump("old", ref);
   const std::string migration = fleet().Submit({ref});
   ASSERT_EQ(fleet().StartWorker("w", std::string(GetParam()) + "=kill").Wait(), kKilled) << fleet().WorkerLog("w");

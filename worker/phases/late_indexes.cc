@@ -8,55 +8,84 @@
 namespace pgconvoy::worker {
 namespace {
 
-// name: of the index, quoted. constraint_sql: what turns it into a constraint; NULL for a plain index.
+// name: of the index, quoted. index_sql: NULL for an index of a partitioned table, which has no rows of its own.
+// constraint_sql: what turns it into a constraint, or makes one of a partitioned table; NULL for a plain index.
+// attach_sql: what makes it a part of an index of a partitioned table; NULL for any other.
 constexpr char kMakeTable[] = R"sql(
 CREATE TABLE IF NOT EXISTS pgconvoy.late_index (
   name text PRIMARY KEY,
-  index_sql text NOT NULL,
+  index_sql text,
   constraint_sql text,
+  attach_sql text,
   made boolean NOT NULL DEFAULT false
 )
 )sql";
 
-// $1: the tables. Also what drops each of them.
+// $1: the tables. drop_sql: what drops it, NULL for one that goes with that of its partitioned table.
 constexpr char kIndexes[] = R"sql(
-SELECT i.indexrelid::pg_catalog.regclass AS name, pg_catalog.pg_get_indexdef(i.indexrelid) AS index_sql,
-       CASE WHEN c.oid IS NOT NULL THEN
-         pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s USING INDEX %I%s', i.indrelid::pg_catalog.regclass,
-                           c.conname, CASE c.contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END, c.conname,
-                           CASE WHEN c.condeferred THEN ' DEFERRABLE INITIALLY DEFERRED'
-                                WHEN c.condeferrable THEN ' DEFERRABLE' ELSE '' END)
+WITH tables AS (
+  SELECT t.oid FROM pg_catalog.pg_class t
+  WHERE t.oid = ANY ($1::pg_catalog.regclass[]::pg_catalog.oid[]) AND t.relkind IN ('r', 'p') AND NOT t.relispartition
+), members AS (
+  SELECT oid FROM tables
+  UNION
+  SELECT p.relid FROM tables CROSS JOIN LATERAL pg_catalog.pg_partition_tree(tables.oid) p
+), indexes AS (
+  SELECT i.indexrelid AS oid, i.indrelid AS relation, x.relkind, h.inhparent AS parent, c.oid AS con, c.conname,
+         c.contype, c.condeferrable, c.condeferred,
+         pg_catalog.bool_and(
+           i.indisvalid AND NOT i.indisclustered AND NOT i.indisreplident
+           AND (c.oid IS NULL OR c.contype IN ('p', 'u'))
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_description d
+                           WHERE (d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objoid = x.oid)
+                              OR (d.classoid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objoid = c.oid))
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                           WHERE d.deptype NOT IN ('P', 'S')
+                             AND ((d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = x.oid)
+                               OR (d.refclassid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+                                   AND d.refobjid = c.oid AND d.objid <> x.oid)))
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                           WHERE a.attrelid = x.oid AND COALESCE(a.attstattarget, -1) >= 0)
+         ) OVER (PARTITION BY COALESCE(pg_catalog.pg_partition_root(x.oid), x.oid)) AS movable
+  FROM members
+  JOIN pg_catalog.pg_index i ON i.indrelid = members.oid
+  JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+  LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = x.oid
+  LEFT JOIN pg_catalog.pg_constraint c ON c.conindid = x.oid AND c.contype IN ('p', 'u', 'x')
+)
+SELECT oid::pg_catalog.regclass AS name,
+       CASE WHEN relkind = 'i' THEN pg_catalog.pg_get_indexdef(oid) END AS index_sql,
+       CASE WHEN relkind = 'I' AND con IS NULL THEN pg_catalog.pg_get_indexdef(oid)
+            WHEN relkind = 'I' THEN
+              pg_catalog.format('ALTER TABLE ONLY %s ADD CONSTRAINT %I %s', relation::pg_catalog.regclass, conname,
+                                pg_catalog.pg_get_constraintdef(con))
+            WHEN con IS NOT NULL THEN
+              pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s USING INDEX %I%s', relation::pg_catalog.regclass,
+                                conname, CASE contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END, conname,
+                                CASE WHEN condeferred THEN ' DEFERRABLE INITIALLY DEFERRED'
+                                     WHEN condeferrable THEN ' DEFERRABLE' ELSE '' END)
        END AS constraint_sql,
-       CASE WHEN c.oid IS NULL THEN pg_catalog.format('DROP INDEX %s', i.indexrelid::pg_catalog.regclass)
-            ELSE pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', i.indrelid::pg_catalog.regclass, c.conname)
+       pg_catalog.format('ALTER INDEX ' || parent::pg_catalog.regclass || ' ATTACH PARTITION %s',
+                         oid::pg_catalog.regclass) AS attach_sql,
+       CASE WHEN parent IS NOT NULL THEN NULL
+            WHEN con IS NULL THEN pg_catalog.format('DROP INDEX %s', oid::pg_catalog.regclass)
+            ELSE pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', relation::pg_catalog.regclass, conname)
        END AS drop_sql
-FROM pg_catalog.pg_index i
-JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
-LEFT JOIN pg_catalog.pg_constraint c ON c.conindid = i.indexrelid AND c.contype IN ('p', 'u', 'x')
-WHERE t.oid = ANY ($1::pg_catalog.regclass[]::pg_catalog.oid[]) AND t.relkind = 'r' AND NOT t.relispartition
-  AND i.indisvalid AND NOT i.indisclustered AND NOT i.indisreplident AND (c.oid IS NULL OR c.contype IN ('p', 'u'))
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_description d
-                  WHERE (d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objoid = x.oid)
-                     OR (d.classoid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objoid = c.oid))
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = x.oid)
-                     OR (d.refclassid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.refobjid = c.oid
-                         AND d.objid <> x.oid))
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.oid AND COALESCE(a.attstattarget, -1) >= 0)
+FROM indexes WHERE movable
 )sql";
 
 // A load of another backup may have died after it made this index; the row knows what constraint it is to be.
 constexpr char kKeep[] = R"sql(
-INSERT INTO pgconvoy.late_index (name, index_sql, constraint_sql) VALUES ($1, $2, $3)
-ON CONFLICT (name) DO UPDATE SET made = false
+INSERT INTO pgconvoy.late_index (name, index_sql, constraint_sql, attach_sql, made)
+VALUES ($1, $2, $3, $4, $2::text IS NULL)
+ON CONFLICT (name) DO UPDATE SET made = excluded.made
 )sql";
 constexpr char kHasTable[] = "SELECT pg_catalog.to_regclass('pgconvoy.late_index') IS NOT NULL";
 constexpr char kCount[] = "SELECT pg_catalog.count(*) FROM pgconvoy.late_index";
 constexpr char kUnmade[] = "SELECT name, index_sql FROM pgconvoy.late_index WHERE NOT made ORDER BY name";
 constexpr char kMade[] = "UPDATE pgconvoy.late_index SET made = true WHERE name = $1";
 constexpr char kConstraints[] = R"sql(
-SELECT constraint_sql FROM pgconvoy.late_index WHERE made AND constraint_sql IS NOT NULL ORDER BY name FOR UPDATE
+SELECT constraint_sql, attach_sql FROM pgconvoy.late_index WHERE made ORDER BY name FOR UPDATE
 )sql";
 constexpr char kForget[] = "DELETE FROM pgconvoy.late_index WHERE made";
 
@@ -78,8 +107,13 @@ absl::Status Make(pg::Connection& target, const std::string& name, const std::st
 absl::Status AddConstraints(pg::Connection& target) {
   PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));
   PGC_ASSIGN_OR_RETURN(const pg::Result constraints, target.Exec(kConstraints));
-  for (int row = 0; row < constraints.rows(); ++row) {
-    PGC_RETURN_IF_ERROR(target.ExecScript(constraints.Text(row, 0)));
+  // All indexes of a partitioned table are there before one is made a part of another.
+  for (const int column : {0, 1}) {
+    for (int row = 0; row < constraints.rows(); ++row) {
+      if (const auto sql = OptionalText(constraints, row, column); sql.has_value()) {
+        PGC_RETURN_IF_ERROR(target.ExecScript(*sql));
+      }
+    }
   }
   PGC_RETURN_IF_ERROR(target.ExecScript(kForget));
   PGC_FAILPOINT("worker.copy.constraints_added");
@@ -97,9 +131,13 @@ absl::Status SetIndexesAside(pg::Connection& target, const std::vector<std::stri
   PGC_ASSIGN_OR_RETURN(const pg::Result indexes, target.Exec(kIndexes, {TextArray(tables)}));
   std::string drop;
   for (int row = 0; row < indexes.rows(); ++row) {
-    PGC_RETURN_IF_ERROR(
-        target.Exec(kKeep, {indexes.Text(row, 0), indexes.Text(row, 1), OptionalText(indexes, row, 2)}).status());
-    drop += indexes.Text(row, 3) + ";";
+    PGC_RETURN_IF_ERROR(target
+                            .Exec(kKeep, {indexes.Text(row, 0), OptionalText(indexes, row, 1),
+                                          OptionalText(indexes, row, 2), OptionalText(indexes, row, 3)})
+                            .status());
+    if (const auto sql = OptionalText(indexes, row, 4); sql.has_value()) {
+      drop += *sql + ";";
+    }
   }
   if (!drop.empty()) {
     PGC_RETURN_IF_ERROR(target.ExecScript(drop));

@@ -6,8 +6,9 @@
 // transaction; each is made again in one transaction with the change of its row there. So an attempt that dies leaves a
 // database that knows what it still lacks, and the next one goes on.
 //
-// Left as they are: exclusion constraints, indexes of partitions, and those that something else refers to (a comment, a
-// view, CLUSTER, REPLICA IDENTITY, statistics of an expression), which would be lost with them.
+// An index of a partitioned table goes and comes with those of all its partitions. Left as they are: exclusion
+// constraints, and what something else refers to (a comment, a view, CLUSTER, REPLICA IDENTITY, statistics of an
+// expression), which would be lost with them.
 #pragma once
 
 #include <string>
@@ -26,7 +27,7 @@ absl::Status SetIndexesAside(pg::Connection& target, const std::vector<std::stri
 // How many are still to be made.
 absl::StatusOr<size_t> IndexesAside(pg::Connection& target);
 
-// Makes all of them, several at a time, then the constraints that they are for. `reporter` is asked between two whether
+// Makes all of them, several at a time, then the constraints and the indexes of partitioned tables that they are for. `reporter` is asked between two whether
 // the attempt may go on.
 absl::Status BuildIndexesAside(const std::vector<pg::Connection*>& targets, Reporter& reporter);
 
