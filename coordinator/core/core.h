@@ -191,7 +191,7 @@ struct PhaseResultRow {
   Phase phase = Phase::kFence;
   Direction direction = Direction::kForward;
   WallMs end_time = 0;
-  // proto PhaseResult as JSON.
+  // proto PhaseResult as JSON, or the name of its phase as a JSON string when it says nothing else.
   std::string payload_json;
 };
 

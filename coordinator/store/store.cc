@@ -46,10 +46,10 @@ constexpr char kUnendedMigrations[] = "state IN ('RUNNING', 'PAUSED', 'CANCELLIN
 
 constexpr char kLatestResults[] =
     "SELECT project_id, payload FROM ("
-    "  SELECT DISTINCT ON (project_id, direction, phase) project_id, fence, end_time, payload"
+    "  SELECT DISTINCT ON (project_id, direction, phase) project_id, fence, end_time, place, payload"
     "  FROM pgconvoy.phase_result WHERE project_id = ANY($1::bigint[])"
     "  ORDER BY project_id, direction, phase, fence DESC) AS latest "
-    "ORDER BY project_id, fence, end_time";
+    "ORDER BY project_id, fence, end_time, place";
 
 constexpr char kIntents[] =
     "SELECT project_id, payload FROM pgconvoy.intent WHERE project_id = ANY($1::bigint[]) "
@@ -65,7 +65,7 @@ constexpr char kFormerCredentials[] =
     "AND p.state IN ('SUCCEEDED', 'SUCCEEDED_WITH_WARNINGS') "
     "JOIN pgconvoy.phase_result AS r ON r.project_id = p.id AND r.direction = 'FORWARD' "
     "AND r.phase IN ('CREDENTIALS', 'CUTOVER') "
-    "WHERE own.id = ANY($1::bigint[]) ORDER BY own.id, r.fence, r.end_time";
+    "WHERE own.id = ANY($1::bigint[]) ORDER BY own.id, r.fence, r.end_time, r.place";
 
 constexpr char kPlan[] = "SELECT plan_json FROM pgconvoy.migration WHERE id = $1";
 

@@ -132,14 +132,14 @@ std::string StateArray(const std::vector<ProjectState>& states) {
 constexpr char kBackups[] =
     "SELECT p.migration_id, p.ref, r.fence, r.payload, p.id, (extract(epoch FROM r.end_time) * 1000)::bigint "
     "FROM pgconvoy.project AS p "
-    "JOIN pgconvoy.phase_result AS r ON r.project_id = p.id AND r.direction = 'FORWARD' AND r.phase = 'BACKUP' ";
+    "JOIN pgconvoy.backup_result AS r ON r.project_id = p.id ";
 
 // What a restore has adopted is listed where it was made.
 constexpr char kForPrune[] =
     "SELECT p.migration_id, p.id, p.ref, r.fence, (extract(epoch FROM r.end_time) * 1000)::bigint, "
     "r.payload->'backup'->'prune_time' IS NOT NULL, coalesce((r.payload->'backup'->>'removed')::boolean, false) "
     "FROM pgconvoy.project AS p "
-    "JOIN pgconvoy.phase_result AS r ON r.project_id = p.id AND r.direction = 'FORWARD' AND r.phase = 'BACKUP' "
+    "JOIN pgconvoy.backup_result AS r ON r.project_id = p.id "
     "WHERE r.payload->'backup'->>'backup_id' = p.ref || '/' || r.fence AND ($1 = '' OR p.ref = $1) "
     "ORDER BY p.ref, r.fence";
 constexpr char kOpenRefs[] =
@@ -165,9 +165,7 @@ constexpr char kRef[] =
     "SELECT coalesce(max(fence), 0), "
     "coalesce(bool_or(state IN ('PENDING', 'WAITING', 'RUNNING', 'NEEDS_OPERATOR')), false) "
     "FROM pgconvoy.project WHERE ref = $1";
-constexpr char kBackupIds[] =
-    "SELECT r.payload->'backup'->>'backup_id' FROM pgconvoy.phase_result AS r "
-    "WHERE r.direction = 'FORWARD' AND r.phase = 'BACKUP' LIMIT $1";
+constexpr char kBackupIds[] = "SELECT payload->'backup'->>'backup_id' FROM pgconvoy.backup_result LIMIT $1";
 
 constexpr char kNextFence[] = "SELECT next_fence FROM pgconvoy.leader";
 // Only in migrations that count such projects, one after the other: all others are most of a store that has grown old.
@@ -183,16 +181,17 @@ constexpr int CountAt(ProjectState state) { return static_cast<int>(state) + 1; 
 // With what changed a project's credentials later and stands.
 constexpr char kResultsOf[] =
     "SELECT project_id, payload FROM ("
-    "  SELECT project_id, fence, end_time, payload FROM pgconvoy.phase_result WHERE project_id = ANY($1::bigint[])"
+    "  SELECT project_id, fence, end_time, place, payload FROM pgconvoy.phase_result"
+    "  WHERE project_id = ANY($1::bigint[])"
     "  UNION ALL"
-    "  SELECT own.id, r.fence, r.end_time, r.payload FROM pgconvoy.project AS own"
+    "  SELECT own.id, r.fence, r.end_time, r.place, r.payload FROM pgconvoy.project AS own"
     "  JOIN pgconvoy.migration AS m ON m.credentials_of = own.migration_id"
     "  JOIN pgconvoy.project AS p ON p.migration_id = m.id AND p.ref = own.ref"
     "    AND p.state IN ('SUCCEEDED', 'SUCCEEDED_WITH_WARNINGS')"
     "  JOIN pgconvoy.phase_result AS r ON r.project_id = p.id AND r.direction = 'FORWARD'"
     "    AND r.phase IN ('CREDENTIALS', 'CUTOVER')"
     "  WHERE own.id = ANY($1::bigint[])) AS all_results "
-    "ORDER BY project_id, fence, end_time";
+    "ORDER BY project_id, fence, end_time, place";
 
 // The newest fence of what changed a project's credentials later and has ended, however it did.
 constexpr char kFencesOfChanges[] =

@@ -5,6 +5,7 @@
 #include <pqxx/pqxx>
 #include <set>
 #include <tuple>
+#include <unordered_map>
 #include <utility>
 
 #include "coordinator/store/array_text.h"
@@ -253,25 +254,54 @@ void InsertIntents(pqxx::transaction_base& tx, const Rows<core::IntentRow>& rows
                    PGC_INT8(row.migration.value), PGC_JSON_N(row.payload_json));
 }
 
-void CopyResults(Connection& connection, pqxx::transaction_base& tx, const Rows<core::PhaseResultRow>& rows) {
-  BinaryCopy copy(7);
+int64_t BitOf(Phase phase) { return int64_t{1} << static_cast<unsigned>(phase); }
+
+// Results of one attempt: a row of pgconvoy.phase_report.
+struct PhaseReport {
+  const core::PhaseResultRow* last = nullptr;
+  int64_t phases = 0;
+  // A JSON array that still lacks its end.
+  std::string payload;
+};
+
+// Those of an attempt together, in their order.
+std::vector<PhaseReport> Together(const Rows<core::PhaseResultRow>& rows) {
+  std::vector<PhaseReport> reports;
+  std::unordered_map<int64_t, size_t> of_fence;
   for (const core::PhaseResultRow* const row : rows) {
+    const auto [it, is_new] = of_fence.try_emplace(row->fence.value, reports.size());
+    if (is_new) {
+      reports.emplace_back();
+    }
+    PhaseReport& report = reports[it->second];
+    report.last = row;
+    report.phases |= BitOf(row->phase);
+    report.payload += is_new ? "[" : ",";
+    report.payload += row->payload_json;
+  }
+  return reports;
+}
+
+void CopyResults(Connection& connection, pqxx::transaction_base& tx, const Rows<core::PhaseResultRow>& rows) {
+  BinaryCopy copy(6);
+  for (PhaseReport& report : Together(rows)) {
+    report.payload += ']';
     copy.BeginRow();
-    copy.AddInt8(row->project.value);
-    copy.AddText(Name(row->direction));
-    copy.AddText(Name(row->phase));
-    copy.AddInt8(row->fence.value);
-    copy.AddInt8(row->migration.value);
-    copy.AddTime(row->end_time);
-    copy.AddText(row->payload_json);
+    copy.AddInt8(report.last->project.value);
+    copy.AddInt8(report.last->fence.value);
+    copy.AddInt8(report.phases);
+    copy.AddTime(report.last->end_time);
+    copy.AddText(Name(report.last->direction));
+    copy.AddText(report.payload);
   }
   connection.CopyIn(tx, kCopyResults, std::move(copy).Finish());
 }
 
-void UpsertResults(pqxx::transaction_base& tx, const Rows<core::PhaseResultRow>& rows) {
-  tx.exec_prepared(kUpsertResults.name, PGC_INT8(row.project.value), PGC_TEXT(Name(row.direction)),
-                   PGC_TEXT(Name(row.phase)), PGC_INT8(row.fence.value), PGC_INT8(row.migration.value),
-                   PGC_TIME(row.end_time), PGC_JSON_N(row.payload_json));
+void MarkResults(pqxx::transaction_base& tx, const Rows<core::PhaseResultRow>& rows) {
+  Expect(tx.exec_prepared(kMarkResults.name, PGC_INT8(row.project.value), PGC_INT8(row.fence.value),
+                          PGC_TEXT(Name(row.direction)), PGC_TEXT(Name(row.phase)), PGC_INT8(BitOf(row.phase)),
+                          PGC_JSON_N(row.payload_json)),
+         rows.size(), "phase_report");
 }
 
 void UpsertWorkers(pqxx::transaction_base& tx, const Rows<core::WorkerRow>& rows) {
@@ -327,7 +357,7 @@ void WriteRows(Connection& connection, pqxx::transaction_base& tx, const core::W
            [&](const auto& rows) { WriteAttempts(connection, tx, rows); });
   InChunks(LastOfEachKey(writes.intents, by_intent), [&tx](const auto& rows) { InsertIntents(tx, rows); });
   InChunks(LastOfEachKey(writes.results, by_result), [&](const auto& rows) { CopyResults(connection, tx, rows); });
-  InChunks(LastOfEachKey(writes.result_marks, by_result), [&tx](const auto& rows) { UpsertResults(tx, rows); });
+  InChunks(LastOfEachKey(writes.result_marks, by_result), [&tx](const auto& rows) { MarkResults(tx, rows); });
   InChunks(LastOfEachKey(writes.workers, by_id), [&tx](const auto& rows) { UpsertWorkers(tx, rows); });
 }
 

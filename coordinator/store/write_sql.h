@@ -144,15 +144,15 @@ SELECT v.project_id, v.fence, v.seq, v.migration_id, v.payload
 FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::bigint[]) AS fence, unnest($3::bigint[]) AS seq,
              unnest($4::bigint[]) AS migration_id, unnest($5::json[]) AS payload) AS v)sql"};
 
-// What becomes of a result that exists.
-inline constexpr Statement kUpsertResults = {"upsert_result", R"sql(
-INSERT INTO pgconvoy.phase_result (project_id, direction, phase, fence, migration_id, end_time, payload)
-SELECT v.project_id, v.direction, v.phase, v.fence, v.migration_id, v.end_time, v.payload
-FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::text[]) AS direction, unnest($3::text[]) AS phase,
-             unnest($4::bigint[]) AS fence, unnest($5::bigint[]) AS migration_id,
-             unnest($6::timestamptz[]) AS end_time, unnest($7::json[]) AS payload) AS v
-ON CONFLICT (project_id, direction, phase, fence) DO UPDATE
-SET end_time = EXCLUDED.end_time, payload = EXCLUDED.payload)sql"};
+// What becomes of results that exist, no more than one of an attempt.
+inline constexpr Statement kMarkResults = {"mark_result", R"sql(
+UPDATE pgconvoy.phase_report AS r
+SET payload = (SELECT json_agg(CASE WHEN e.value ->> 'phase' = v.phase THEN v.payload ELSE e.value END
+                               ORDER BY e.ordinality)
+               FROM json_array_elements(r.payload) WITH ORDINALITY AS e)
+FROM (SELECT unnest($1::bigint[]) AS project_id, unnest($2::bigint[]) AS fence, unnest($3::text[]) AS direction,
+             unnest($4::text[]) AS phase, unnest($5::bigint[]) AS bit, unnest($6::json[]) AS payload) AS v
+WHERE r.project_id = v.project_id AND r.fence = v.fence AND r.direction = v.direction AND r.phases & v.bit <> 0)sql"};
 
 inline constexpr Statement kUpsertWorkers = {"upsert_worker", R"sql(
 INSERT INTO pgconvoy.worker (id, incarnation, version, host, slots, state, last_seen)
@@ -180,7 +180,7 @@ inline constexpr char kCopyAttempts[] =
     "outcome) "
     "FROM STDIN (FORMAT binary)";
 inline constexpr char kCopyResults[] =
-    "COPY pgconvoy.phase_result (project_id, direction, phase, fence, migration_id, end_time, payload) "
+    "COPY pgconvoy.phase_report (project_id, fence, phases, end_time, direction, payload) "
     "FROM STDIN (FORMAT binary)";
 inline constexpr char kCopyEvents[] =
     "COPY pgconvoy.event (seq, event_time, migration_id, project_ref, kind, actor, rule, reason, detail) "
@@ -189,7 +189,7 @@ inline constexpr char kCopyEvents[] =
 inline constexpr Statement kStatements[] = {
     kCheckEpoch,     kInsertMigrations,    kUpdateMigrations, kUpsertBatches,  kInsertProjects,
     kUpdateProjects, kUpdatePlainProjects, kEndAttempts,      kUpsertAttempts, kInsertIntents,
-    kUpsertResults,  kUpsertWorkers,       kFinishGroup,
+    kMarkResults,    kUpsertWorkers,       kFinishGroup,
 };
 
 }  // namespace pgconvoy::store

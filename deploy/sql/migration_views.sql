@@ -27,7 +27,7 @@ FROM pgconvoy.migration;
 
 -- One row per table that a project's TRANSFORM changed.
 CREATE OR REPLACE VIEW migration_tracking.migration_log AS
-SELECT r.migration_id::text AS batch_id, p.ref AS project, t ->> 'table' AS table_name,
+SELECT p.migration_id::text AS batch_id, p.ref AS project, t ->> 'table' AS table_name,
        coalesce((t ->> 'inserted')::bigint, 0) AS rows_inserted, coalesce((t ->> 'updated')::bigint, 0) AS rows_updated,
        coalesce((t ->> 'deleted')::bigint, 0) AS rows_deleted, r.fence, r.end_time AS migrated_at, p.state AS status
 FROM pgconvoy.phase_result r JOIN pgconvoy.project p ON p.id = r.project_id
@@ -35,7 +35,7 @@ CROSS JOIN LATERAL json_array_elements(r.payload -> 'transform' -> 'tables') t
 WHERE r.phase = 'TRANSFORM' AND r.direction = 'FORWARD';
 
 CREATE OR REPLACE VIEW migration_tracking.rls_policy_changes AS
-SELECT r.migration_id::text AS batch_id, p.ref AS project, t AS table_name, r.end_time AS changed_at,
+SELECT p.migration_id::text AS batch_id, p.ref AS project, t AS table_name, r.end_time AS changed_at,
        EXISTS (SELECT FROM pgconvoy.phase_result u WHERE u.project_id = r.project_id AND u.direction = 'ROLLBACK'
                AND u.phase = 'TRANSFORM' AND u.fence > r.fence) AS restored
 FROM pgconvoy.phase_result r JOIN pgconvoy.project p ON p.id = r.project_id
@@ -50,7 +50,7 @@ $$;
 -- ---- migration_backup --------------------------------------------------------------------------------------------
 
 CREATE OR REPLACE VIEW migration_backup.backup_log AS
-SELECT r.payload -> 'backup' ->> 'backup_id' AS backup_id, r.migration_id::text AS batch_id, p.ref AS project,
+SELECT r.payload -> 'backup' ->> 'backup_id' AS backup_id, p.migration_id::text AS batch_id, p.ref AS project,
        r.end_time AS created_at, (r.payload -> 'backup' ->> 'stored_bytes')::bigint AS stored_bytes,
        (SELECT sum((t ->> 'rows')::bigint) FROM json_array_elements(r.payload -> 'backup' -> 'tables') t)::bigint AS rows,
        r.payload -> 'backup' ->> 'manifest_digest' AS manifest_digest
@@ -97,7 +97,7 @@ CREATE OR REPLACE FUNCTION migration_backup.validate_rollback_success(backup tex
 RETURNS TABLE (project text, phase text, finding text) LANGUAGE sql STABLE AS $$
   SELECT p.ref, r.phase, u FROM pgconvoy.phase_result r JOIN pgconvoy.project p ON p.id = r.project_id
   CROSS JOIN LATERAL json_array_elements_text(r.payload -> 'undo' -> 'undone') u
-  WHERE r.direction = 'ROLLBACK' AND (r.migration_id::text = rollback OR p.ref || '/' || r.fence = rollback)
+  WHERE r.direction = 'ROLLBACK' AND (p.migration_id::text = rollback OR p.ref || '/' || r.fence = rollback)
     AND (backup = '' OR split_part(backup, '/', 1) = p.ref)
   ORDER BY p.ref, r.end_time
 $$;
@@ -126,7 +126,7 @@ $$;
 
 -- Every check of the latest run of each project's validation phases.
 CREATE OR REPLACE VIEW migration_validation.results AS
-SELECT r.migration_id::text AS batch_id, p.ref AS project,
+SELECT p.migration_id::text AS batch_id, p.ref AS project,
        CASE r.phase WHEN 'PRE_VALIDATION' THEN 'pre_migration' ELSE 'post_migration' END AS stage, c ->> 'name' AS check_name,
        coalesce((c ->> 'passed')::boolean, false) AS passed, coalesce((c ->> 'warning')::boolean, false) AS is_warning,
        coalesce(c ->> 'message', '') AS message, r.end_time AS checked_at

@@ -219,17 +219,18 @@ void CoordinatorRig::CheckSucceeded(const std::string& migration, int64_t projec
     return std::stoll(store_.QueryValue("postgres", "SELECT count(*) FROM pgconvoy." + from_where));
   };
   const std::string mine = " migration_id = " + migration;
+  const std::string results = "phase_result AS r JOIN pgconvoy.project AS p ON p.id = r.project_id WHERE" + mine;
   Require(count("migration WHERE id = " + migration + " AND state = 'SUCCEEDED'") == 1, "the migration's state");
   Require(count("project WHERE" + mine + " AND state = 'SUCCEEDED' AND worker_id IS NULL") == projects,
           "not every project succeeded");
   Require(count("attempt WHERE" + mine + " AND outcome = 'succeeded'") == projects, "one good attempt of each");
-  Require(count("phase_result WHERE" + mine) >= projects * kPhasesOfFleet, "a result of each phase");
+  Require(count(results) >= projects * kPhasesOfFleet, "a result of each phase");
   if (again_allowed) {
     return;
   }
   Require(count("project WHERE" + mine + " AND attempts = 1") == projects, "each granted once");
   Require(count("attempt WHERE" + mine) == projects, "one attempt of each");
-  Require(count("phase_result WHERE" + mine) == projects * kPhasesOfFleet, "one result of each phase");
+  Require(count(results) == projects * kPhasesOfFleet, "one result of each phase");
   Require(count("event WHERE" + mine + " AND kind = 'PROJECT_STATE'") == 2 * projects, "events of both transitions");
   Require(count("event, unnest(string_to_array(detail->>'phases', ',')) WHERE" + mine + " AND kind = 'PHASE_DONE'") ==
               projects * kPhasesOfFleet,

@@ -67,9 +67,8 @@ std::vector<std::string> OrphanBackups(Fleet& fleet) {
     const bool numeric = std::all_of(fence.begin(), fence.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (!numeric || !fs::exists(entry.path() / "manifest.json") ||
         fleet.store().QueryValue("postgres",
-                                 "SELECT (SELECT count(*) FROM pgconvoy.phase_result WHERE phase = 'BACKUP' AND "
-                                 "direction = 'FORWARD' AND fence = " +
-                                     fence + ") + (SELECT count(*) FROM pgconvoy.intent WHERE payload->>'kind' = " +
+                                 "SELECT (SELECT count(*) FROM pgconvoy.backup_result WHERE fence = " + fence +
+                                     ") + (SELECT count(*) FROM pgconvoy.intent WHERE payload->>'kind' = " +
                                      "'BACKUP' AND fence = " + fence + ")") == "0") {
       orphans.push_back("backup " + entry.path().string());
     }

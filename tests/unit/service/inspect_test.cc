@@ -189,10 +189,11 @@ TEST_F(Inspecting, APageWithHistoryEndsBeforeAMessageIsFull) {
   ASSERT_TRUE(worker.Hello());
   v1::ListProjectsRequest request;
   request.set_migration_id(Migrate(worker, {"a", "b", "c"}));
-  cluster_->Exec(database_,
-                 "UPDATE pgconvoy.phase_result SET payload = json_build_object('phase', 'PRE_VALIDATION', 'checks', "
-                 "json_build_object('checks', json_build_array(json_build_object('message', repeat('x', 1048576))))) "
-                 "WHERE phase = 'PRE_VALIDATION'");
+  cluster_->Exec(
+      database_,
+      "UPDATE pgconvoy.phase_report SET payload = json_build_array(json_build_object('phase', 'PRE_VALIDATION', "
+      "'checks', json_build_object('checks', json_build_array(json_build_object('message', "
+      "repeat('x', 1048576)))))) WHERE phases & 4 <> 0");
   request.set_with_history(true);
   std::vector<std::string> refs;
   do {

@@ -39,6 +39,29 @@ TEST_F(SchemaTest, AppliesOnlyWhatIsMissing) {
             "0001_first,0002_second");
 }
 
+TEST_F(SchemaTest, KeepsTheResultsOfAStoreInWhichEachHadARowOfItsOwn) {
+  pqxx::connection connection(Conninfo());
+  constexpr size_t kBefore = 4;
+  {
+    pqxx::work tx(connection);
+    ASSERT_TRUE(MigrateSchema(tx, SchemaFiles().subspan(0, kBefore)).ok());
+    tx.exec(R"sql(
+      INSERT INTO pgconvoy.phase_result (project_id, direction, phase, fence, migration_id, end_time, payload)
+      VALUES (7, 'FORWARD', 'BACKUP', 3, 1, '2026-01-01', '{"phase":"BACKUP","fence":"3","n":1}'),
+             (7, 'FORWARD', 'COPY', 3, 1, '2026-01-02', '{"phase":"COPY","fence":"3"}'),
+             (7, 'ROLLBACK', 'CLEANUP', 4, 1, '2026-01-03', '{"phase":"CLEANUP","fence":"4"}');
+      CREATE VIEW public.mine AS SELECT * FROM pgconvoy.phase_result)sql");
+    tx.commit();
+  }
+  pqxx::work tx(connection);
+  ASSERT_TRUE(MigrateSchema(tx, SchemaFiles()).ok());
+  tx.commit();
+  EXPECT_EQ(Query("SELECT string_agg(concat_ws(' ', project_id, direction, phase, fence, end_time::date), ', ' "
+                  "ORDER BY end_time) FROM pgconvoy.phase_result"),
+            "7 FORWARD BACKUP 3 2026-01-01, 7 FORWARD COPY 3 2026-01-02, 7 ROLLBACK CLEANUP 4 2026-01-03");
+  EXPECT_EQ(Query("SELECT payload->>'n' FROM pgconvoy.backup_result WHERE fence = 3"), "1");
+}
+
 TEST_F(SchemaTest, RefusesAStoreOfANewerVersionAndLeavesItsLeaderAlone) {
   auto leader = Open();
   ASSERT_TRUE(leader->Lead(std::nullopt).ok());

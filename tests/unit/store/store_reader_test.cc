@@ -98,7 +98,8 @@ TEST_F(StoreReaderTest, ShowsAProjectWithItsAttemptsResultsAndIntents) {
                            "failed",
                            core::ErrorInfo{Verdict::kTransient, "PGC-A", "m", "r"}};
   writes.attempts = {attempt};
-  writes.results = {{{1001}, {1}, {5}, Phase::kFence, Direction::kForward, 1'700'000'000'100, R"({"a":1})"}};
+  writes.results = {
+      {{1001}, {1}, {5}, Phase::kFence, Direction::kForward, 1'700'000'000'100, R"({"phase":"FENCE"})"}};
   writes.intents = {{{1001}, {1}, {5}, 1, R"({"b":2})"}};
   Commit(writes);
   const auto detail = reader_->GetProject({1}, "p-1");
@@ -107,7 +108,7 @@ TEST_F(StoreReaderTest, ShowsAProjectWithItsAttemptsResultsAndIntents) {
   ASSERT_EQ(detail->attempts.size(), 1u);
   EXPECT_EQ(detail->attempts[0].end_time, attempt.end_time);
   EXPECT_EQ(detail->attempts[0].error->verdict, Verdict::kTransient);
-  EXPECT_EQ(detail->results_json, std::vector<std::string>{R"({"a":1})"});
+  EXPECT_EQ(detail->results_json, std::vector<std::string>{R"({"phase":"FENCE"})"});
   EXPECT_EQ(detail->intents_json, std::vector<std::string>{R"({"b":2})"});
   EXPECT_EQ(reader_->GetProject({1}, "p-9").status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(reader_->GetMigration({9}).status().code(), absl::StatusCode::kNotFound);
@@ -137,9 +138,9 @@ TEST_F(StoreReaderTest, ListsEventsOfOneProjectOldestFirst) {
 TEST_F(StoreReaderTest, FindsBackupsByMigrationRefAndFence) {
   core::Writes writes = SomeFleet(1, 3);
   for (int64_t i = 1; i <= 3; ++i) {
-    const std::string payload = R"({"n":)" + std::to_string(i) + "}";
+    const std::string payload = R"({"phase":"BACKUP","n":)" + std::to_string(i) + "}";
     writes.results.push_back({{1000 + i}, {1}, {10 + i}, Phase::kBackup, Direction::kForward, 1, payload});
-    writes.results.push_back({{1000 + i}, {1}, {10 + i}, Phase::kBackup, Direction::kRollback, 1, "{}"});
+    writes.results.push_back({{1000 + i}, {1}, {20 + i}, Phase::kBackup, Direction::kRollback, 1, payload});
   }
   Commit(writes);
   const auto first = reader_->ListBackups(MigrationId{1}, "", {2, ""});
@@ -150,7 +151,7 @@ TEST_F(StoreReaderTest, FindsBackupsByMigrationRefAndFence) {
   ASSERT_EQ(rest->rows.size(), 1u);
   EXPECT_EQ(rest->rows[0].ref, "p-3");
   EXPECT_EQ(reader_->ListBackups(std::nullopt, "p-2", {})->rows.size(), 1u);
-  EXPECT_EQ(reader_->FindBackup("p-2", {12})->payload_json, R"({"n":2})");
+  EXPECT_EQ(reader_->FindBackup("p-2", {12})->payload_json, R"({"phase":"BACKUP","n":2})");
   EXPECT_FALSE(reader_->FindBackup("p-2", {13}).ok());
 }
 

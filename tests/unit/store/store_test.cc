@@ -162,8 +162,9 @@ TEST_F(StoreTest, HandsBackTheLatestResultOfEachPhaseAndAllIntents) {
     return core::PhaseResultRow{{1001}, {1}, {fence}, phase, Direction::kForward, 1'700'000'000'000, payload};
   };
   core::Writes writes;
-  writes.results = {result(5, Phase::kFence, R"({"n":1})"), result(5, Phase::kBackup, R"({"n":2})"),
-                    result(9, Phase::kFence, R"({"n":3})")};
+  writes.results = {result(5, Phase::kFence, R"("FENCE")"),
+                    result(5, Phase::kBackup, R"({"phase":"BACKUP","fence":"5","n":2})"),
+                    result(9, Phase::kFence, R"({"phase":"FENCE","fence":"9","n":3})")};
   writes.intents = {
       {{1001}, {1}, {9}, 2, R"({"i":3})"}, {{1001}, {1}, {5}, 7, R"({"i":2})"}, {{1001}, {1}, {5}, 1, R"({"i":1})"}};
   ASSERT_TRUE(store->Commit(writes).ok());
@@ -171,8 +172,47 @@ TEST_F(StoreTest, HandsBackTheLatestResultOfEachPhaseAndAllIntents) {
   ASSERT_TRUE(histories.ok());
   ASSERT_EQ(histories->size(), 1u);
   const History& history = histories->at({1001});
-  EXPECT_EQ(history.results_json, (std::vector<std::string>{R"({"n":2})", R"({"n":3})"}));
+  EXPECT_EQ(history.results_json, (std::vector<std::string>{R"({"phase":"BACKUP","fence":"5","n":2})",
+                                                            R"({"phase":"FENCE","fence":"9","n":3})"}));
   EXPECT_EQ(history.intents_json, (std::vector<std::string>{R"({"i":1})", R"({"i":2})", R"({"i":3})"}));
+}
+
+TEST_F(StoreTest, ResultsThatComeTogetherShareARowAndAreReadOneByOne) {
+  auto store = Lead();
+  ASSERT_TRUE(store->Commit(SomeFleet(1, 1)).ok());
+  const auto result = [](Phase phase, const char* payload) {
+    return core::PhaseResultRow{{1001}, {1}, {5}, phase, Direction::kForward, 1'700'000'000'000, payload};
+  };
+  core::Writes writes;
+  writes.results = {result(Phase::kBackup, R"({"phase":"BACKUP","fence":"5","n":1})"),
+                    result(Phase::kCopy, R"("COPY")")};
+  ASSERT_TRUE(store->Commit(writes).ok());
+  writes.results = {result(Phase::kVerify, R"("VERIFY")")};
+  ASSERT_TRUE(store->Commit(writes).ok());
+  EXPECT_EQ(Query("SELECT count(*) FROM pgconvoy.phase_report"), "2");
+  EXPECT_EQ(Query("SELECT string_agg(concat_ws(' ', phase, direction, fence, payload->>'fence', payload->>'n'), ',' "
+                  "ORDER BY end_time, place, phase) FROM pgconvoy.phase_result"),
+            "BACKUP FORWARD 5 5 1,VERIFY FORWARD 5 5,COPY FORWARD 5 5");
+  EXPECT_EQ(store->LoadHistory({{1001}})->at({1001}).results_json.size(), 3U);
+}
+
+TEST_F(StoreTest, AMarkChangesItsResultAndNoOtherOfItsRow) {
+  auto store = Lead();
+  ASSERT_TRUE(store->Commit(SomeFleet(1, 1)).ok());
+  const auto result = [](Phase phase, const char* payload) {
+    return core::PhaseResultRow{{1001}, {1}, {5}, phase, Direction::kForward, 1'700'000'000'000, payload};
+  };
+  core::Writes writes;
+  writes.results = {result(Phase::kProvision, R"("PROVISION")"),
+                    result(Phase::kBackup, R"({"phase":"BACKUP","n":1})"),
+                    result(Phase::kCopy, R"("COPY")")};
+  ASSERT_TRUE(store->Commit(writes).ok());
+  core::Writes mark;
+  mark.result_marks = {result(Phase::kBackup, R"({"phase":"BACKUP","n":2})")};
+  ASSERT_TRUE(store->Commit(mark).ok());
+  EXPECT_EQ(Query("SELECT payload->>'n' FROM pgconvoy.backup_result WHERE fence = 5"), "2");
+  EXPECT_EQ(Query("SELECT string_agg(phase, ',' ORDER BY place) FROM pgconvoy.phase_result"),
+            "PROVISION,BACKUP,COPY");
 }
 
 // ---- who may write ---------------------------------------------------------------------------------------------
