@@ -71,6 +71,8 @@ void Core::Impl::Move(Step& step, Project& project, const Change& change) {
   Batch& batch = project.home->batches[project.batch];
   const uint32_t ended_before = batch.ended;
   const std::string worker = WorkerIdOf(project);
+  // What ended together with the attempt is told with its end.
+  const std::string phases = change.direction.has_value() ? "" : step.TakeBackPhasesDone(project);
   fleet_.Unplace(project);
   project.state = row->to;
   project.direction = change.direction.value_or(project.direction);
@@ -93,6 +95,7 @@ void Core::Impl::Move(Step& step, Project& project, const Change& change) {
                            {"direction", Name(project.direction)},
                            {"fence", std::to_string(project.fence.value)},
                            {"worker", worker.empty() ? WorkerIdOf(project) : worker},
+                           {"phases", phases},
                            {"error", project.error ? project.error->code : ""},
                            {"operator_reason", change.operator_reason}}});
   SettleBatch(step, batch);

@@ -214,30 +214,56 @@ void Step::Record(MigrationId migration, std::string_view project_ref, const Eve
   row.detail_json = DetailJson(info);
 }
 
-void Step::RecordPhaseDone(const Project& project, std::string_view actor, std::string_view rule, Phase phase) {
-  constexpr std::string_view kKind = "PHASE_DONE";
-  const MigrationId migration = project.home->row.id;
-  const std::string fence = std::to_string(project.fence.value);
-  const EventInfo info = {
-      .kind = kKind,
-      .actor = actor,
-      .rule = rule,
-      .reason = "its results are durable",
-      .details = {{"direction", Name(project.direction)}, {"fence", fence}, {"phases", Name(phase)}}};
-  EventRow* const last = out_.writes.events.empty() ? nullptr : &out_.writes.events.back();
-  if (last != nullptr && last->kind == kKind && last->migration == migration && last->project_ref == project.ref) {
-    // The list of phases is the last of the details.
-    constexpr std::string_view kEnd = "\"}";
-    std::string head = DetailJson(info);
-    head.resize(head.size() - Name(phase).size() - kEnd.size());
-    if (last->detail_json.starts_with(head)) {
-      last->time = now_.wall;
-      last->rule = rule;
-      last->detail_json.insert(last->detail_json.size() - kEnd.size(), "," + std::string(Name(phase)));
-      return;
-    }
+namespace {
+
+constexpr std::string_view kPhaseDone = "PHASE_DONE";
+constexpr std::string_view kListEnd = "\"}";
+
+// Details of a PHASE_DONE up to the list of its phases, the last of them.
+std::string ListBegin(const Project& project) {
+  return "{\"direction\":\"" + std::string(Name(project.direction)) + "\",\"fence\":\"" +
+         std::to_string(project.fence.value) + "\",\"phases\":\"";
+}
+
+// The newest event, when it is a PHASE_DONE of the project's attempt.
+EventRow* NewestPhaseDone(Writes& writes, const Project& project, const std::string& list_begin) {
+  if (writes.events.empty()) {
+    return nullptr;
   }
-  Record(migration, project.ref, info);
+  EventRow& last = writes.events.back();
+  const bool is_its = last.kind == kPhaseDone && last.migration == project.home->row.id &&
+                      last.project_ref == project.ref && last.detail_json.starts_with(list_begin);
+  return is_its ? &last : nullptr;
+}
+
+}  // namespace
+
+void Step::RecordPhaseDone(const Project& project, std::string_view actor, std::string_view rule, Phase phase) {
+  if (EventRow* const last = NewestPhaseDone(out_.writes, project, ListBegin(project)); last != nullptr) {
+    last->time = now_.wall;
+    last->rule = rule;
+    last->detail_json.insert(last->detail_json.size() - kListEnd.size(), "," + std::string(Name(phase)));
+    return;
+  }
+  const std::string fence = std::to_string(project.fence.value);
+  Record(project.home->row.id, project.ref,
+         {.kind = kPhaseDone,
+          .actor = actor,
+          .rule = rule,
+          .reason = "its results are durable",
+          .details = {{"direction", Name(project.direction)}, {"fence", fence}, {"phases", Name(phase)}}});
+}
+
+std::string Step::TakeBackPhasesDone(const Project& project) {
+  const std::string begin = ListBegin(project);
+  const EventRow* const last = NewestPhaseDone(out_.writes, project, begin);
+  if (last == nullptr) {
+    return "";
+  }
+  std::string phases =
+      last->detail_json.substr(begin.size(), last->detail_json.size() - begin.size() - kListEnd.size());
+  out_.writes.events.pop_back();
+  return phases;
 }
 
 }  // namespace pgconvoy::core

@@ -48,6 +48,9 @@ class Step {
   // PHASE_DONE of the project's attempt. Phases of one attempt that end one right after the other in a commit group
   // share an event, with the time and the rule of the last: events are half of what the store has to write.
   void RecordPhaseDone(const Project& project, std::string_view actor, std::string_view rule, Phase phase);
+  // For an event that says of the same attempt what comes after: takes the newest one back when it is a PHASE_DONE of
+  // this attempt, and returns the phases that it names; otherwise "".
+  std::string TakeBackPhasesDone(const Project& project);
 
   template <typename Body>
   void Send(Body&& body) {

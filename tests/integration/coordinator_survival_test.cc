@@ -70,7 +70,7 @@ std::string WhyMiscounted(Fleet& fleet, const std::string& migration) {
   const std::string twice = store.QueryValue(
       "postgres",
       "SELECT string_agg(what, '; ') FROM (SELECT concat_ws(' ', project_ref, detail->>'fence', phase) AS what "
-      "FROM pgconvoy.event, unnest(string_to_array(detail->>'phases', ',')) AS phase WHERE kind = 'PHASE_DONE' "
+      "FROM pgconvoy.event, unnest(string_to_array(detail->>'phases', ',')) AS phase "
       "GROUP BY project_ref, detail->>'fence', detail->>'direction', phase HAVING count(*) > 1) e");
   if (!twice.empty()) {
     return "recorded twice: " + twice;

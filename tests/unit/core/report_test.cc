@@ -66,6 +66,32 @@ TEST_F(ReportTest, PhasesThatEndTogetherShareAnEvent) {
   EXPECT_EQ(out.writes.results.size(), 4U);
 }
 
+TEST_F(ReportTest, PhasesThatEndWithTheirAttemptAreToldWithItsEnd) {
+  Submit(1, Spec());
+  Hello(1, "w1");
+  const Running running = Grants().at(0);
+  Output out;
+  int64_t seq = 0;
+  const auto report = [&](auto body) {
+    core->Apply(WorkerReport{running.stream, running.migration, running.project.ref, running.project.fence, ++seq,
+                             std::move(body)},
+                now, out);
+  };
+  std::string names;
+  for (const Phase phase : running.project.phases) {
+    report(PhaseDone{phase, "{}", 0, 0, {}});
+    names += (names.empty() ? "" : ",") + std::string(Name(phase));
+  }
+  report(AttemptDone{});
+  EXPECT_EQ(out.writes.projects.at(0).state, ProjectState::kSucceeded);
+  std::vector<std::string> kinds;
+  for (const EventRow& event : out.writes.events) {
+    kinds.push_back(event.kind);
+  }
+  EXPECT_EQ(kinds, (std::vector<std::string>{"PROJECT_STATE", "MIGRATION_SUCCEEDED"}));
+  EXPECT_NE(out.writes.events[0].detail_json.find(R"("phases":")" + names + '"'), std::string::npos);
+}
+
 TEST_F(ReportTest, AcknowledgesAResentReportAndRecordsItOnce) {
   Submit(2, Spec());
   Hello(1, "w1");
