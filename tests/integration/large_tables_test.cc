@@ -195,7 +195,7 @@ TEST_F(LargeTables, ArriveOverIndexesThatAreHalfMade) {
     ALTER TABLE app.many DROP CONSTRAINT many_code;
     CREATE UNIQUE INDEX many_code ON app.many (code) INCLUDE (slot);
     INSERT INTO pgconvoy.late_index VALUES (
-      'app.many_code', 'CREATE UNIQUE INDEX many_code ON app.many USING btree (code) INCLUDE (slot)',
+      'app.many_code', 'app.many', 'CREATE UNIQUE INDEX many_code ON app.many USING btree (code) INCLUDE (slot)',
       'ALTER TABLE app.many ADD CONSTRAINT many_code UNIQUE USING INDEX many_code DEFERRABLE INITIALLY DEFERRED', NULL,
       true);
     UPDATE pgconvoy.load SET backup_id = 'another/1', finished = false;

@@ -2,18 +2,21 @@
 
 #include "common/base/error.h"
 #include "common/base/failpoint.h"
+#include "common/base/text.h"
 #include "worker/core/sql.h"
 #include "worker/phases/parallel.h"
 
 namespace pgconvoy::worker {
 namespace {
 
-// name: of the index, quoted. index_sql: NULL for an index of a partitioned table, which has no rows of its own.
+// name: of the index, quoted. relation: its table. index_sql: NULL for an index of a partitioned table, which has no
+// rows of its own.
 // constraint_sql: what turns it into a constraint, or makes one of a partitioned table; NULL for a plain index.
 // attach_sql: what makes it a part of an index of a partitioned table; NULL for any other.
 constexpr char kMakeTable[] = R"sql(
 CREATE TABLE IF NOT EXISTS pgconvoy.late_index (
   name text PRIMARY KEY,
+  relation text NOT NULL,
   index_sql text,
   constraint_sql text,
   attach_sql text,
@@ -21,8 +24,9 @@ CREATE TABLE IF NOT EXISTS pgconvoy.late_index (
 )
 )sql";
 
-// $1: the tables. drop_sql: what drops it, NULL for one that goes with that of its partitioned table.
-constexpr char kIndexes[] = R"sql(
+// $1: the tables. Returns what drops the indexes that it has written down; those of partitions go with those of their
+// partitioned tables. A load of another backup may have died after it made an index; its row knows what that is to be.
+constexpr char kKeep[] = R"sql(
 WITH tables AS (
   SELECT t.oid FROM pg_catalog.pg_class t
   WHERE t.oid = ANY ($1::pg_catalog.regclass[]::pg_catalog.oid[]) AND t.relkind IN ('r', 'p') AND NOT t.relispartition
@@ -52,38 +56,40 @@ WITH tables AS (
   JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
   LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = x.oid
   LEFT JOIN pg_catalog.pg_constraint c ON c.conindid = x.oid AND c.contype IN ('p', 'u', 'x')
+), kept AS (
+  INSERT INTO pgconvoy.late_index (name, relation, index_sql, constraint_sql, attach_sql, made)
+  SELECT oid::pg_catalog.regclass, relation::pg_catalog.regclass,
+         CASE WHEN relkind = 'i' THEN pg_catalog.pg_get_indexdef(oid) END,
+         CASE WHEN relkind = 'I' AND con IS NULL THEN pg_catalog.pg_get_indexdef(oid)
+              WHEN relkind = 'I' THEN
+                pg_catalog.format('ALTER TABLE ONLY %s ADD CONSTRAINT %I %s', relation::pg_catalog.regclass, conname,
+                                  pg_catalog.pg_get_constraintdef(con))
+              WHEN con IS NOT NULL THEN
+                pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s USING INDEX %I%s',
+                                  relation::pg_catalog.regclass, conname,
+                                  CASE contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END, conname,
+                                  CASE WHEN condeferred THEN ' DEFERRABLE INITIALLY DEFERRED'
+                                       WHEN condeferrable THEN ' DEFERRABLE' ELSE '' END)
+         END,
+         pg_catalog.format('ALTER INDEX ' || parent::pg_catalog.regclass || ' ATTACH PARTITION %s',
+                           oid::pg_catalog.regclass),
+         relkind = 'I'
+  FROM indexes WHERE movable
+  ON CONFLICT (name) DO UPDATE SET made = excluded.made
 )
-SELECT oid::pg_catalog.regclass AS name,
-       CASE WHEN relkind = 'i' THEN pg_catalog.pg_get_indexdef(oid) END AS index_sql,
-       CASE WHEN relkind = 'I' AND con IS NULL THEN pg_catalog.pg_get_indexdef(oid)
-            WHEN relkind = 'I' THEN
-              pg_catalog.format('ALTER TABLE ONLY %s ADD CONSTRAINT %I %s', relation::pg_catalog.regclass, conname,
-                                pg_catalog.pg_get_constraintdef(con))
-            WHEN con IS NOT NULL THEN
-              pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s USING INDEX %I%s', relation::pg_catalog.regclass,
-                                conname, CASE contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END, conname,
-                                CASE WHEN condeferred THEN ' DEFERRABLE INITIALLY DEFERRED'
-                                     WHEN condeferrable THEN ' DEFERRABLE' ELSE '' END)
-       END AS constraint_sql,
-       pg_catalog.format('ALTER INDEX ' || parent::pg_catalog.regclass || ' ATTACH PARTITION %s',
-                         oid::pg_catalog.regclass) AS attach_sql,
-       CASE WHEN parent IS NOT NULL THEN NULL
-            WHEN con IS NULL THEN pg_catalog.format('DROP INDEX %s', oid::pg_catalog.regclass)
+SELECT CASE WHEN con IS NULL THEN pg_catalog.format('DROP INDEX %s', oid::pg_catalog.regclass)
             ELSE pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', relation::pg_catalog.regclass, conname)
-       END AS drop_sql
-FROM indexes WHERE movable
+       END
+FROM indexes WHERE movable AND parent IS NULL
 )sql";
 
-// A load of another backup may have died after it made this index; the row knows what constraint it is to be.
-constexpr char kKeep[] = R"sql(
-INSERT INTO pgconvoy.late_index (name, index_sql, constraint_sql, attach_sql, made)
-VALUES ($1, $2, $3, $4, $2::text IS NULL)
-ON CONFLICT (name) DO UPDATE SET made = excluded.made
-)sql";
 constexpr char kHasTable[] = "SELECT pg_catalog.to_regclass('pgconvoy.late_index') IS NOT NULL";
-constexpr char kCount[] = "SELECT pg_catalog.count(*) FROM pgconvoy.late_index";
-constexpr char kUnmade[] = "SELECT name, index_sql FROM pgconvoy.late_index WHERE NOT made ORDER BY name";
-constexpr char kMade[] = "UPDATE pgconvoy.late_index SET made = true WHERE name = $1";
+constexpr char kAny[] = "SELECT EXISTS (SELECT FROM pgconvoy.late_index)";
+constexpr char kUnmade[] = R"sql(
+SELECT name, index_sql, pg_catalog.pg_relation_size(relation::pg_catalog.regclass)
+FROM pgconvoy.late_index WHERE NOT made ORDER BY relation, name
+)sql";
+constexpr char kMade[] = "UPDATE pgconvoy.late_index SET made = true WHERE name = ANY ($1::pg_catalog.text[])";
 constexpr char kConstraints[] = R"sql(
 SELECT constraint_sql, attach_sql FROM pgconvoy.late_index WHERE made ORDER BY name FOR UPDATE
 )sql";
@@ -94,12 +100,28 @@ std::optional<std::string> OptionalText(const pg::Result& result, int row, int c
   return value.has_value() ? std::optional(std::string(*value)) : std::nullopt;
 }
 
-absl::Status Make(pg::Connection& target, const std::string& name, const std::string& sql) {
-  PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));
-  if (const absl::Status made = target.ExecScript(sql); !made.ok()) {
-    return Annotate(made, "making index " + name);
+std::vector<IndexTask> Tasks(const pg::Result& unmade) {
+  std::vector<IndexTask> tasks;
+  for (int row = 0; row < unmade.rows(); ++row) {
+    const int64_t bytes = unmade.Int(row, 2);
+    if (tasks.empty() || tasks.back().bytes + bytes > kBytesPerTask) {
+      tasks.emplace_back();
+    }
+    IndexTask& task = tasks.back();
+    task.names.push_back(unmade.Text(row, 0));
+    task.sql += unmade.Text(row, 1) + ";";
+    task.bytes += bytes;
   }
-  PGC_RETURN_IF_ERROR(target.Exec(kMade, {name}).status());
+  return tasks;
+}
+
+absl::Status Make(pg::Connection& target, const IndexTask& task) {
+  PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));
+  if (const absl::Status made = target.ExecScript(task.sql); !made.ok()) {
+    return Annotate(made,
+                    "making " + std::string(task.names.size() == 1 ? "index " : "indexes ") + Join(task.names, ", "));
+  }
+  PGC_RETURN_IF_ERROR(target.Exec(kMade, {TextArray(task.names)}).status());
   PGC_FAILPOINT("worker.copy.index_made");
   return transaction->Commit();
 }
@@ -128,16 +150,10 @@ absl::Status SetIndexesAside(pg::Connection& target, const std::vector<std::stri
   }
   PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));
   PGC_RETURN_IF_ERROR(target.ExecScript(kMakeTable));
-  PGC_ASSIGN_OR_RETURN(const pg::Result indexes, target.Exec(kIndexes, {TextArray(tables)}));
+  PGC_ASSIGN_OR_RETURN(const pg::Result drops, target.Exec(kKeep, {TextArray(tables)}));
   std::string drop;
-  for (int row = 0; row < indexes.rows(); ++row) {
-    PGC_RETURN_IF_ERROR(target
-                            .Exec(kKeep, {indexes.Text(row, 0), OptionalText(indexes, row, 1),
-                                          OptionalText(indexes, row, 2), OptionalText(indexes, row, 3)})
-                            .status());
-    if (const auto sql = OptionalText(indexes, row, 4); sql.has_value()) {
-      drop += *sql + ";";
-    }
+  for (int row = 0; row < drops.rows(); ++row) {
+    drop += drops.Text(row, 0) + ";";
   }
   if (!drop.empty()) {
     PGC_RETURN_IF_ERROR(target.ExecScript(drop));
@@ -145,23 +161,27 @@ absl::Status SetIndexesAside(pg::Connection& target, const std::vector<std::stri
   return transaction->Commit();
 }
 
-absl::StatusOr<size_t> IndexesAside(pg::Connection& target) {
+absl::StatusOr<std::optional<std::vector<IndexTask>>> IndexesAside(pg::Connection& target) {
   PGC_ASSIGN_OR_RETURN(const pg::Result present, target.Exec(kHasTable));
   if (!present.Bool(0, 0)) {
-    return 0;
+    return std::nullopt;
   }
-  PGC_ASSIGN_OR_RETURN(const pg::Result count, target.Exec(kCount));
-  return static_cast<size_t>(count.Int(0, 0));
+  PGC_ASSIGN_OR_RETURN(const pg::Result any, target.Exec(kAny));
+  if (!any.Bool(0, 0)) {
+    return std::nullopt;
+  }
+  PGC_ASSIGN_OR_RETURN(const pg::Result unmade, target.Exec(kUnmade));
+  return Tasks(unmade);
 }
 
-absl::Status BuildIndexesAside(const std::vector<pg::Connection*>& targets, Reporter& reporter) {
-  PGC_ASSIGN_OR_RETURN(const pg::Result unmade, targets[0]->Exec(kUnmade));
+absl::Status BuildIndexesAside(const std::vector<pg::Connection*>& targets,
+                               const std::vector<IndexTask>& tasks,
+                               Reporter& reporter) {
   const auto make = [&](pg::Connection& session, size_t i) -> absl::Status {
     PGC_RETURN_IF_ERROR(reporter.Checkpoint());
-    const int row = static_cast<int>(i);
-    return Make(session, unmade.Text(row, 0), unmade.Text(row, 1));
+    return Make(session, tasks[i]);
   };
-  PGC_RETURN_IF_ERROR(RunOnSessions(targets, static_cast<size_t>(unmade.rows()), make));
+  PGC_RETURN_IF_ERROR(RunOnSessions(targets, tasks.size(), make));
   return AddConstraints(*targets[0]);
 }
 

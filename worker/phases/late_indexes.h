@@ -11,6 +11,8 @@
 // expression), which would be lost with them.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,11 +26,22 @@ namespace pgconvoy::worker {
 // `tables`: quoted names. Tables that have no such index, for example because it is aside already, are passed over.
 absl::Status SetIndexesAside(pg::Connection& target, const std::vector<std::string>& tables);
 
-// How many are still to be made.
-absl::StatusOr<size_t> IndexesAside(pg::Connection& target);
+// Indexes that one transaction makes: one of a large table, several of small ones.
+struct IndexTask {
+  // Quoted.
+  std::vector<std::string> names;
+  std::string sql;
+  // Of their tables, once for each index.
+  int64_t bytes = 0;
+};
 
-// Makes all of them, several at a time, then the constraints and the indexes of partitioned tables that they are for. `reporter` is asked between two whether
-// the attempt may go on.
-absl::Status BuildIndexesAside(const std::vector<pg::Connection*>& targets, Reporter& reporter);
+// What is still to be made; no task when constraints alone are missing, nullopt when nothing is.
+absl::StatusOr<std::optional<std::vector<IndexTask>>> IndexesAside(pg::Connection& target);
+
+// Runs the tasks, several at a time, then makes the constraints and the indexes of partitioned tables that they are for.
+// `reporter` is asked between two whether the attempt may go on.
+absl::Status BuildIndexesAside(const std::vector<pg::Connection*>& targets,
+                               const std::vector<IndexTask>& tasks,
+                               Reporter& reporter);
 
 }  // namespace pgconvoy::worker

@@ -189,12 +189,12 @@ class Loader {
   }
 
   absl::Status BuildIndexes() {
-    PGC_ASSIGN_OR_RETURN(const size_t missing, IndexesAside(target_));
-    if (missing == 0) {
+    PGC_ASSIGN_OR_RETURN(const auto tasks, IndexesAside(target_));
+    if (!tasks.has_value()) {
       return absl::OkStatus();
     }
-    PGC_ASSIGN_OR_RETURN(const auto sessions, attempt_.Targets(missing));
-    return BuildIndexesAside(sessions, attempt_.reporter());
+    PGC_ASSIGN_OR_RETURN(const auto sessions, attempt_.Targets(tasks->size()));
+    return BuildIndexesAside(sessions, *tasks, attempt_.reporter());
   }
 
   // setval is not transactional, so it comes after the last chunk and is repeated as often as needed.
