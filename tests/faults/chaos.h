@@ -1,12 +1,12 @@
 // Breaks things at random while a migration runs: workers and the coordinator die at failpoints and anywhere, workers
-// are stopped past their leases, servers crash, connections to the target break. Everything that dies is started again.
+// are stopped past their leases, servers crash, connections to source and target break. Everything that dies is started
+// again.
 //
 // One thread owns it and calls Tick often; servers restart within Tick.
 // Errors: std::runtime_error when a process or a server cannot be started.
 #pragma once
 
 #include <chrono>
-#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -22,8 +22,12 @@ class Chaos {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `proxy` stands between the workers and the target.
-  Chaos(Fleet& fleet, PgProxy& proxy, Tally& tally, uint64_t seed);
+  // What stands between the workers and whatever they talk to.
+  struct Links {
+    PgProxy source;
+    PgProxy target;
+  };
+  Chaos(Fleet& fleet, Links& links, Tally& tally, uint64_t seed);
 
   enum class Direction { kForward, kBackward };
   // Starts the workers with their faults.
@@ -47,6 +51,14 @@ class Chaos {
     bool stop_lands = false;
   };
 
+  // A fault of a link, and how often it had landed when it was counted last.
+  struct LinkFault {
+    const PgProxy* link;
+    PgProxy::Fault fault;
+    Kind kind;
+    int seen = 0;
+  };
+
   void StartWorker(Slot& slot);
   // "name=action@n" for its next life; may set stop_at.
   std::string DrawWorkerFault(Slot& slot);
@@ -61,13 +73,13 @@ class Chaos {
   void Disturb();
   void Crash(PgCluster& server, Kind kind);
   void ReadFailpointLog();
-  void CountProxyFaults();
+  void CountLinkFaults();
   void Land(Kind kind) { ++tally_.landed[kind]; }
   int Draw(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
   std::chrono::milliseconds DrawMs(int low, int high) { return std::chrono::milliseconds(Draw(low, high)); }
 
   Fleet& fleet_;
-  PgProxy& proxy_;
+  Links& links_;
   Tally& tally_;
   std::mt19937_64 random_;
   const Places places_;
@@ -80,7 +92,7 @@ class Chaos {
   bool coordinator_killed_by_us_ = false;
   // Of the failpoints' log.
   size_t log_read_ = 0;
-  std::map<PgProxy::Fault, int> proxy_seen_;
+  std::vector<LinkFault> link_faults_;
 };
 
 }  // namespace pgconvoy::testing

@@ -64,14 +64,17 @@ std::optional<Options> Parse(int argc, char** argv) {
   return options;
 }
 
+std::string Conninfo(const PgProxy& link) { return "host=127.0.0.1 port=" + std::to_string(link.port()); }
+
 class Runner {
  public:
   explicit Runner(const Options& options)
       : options_(options),
         fleet_({.projects = kProjects}),
-        proxy_(fleet_.target().port()),
-        chaos_(fleet_, proxy_, tally_, options.seed) {
-    fleet_.env()["PGCONVOY_ISOLATED_CONNINFO"] = "host=127.0.0.1 port=" + std::to_string(proxy_.port());
+        links_{.source = PgProxy(fleet_.source().port()), .target = PgProxy(fleet_.target().port())},
+        chaos_(fleet_, links_, tally_, options.seed) {
+    fleet_.env()["PGCONVOY_SHARED_CONNINFO"] = Conninfo(links_.source);
+    fleet_.env()["PGCONVOY_ISOLATED_CONNINFO"] = Conninfo(links_.target);
     v1::Execution& execution = *fleet_.plan().mutable_execution();
     execution.set_batch_size(2);
     execution.set_max_attempts(100);
@@ -178,7 +181,7 @@ class Runner {
   const Options options_;
   Tally tally_;
   Fleet fleet_;
-  PgProxy proxy_;
+  Chaos::Links links_;
   Chaos chaos_;
 };
 

@@ -26,14 +26,19 @@ enum class Kind {
   kStoreCrashed,
   kSourceCrashed,
   kTargetCrashed,
-  kCommitReplyDropped,
-  kClosedAtCommit,
-  kClosedAtMessage,
-  kConnectionsCut,
-  kConnectionsDelayed,
+  // Of connections to the target.
+  kTargetCommitReplyDropped,
+  kTargetClosedAtCommit,
+  kTargetClosedAtMessage,
+  kTargetConnectionsCut,
+  kTargetConnectionsDelayed,
+  // Of connections to the source.
+  kSourceCommitReplyDropped,
+  kSourceClosedAtMessage,
+  kSourceConnectionsCut,
 };
 std::string_view Name(Kind kind);
-inline constexpr int kKinds = static_cast<int>(Kind::kConnectionsDelayed) + 1;
+inline constexpr int kKinds = static_cast<int>(Kind::kSourceConnectionsCut) + 1;
 
 struct Damage {
   int64_t rows_lost = 0;
