@@ -37,7 +37,8 @@ Chaos::Chaos(Fleet& fleet, Links& links, Tally& tally, uint64_t seed)
                    {&links.target, PgProxy::kCut, Kind::kTargetConnectionsCut},
                    {&links.source, PgProxy::kClosedAtMessage, Kind::kSourceClosedAtMessage},
                    {&links.source, PgProxy::kDroppedReply, Kind::kSourceCommitReplyDropped},
-                   {&links.source, PgProxy::kCut, Kind::kSourceConnectionsCut}} {
+                   {&links.source, PgProxy::kCut, Kind::kSourceConnectionsCut},
+                   {&links.coordinator, PgProxy::kCut, Kind::kCoordinatorConnectionsCut}} {
   fleet_.env()[kLogVariable] = fleet_.folder() + "/failpoints.log";
   for (int i = 0; i < kWorkers; ++i) {
     slots_.emplace_back().id = "w" + std::to_string(i);
@@ -67,6 +68,9 @@ void Chaos::Tick() {
     undelay_at_ = Clock::time_point::max();
     Land(Kind::kTargetConnectionsDelayed);
   }
+  if (Clock::now() >= unstall_at_) {
+    EndStall();
+  }
   if (Clock::now() >= next_disturbance_) {
     Disturb();
     next_disturbance_ = Clock::now() + DrawMs(1'500, 5'000);
@@ -83,6 +87,8 @@ void Chaos::End() {
     link->Delay(0);
   }
   undelay_at_ = Clock::time_point::max();
+  links_.coordinator.Stall(false);
+  unstall_at_ = Clock::time_point::max();
   fleet_.coordinator().Kill(SIGKILL);
   fleet_.coordinator().Wait();
   fleet_.StartCoordinator();
@@ -105,6 +111,7 @@ void Chaos::StartWorker(Slot& slot) {
   slot.kill_at = Clock::now() + DrawMs(2'000, 6'000);
   slot.stop_at = slot.wake_at = Clock::time_point::max();
   slot.killed_by_us = false;
+  slot.cut_off = false;
   fleet_.StartWorker(slot.id, DrawWorkerFault(slot));
 }
 
@@ -247,7 +254,9 @@ void Chaos::Disturb() {
              Kind::kTargetConnectionsDelayed,
              Kind::kSourceCommitReplyDropped,
              Kind::kSourceClosedAtMessage,
-             Kind::kSourceConnectionsCut};
+             Kind::kSourceConnectionsCut,
+             Kind::kCoordinatorConnectionsCut,
+             Kind::kCoordinatorConnectionsStalled};
     std::shuffle(deck_.begin(), deck_.end(), random_);
   }
   const Kind kind = deck_.back();
@@ -275,7 +284,36 @@ void Chaos::Disturb() {
     case Kind::kSourceCommitReplyDropped: links_.source.DropReplyTo("COMMIT"); break;
     case Kind::kSourceClosedAtMessage: links_.source.CloseAtMessage(Draw(1, 200)); break;
     case Kind::kSourceConnectionsCut: links_.source.CutAll(); break;
+    case Kind::kCoordinatorConnectionsCut: CutCoordinatorLink(); break;
+    case Kind::kCoordinatorConnectionsStalled: StallCoordinatorLink(); break;
     default: break;
+  }
+}
+
+void Chaos::CutCoordinatorLink() {
+  const auto holds = [this](const Slot& slot) { return HoldsAProject(slot); };
+  if (std::any_of(slots_.begin(), slots_.end(), holds)) {
+    links_.coordinator.CutAll();
+  }
+}
+
+// Those that hold a project are spared for a while, or nobody might be left who takes up the link again.
+void Chaos::StallCoordinatorLink() {
+  unstall_at_ = Clock::now() + kStopped;
+  for (Slot& slot : slots_) {
+    slot.cut_off = HoldsAProject(slot);
+    if (slot.cut_off) {
+      slot.kill_at = std::max(slot.kill_at, unstall_at_ + DrawMs(500, 2'000));
+    }
+  }
+  links_.coordinator.Stall(true);
+}
+
+void Chaos::EndStall() {
+  links_.coordinator.Stall(false);
+  unstall_at_ = Clock::time_point::max();
+  if (std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.cut_off; })) {
+    Land(Kind::kCoordinatorConnectionsStalled);
   }
 }
 

@@ -1,6 +1,6 @@
 // Breaks things at random while a migration runs: workers and the coordinator die at failpoints and anywhere, workers
-// are stopped past their leases, servers crash, connections to source and target break. Everything that dies is started
-// again.
+// are stopped past their leases, servers crash, connections between workers and whatever they talk to break. Everything
+// that dies is started again.
 //
 // One thread owns it and calls Tick often; servers restart within Tick.
 // Errors: std::runtime_error when a process or a server cannot be started.
@@ -26,6 +26,7 @@ class Chaos {
   struct Links {
     PgProxy source;
     PgProxy target;
+    PgProxy coordinator;
   };
   Chaos(Fleet& fleet, Links& links, Tally& tally, uint64_t seed);
 
@@ -49,6 +50,8 @@ class Chaos {
     // Whether it held a project when it was killed or stopped; a fault that meets nobody at work does not count.
     bool kill_lands = false;
     bool stop_lands = false;
+    // It held a project when the link to the coordinator was stalled, and has lived since then.
+    bool cut_off = false;
   };
 
   // A fault of a link, and how often it had landed when it was counted last.
@@ -65,12 +68,16 @@ class Chaos {
   // Of two, the one that has killed less often.
   const std::string& DrawPlace(const std::vector<std::string>& places);
   void TickWorker(Slot& slot);
+  // As the store has it.
   bool HoldsAProject(const Slot& slot);
   void WakeWhenDue(Slot& slot);
   void WorkerEnded(Slot& slot, int exit_code);
   void TickCoordinator();
   void StartCoordinator(bool armed);
   void Disturb();
+  void CutCoordinatorLink();
+  void StallCoordinatorLink();
+  void EndStall();
   void Crash(PgCluster& server, Kind kind);
   void ReadFailpointLog();
   void CountLinkFaults();
@@ -89,6 +96,7 @@ class Chaos {
   std::vector<Kind> deck_;
   Clock::time_point next_disturbance_;
   Clock::time_point undelay_at_ = Clock::time_point::max();
+  Clock::time_point unstall_at_ = Clock::time_point::max();
   bool coordinator_killed_by_us_ = false;
   // Of the failpoints' log.
   size_t log_read_ = 0;

@@ -71,10 +71,13 @@ class Runner {
   explicit Runner(const Options& options)
       : options_(options),
         fleet_({.projects = kProjects}),
-        links_{.source = PgProxy(fleet_.source().port()), .target = PgProxy(fleet_.target().port())},
+        links_{.source = PgProxy(fleet_.source().port()),
+               .target = PgProxy(fleet_.target().port()),
+               .coordinator = PgProxy(fleet_.coordinator_port(), PgProxy::Protocol::kUnread)},
         chaos_(fleet_, links_, tally_, options.seed) {
     fleet_.env()["PGCONVOY_SHARED_CONNINFO"] = Conninfo(links_.source);
     fleet_.env()["PGCONVOY_ISOLATED_CONNINFO"] = Conninfo(links_.target);
+    fleet_.PlaceWorkersBehind(links_.coordinator.port());
     v1::Execution& execution = *fleet_.plan().mutable_execution();
     execution.set_batch_size(2);
     execution.set_max_attempts(100);

@@ -27,6 +27,8 @@ std::string_view Name(Kind kind) {
     case Kind::kSourceCommitReplyDropped: return "source_commit_reply_dropped";
     case Kind::kSourceClosedAtMessage: return "source_closed_at_message";
     case Kind::kSourceConnectionsCut: return "source_connections_cut";
+    case Kind::kCoordinatorConnectionsCut: return "coordinator_connections_cut";
+    case Kind::kCoordinatorConnectionsStalled: return "coordinator_connections_stalled";
   }
   return "";
 }
