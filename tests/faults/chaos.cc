@@ -25,12 +25,13 @@ constexpr char kLogVariable[] = "PGCONVOY_FAILPOINTS_LOG";
 
 }  // namespace
 
-Chaos::Chaos(Fleet& fleet, Links& links, Tally& tally, uint64_t seed)
-    : fleet_(fleet),
+Chaos::Chaos(World& world, Links& links, Tally& tally, uint64_t seed)
+    : world_(world),
+      fleet_(world.fleet()),
       links_(links),
       tally_(tally),
       random_(seed),
-      places_(ReadPlaces()),
+      places_(ReadPlaces(world.HasLargeTables())),
       link_faults_{{&links.target, PgProxy::kClosedAtMessage, Kind::kTargetClosedAtMessage},
                    {&links.target, PgProxy::kClosedAtStatement, Kind::kTargetClosedAtCommit},
                    {&links.target, PgProxy::kDroppedReply, Kind::kTargetCommitReplyDropped},
@@ -108,7 +109,8 @@ void Chaos::End() {
 // ---- workers ---------------------------------------------------------------------------------------------------
 
 void Chaos::StartWorker(Slot& slot) {
-  slot.kill_at = Clock::now() + DrawMs(2'000, 6'000);
+  const auto [shortest, longest] = world_.WorkerLifeMs();
+  slot.kill_at = Clock::now() + DrawMs(shortest, longest);
   slot.stop_at = slot.wake_at = Clock::time_point::max();
   slot.killed_by_us = false;
   slot.cut_off = false;
@@ -123,7 +125,8 @@ std::string Chaos::DrawWorkerFault(Slot& slot) {
     return DrawPlace(places) + "=kill" + (Draw(1, 3) == 1 ? at : "");
   }
   if (kind <= 72) {
-    return DrawPlace(places) + "=error" + at;
+    // At several, because it may not come to one of them.
+    return DrawPlace(places) + "=error" + at + ";" + DrawPlace(places) + "=error;" + DrawPlace(places) + "=error";
   }
   if (kind <= 79) {
     return DrawPlace(places) + "=sleep(300);pg.commit=sleep(300)" + at;
@@ -271,8 +274,8 @@ void Chaos::Disturb() {
       StartCoordinator(/*armed=*/true);
       break;
     case Kind::kStoreCrashed: Crash(fleet_.store(), kind); break;
-    case Kind::kSourceCrashed: Crash(fleet_.source(), kind); break;
-    case Kind::kTargetCrashed: Crash(fleet_.target(), kind); break;
+    case Kind::kSourceCrashed: Crash(world_.source(), kind); break;
+    case Kind::kTargetCrashed: Crash(world_.target(), kind); break;
     case Kind::kTargetCommitReplyDropped: links_.target.DropReplyTo("COMMIT"); break;
     case Kind::kTargetClosedAtCommit: links_.target.CloseAtStatement("COMMIT"); break;
     case Kind::kTargetClosedAtMessage: links_.target.CloseAtMessage(Draw(1, 200)); break;

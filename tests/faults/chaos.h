@@ -13,7 +13,7 @@
 
 #include "tests/faults/places.h"
 #include "tests/faults/tally.h"
-#include "tests/integration/fleet.h"
+#include "tests/faults/world.h"
 #include "tests/support/pg_proxy.h"
 
 namespace pgconvoy::testing {
@@ -28,7 +28,7 @@ class Chaos {
     PgProxy target;
     PgProxy coordinator;
   };
-  Chaos(Fleet& fleet, Links& links, Tally& tally, uint64_t seed);
+  Chaos(World& world, Links& links, Tally& tally, uint64_t seed);
 
   enum class Direction { kForward, kBackward };
   // Starts the workers with their faults.
@@ -85,7 +85,8 @@ class Chaos {
   int Draw(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
   std::chrono::milliseconds DrawMs(int low, int high) { return std::chrono::milliseconds(Draw(low, high)); }
 
-  Fleet& fleet_;
+  World& world_;
+  Installation& fleet_;
   Links& links_;
   Tally& tally_;
   std::mt19937_64 random_;
