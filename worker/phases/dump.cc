@@ -111,7 +111,8 @@ bool EndsInTime(pid_t pid, int64_t limit_ms) {
 Verdict VerdictOfComplaint(const std::string& complaint) {
   for (const char* const passing :
        {"connection to server", "server closed the connection", "terminating connection", "lock timeout",
-        "statement timeout", "deadlock detected", "could not receive data"}) {
+        "statement timeout", "deadlock detected", "could not receive data", "could not send data",
+        "no connection to the server", "SSL connection has been closed", "SSL SYSCALL error"}) {
     if (complaint.find(passing) != std::string::npos) {
       return Verdict::kTransient;
     }
