@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <utility>
 
 #include "tests/support/wait.h"
 
@@ -24,8 +25,21 @@ constexpr char kLogVariable[] = "PGCONVOY_FAILPOINTS_LOG";
 
 }  // namespace
 
-Chaos::Chaos(Fleet& fleet, PgProxy& proxy, Tally& tally, uint64_t seed)
-    : fleet_(fleet), proxy_(proxy), tally_(tally), random_(seed), places_(ReadPlaces()) {
+Chaos::Chaos(World& world, Links& links, Tally& tally, uint64_t seed)
+    : world_(world),
+      fleet_(world.fleet()),
+      links_(links),
+      tally_(tally),
+      random_(seed),
+      places_(ReadPlaces(world.HasLargeTables())),
+      link_faults_{{&links.target, PgProxy::kClosedAtMessage, Kind::kTargetClosedAtMessage},
+                   {&links.target, PgProxy::kClosedAtStatement, Kind::kTargetClosedAtCommit},
+                   {&links.target, PgProxy::kDroppedReply, Kind::kTargetCommitReplyDropped},
+                   {&links.target, PgProxy::kCut, Kind::kTargetConnectionsCut},
+                   {&links.source, PgProxy::kClosedAtMessage, Kind::kSourceClosedAtMessage},
+                   {&links.source, PgProxy::kDroppedReply, Kind::kSourceCommitReplyDropped},
+                   {&links.source, PgProxy::kCut, Kind::kSourceConnectionsCut},
+                   {&links.coordinator, PgProxy::kCut, Kind::kCoordinatorConnectionsCut}} {
   fleet_.env()[kLogVariable] = fleet_.folder() + "/failpoints.log";
   for (int i = 0; i < kWorkers; ++i) {
     slots_.emplace_back().id = "w" + std::to_string(i);
@@ -51,24 +65,31 @@ void Chaos::Tick() {
     TickWorker(slot);
   }
   if (Clock::now() >= undelay_at_) {
-    proxy_.Delay(0);
+    links_.target.Delay(0);
     undelay_at_ = Clock::time_point::max();
-    Land(Kind::kConnectionsDelayed);
+    Land(Kind::kTargetConnectionsDelayed);
+  }
+  if (Clock::now() >= unstall_at_) {
+    EndStall();
   }
   if (Clock::now() >= next_disturbance_) {
     Disturb();
     next_disturbance_ = Clock::now() + DrawMs(1'500, 5'000);
   }
   ReadFailpointLog();
-  CountProxyFaults();
+  CountLinkFaults();
 }
 
 void Chaos::End() {
-  proxy_.CloseAtMessage(0);
-  proxy_.CloseAtStatement("");
-  proxy_.DropReplyTo("");
-  proxy_.Delay(0);
+  for (PgProxy* const link : {&links_.source, &links_.target}) {
+    link->CloseAtMessage(0);
+    link->CloseAtStatement("");
+    link->DropReplyTo("");
+    link->Delay(0);
+  }
   undelay_at_ = Clock::time_point::max();
+  links_.coordinator.Stall(false);
+  unstall_at_ = Clock::time_point::max();
   fleet_.coordinator().Kill(SIGKILL);
   fleet_.coordinator().Wait();
   fleet_.StartCoordinator();
@@ -82,15 +103,17 @@ void Chaos::End() {
     fleet_.StartWorker(id);
   }
   ReadFailpointLog();
-  CountProxyFaults();
+  CountLinkFaults();
 }
 
 // ---- workers ---------------------------------------------------------------------------------------------------
 
 void Chaos::StartWorker(Slot& slot) {
-  slot.kill_at = Clock::now() + DrawMs(2'000, 6'000);
+  const auto [shortest, longest] = world_.WorkerLifeMs();
+  slot.kill_at = Clock::now() + DrawMs(shortest, longest);
   slot.stop_at = slot.wake_at = Clock::time_point::max();
   slot.killed_by_us = false;
+  slot.cut_off = false;
   fleet_.StartWorker(slot.id, DrawWorkerFault(slot));
 }
 
@@ -102,7 +125,8 @@ std::string Chaos::DrawWorkerFault(Slot& slot) {
     return DrawPlace(places) + "=kill" + (Draw(1, 3) == 1 ? at : "");
   }
   if (kind <= 72) {
-    return DrawPlace(places) + "=error" + at;
+    // At several, because it may not come to one of them.
+    return DrawPlace(places) + "=error" + at + ";" + DrawPlace(places) + "=error;" + DrawPlace(places) + "=error";
   }
   if (kind <= 79) {
     return DrawPlace(places) + "=sleep(300);pg.commit=sleep(300)" + at;
@@ -224,13 +248,18 @@ void Chaos::Disturb() {
              Kind::kStoreCrashed,
              Kind::kSourceCrashed,
              Kind::kTargetCrashed,
-             Kind::kCommitReplyDropped,
-             Kind::kClosedAtCommit,
-             Kind::kClosedAtMessage,
-             Kind::kConnectionsCut,
-             Kind::kConnectionsDelayed,
-             Kind::kCommitReplyDropped,
-             Kind::kClosedAtMessage};
+             Kind::kTargetCommitReplyDropped,
+             Kind::kTargetCommitReplyDropped,
+             Kind::kTargetClosedAtCommit,
+             Kind::kTargetClosedAtMessage,
+             Kind::kTargetClosedAtMessage,
+             Kind::kTargetConnectionsCut,
+             Kind::kTargetConnectionsDelayed,
+             Kind::kSourceCommitReplyDropped,
+             Kind::kSourceClosedAtMessage,
+             Kind::kSourceConnectionsCut,
+             Kind::kCoordinatorConnectionsCut,
+             Kind::kCoordinatorConnectionsStalled};
     std::shuffle(deck_.begin(), deck_.end(), random_);
   }
   const Kind kind = deck_.back();
@@ -245,17 +274,49 @@ void Chaos::Disturb() {
       StartCoordinator(/*armed=*/true);
       break;
     case Kind::kStoreCrashed: Crash(fleet_.store(), kind); break;
-    case Kind::kSourceCrashed: Crash(fleet_.source(), kind); break;
-    case Kind::kTargetCrashed: Crash(fleet_.target(), kind); break;
-    case Kind::kCommitReplyDropped: proxy_.DropReplyTo("COMMIT"); break;
-    case Kind::kClosedAtCommit: proxy_.CloseAtStatement("COMMIT"); break;
-    case Kind::kClosedAtMessage: proxy_.CloseAtMessage(Draw(1, 200)); break;
-    case Kind::kConnectionsCut: proxy_.CutAll(); break;
-    case Kind::kConnectionsDelayed:
-      proxy_.Delay(kDelayMs);
+    case Kind::kSourceCrashed: Crash(world_.source(), kind); break;
+    case Kind::kTargetCrashed: Crash(world_.target(), kind); break;
+    case Kind::kTargetCommitReplyDropped: links_.target.DropReplyTo("COMMIT"); break;
+    case Kind::kTargetClosedAtCommit: links_.target.CloseAtStatement("COMMIT"); break;
+    case Kind::kTargetClosedAtMessage: links_.target.CloseAtMessage(Draw(1, 200)); break;
+    case Kind::kTargetConnectionsCut: links_.target.CutAll(); break;
+    case Kind::kTargetConnectionsDelayed:
+      links_.target.Delay(kDelayMs);
       undelay_at_ = Clock::now() + kDelayed;
       break;
+    case Kind::kSourceCommitReplyDropped: links_.source.DropReplyTo("COMMIT"); break;
+    case Kind::kSourceClosedAtMessage: links_.source.CloseAtMessage(Draw(1, 200)); break;
+    case Kind::kSourceConnectionsCut: links_.source.CutAll(); break;
+    case Kind::kCoordinatorConnectionsCut: CutCoordinatorLink(); break;
+    case Kind::kCoordinatorConnectionsStalled: StallCoordinatorLink(); break;
     default: break;
+  }
+}
+
+void Chaos::CutCoordinatorLink() {
+  const auto holds = [this](const Slot& slot) { return HoldsAProject(slot); };
+  if (std::any_of(slots_.begin(), slots_.end(), holds)) {
+    links_.coordinator.CutAll();
+  }
+}
+
+// Those that hold a project are spared for a while, or nobody might be left who takes up the link again.
+void Chaos::StallCoordinatorLink() {
+  unstall_at_ = Clock::now() + kStopped;
+  for (Slot& slot : slots_) {
+    slot.cut_off = HoldsAProject(slot);
+    if (slot.cut_off) {
+      slot.kill_at = std::max(slot.kill_at, unstall_at_ + DrawMs(500, 2'000));
+    }
+  }
+  links_.coordinator.Stall(true);
+}
+
+void Chaos::EndStall() {
+  links_.coordinator.Stall(false);
+  unstall_at_ = Clock::time_point::max();
+  if (std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.cut_off; })) {
+    Land(Kind::kCoordinatorConnectionsStalled);
   }
 }
 
@@ -282,16 +343,12 @@ void Chaos::ReadFailpointLog() {
   }
 }
 
-void Chaos::CountProxyFaults() {
-  const std::pair<PgProxy::Fault, Kind> kFaults[] = {{PgProxy::kClosedAtMessage, Kind::kClosedAtMessage},
-                                                     {PgProxy::kClosedAtStatement, Kind::kClosedAtCommit},
-                                                     {PgProxy::kDroppedReply, Kind::kCommitReplyDropped},
-                                                     {PgProxy::kCut, Kind::kConnectionsCut}};
-  for (const auto& [fault, kind] : kFaults) {
-    const int landed = proxy_.Landed(fault);
-    const int more = landed - std::exchange(proxy_seen_[fault], landed);
+void Chaos::CountLinkFaults() {
+  for (LinkFault& fault : link_faults_) {
+    const int landed = fault.link->Landed(fault.fault);
+    const int more = landed - std::exchange(fault.seen, landed);
     if (more > 0) {
-      tally_.landed[kind] += more;
+      tally_.landed[fault.kind] += more;
     }
   }
 }

@@ -1,19 +1,19 @@
 // Breaks things at random while a migration runs: workers and the coordinator die at failpoints and anywhere, workers
-// are stopped past their leases, servers crash, connections to the target break. Everything that dies is started again.
+// are stopped past their leases, servers crash, connections between workers and whatever they talk to break. Everything
+// that dies is started again.
 //
 // One thread owns it and calls Tick often; servers restart within Tick.
 // Errors: std::runtime_error when a process or a server cannot be started.
 #pragma once
 
 #include <chrono>
-#include <map>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "tests/faults/places.h"
 #include "tests/faults/tally.h"
-#include "tests/integration/fleet.h"
+#include "tests/faults/world.h"
 #include "tests/support/pg_proxy.h"
 
 namespace pgconvoy::testing {
@@ -22,8 +22,13 @@ class Chaos {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `proxy` stands between the workers and the target.
-  Chaos(Fleet& fleet, PgProxy& proxy, Tally& tally, uint64_t seed);
+  // What stands between the workers and whatever they talk to.
+  struct Links {
+    PgProxy source;
+    PgProxy target;
+    PgProxy coordinator;
+  };
+  Chaos(World& world, Links& links, Tally& tally, uint64_t seed);
 
   enum class Direction { kForward, kBackward };
   // Starts the workers with their faults.
@@ -45,6 +50,16 @@ class Chaos {
     // Whether it held a project when it was killed or stopped; a fault that meets nobody at work does not count.
     bool kill_lands = false;
     bool stop_lands = false;
+    // It held a project when the link to the coordinator was stalled, and has lived since then.
+    bool cut_off = false;
+  };
+
+  // A fault of a link, and how often it had landed when it was counted last.
+  struct LinkFault {
+    const PgProxy* link;
+    PgProxy::Fault fault;
+    Kind kind;
+    int seen = 0;
   };
 
   void StartWorker(Slot& slot);
@@ -53,21 +68,26 @@ class Chaos {
   // Of two, the one that has killed less often.
   const std::string& DrawPlace(const std::vector<std::string>& places);
   void TickWorker(Slot& slot);
+  // As the store has it.
   bool HoldsAProject(const Slot& slot);
   void WakeWhenDue(Slot& slot);
   void WorkerEnded(Slot& slot, int exit_code);
   void TickCoordinator();
   void StartCoordinator(bool armed);
   void Disturb();
+  void CutCoordinatorLink();
+  void StallCoordinatorLink();
+  void EndStall();
   void Crash(PgCluster& server, Kind kind);
   void ReadFailpointLog();
-  void CountProxyFaults();
+  void CountLinkFaults();
   void Land(Kind kind) { ++tally_.landed[kind]; }
   int Draw(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
   std::chrono::milliseconds DrawMs(int low, int high) { return std::chrono::milliseconds(Draw(low, high)); }
 
-  Fleet& fleet_;
-  PgProxy& proxy_;
+  World& world_;
+  Installation& fleet_;
+  Links& links_;
   Tally& tally_;
   std::mt19937_64 random_;
   const Places places_;
@@ -77,10 +97,11 @@ class Chaos {
   std::vector<Kind> deck_;
   Clock::time_point next_disturbance_;
   Clock::time_point undelay_at_ = Clock::time_point::max();
+  Clock::time_point unstall_at_ = Clock::time_point::max();
   bool coordinator_killed_by_us_ = false;
   // Of the failpoints' log.
   size_t log_read_ = 0;
-  std::map<PgProxy::Fault, int> proxy_seen_;
+  std::vector<LinkFault> link_faults_;
 };
 
 }  // namespace pgconvoy::testing

@@ -4,17 +4,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
-#include <thread>
+#include <vector>
 
 #include "common/base/text.h"
-#include "tests/faults/chaos.h"
-#include "tests/faults/oracles.h"
+#include "tests/faults/rounds.h"
 #include "tests/faults/tally.h"
-#include "tests/integration/fleet.h"
-#include "tests/support/pg_proxy.h"
+#include "tests/faults/world.h"
 
 namespace pgconvoy::testing {
 namespace {
@@ -27,12 +26,9 @@ constexpr char kUsage[] =
     "  --seed S      the same choices again, though not the same moments; default: one at random\n"
     "  --json        print nothing but one line of details and one line of results\n";
 
-constexpr int kProjects = 24;
-// Of one direction of one round; the rest of it is calm.
-constexpr auto kChaosTime = std::chrono::seconds(60);
-constexpr auto kTick = std::chrono::milliseconds(20);
-constexpr auto kAskInterval = std::chrono::milliseconds(300);
-constexpr int kCalmSeconds = 180;
+constexpr int kIsolated = 24;
+// Whole databases take longer.
+constexpr int kRelocated = 8;
 // Of time over the minutes asked for, to let every kind of fault land.
 constexpr auto kGrace = std::chrono::minutes(3);
 constexpr int kUsageExit = 64;
@@ -66,25 +62,19 @@ std::optional<Options> Parse(int argc, char** argv) {
 
 class Runner {
  public:
-  explicit Runner(const Options& options)
-      : options_(options),
-        fleet_({.projects = kProjects}),
-        proxy_(fleet_.target().port()),
-        chaos_(fleet_, proxy_, tally_, options.seed) {
-    fleet_.env()["PGCONVOY_ISOLATED_CONNINFO"] = "host=127.0.0.1 port=" + std::to_string(proxy_.port());
-    v1::Execution& execution = *fleet_.plan().mutable_execution();
-    execution.set_batch_size(2);
-    execution.set_max_attempts(100);
-    execution.set_initial_backoff_ms(100);
-    execution.set_max_backoff_ms(1'000);
-    fleet_.StartCoordinator();
+  explicit Runner(const Options& options) : options_(options) {
+    plans_.push_back(std::make_unique<Rounds>(MakeIsolation(kIsolated), tally_, options.seed));
+    plans_.push_back(std::make_unique<Rounds>(MakeRelocation(kRelocated), tally_, options.seed + 1));
   }
 
+  // Each plan has at least one round.
   const Tally& Run() {
     const auto end = Clock::now() + std::chrono::minutes(options_.minutes);
     const auto last_end = end + kGrace;
-    while (Clock::now() < end || (!tally_.NeverLanded().empty() && Clock::now() < last_end)) {
-      Round();
+    while (tally_.rounds < std::ssize(plans_) || Clock::now() < end ||
+           (!tally_.NeverLanded().empty() && Clock::now() < last_end)) {
+      plans_[static_cast<size_t>(tally_.rounds) % plans_.size()]->PlayOne();
+      Say("round " + std::to_string(tally_.rounds) + ": " + tally_.Summary());
       if (!tally_.wrong.empty()) {
         break;
       }
@@ -93,81 +83,6 @@ class Runner {
   }
 
  private:
-  void Round() {
-    ++tally_.rounds;
-    tally_.projects += kProjects;
-    const std::string migration = fleet_.Submit();
-    UnderFaults(Chaos::Direction::kForward, migration, v1::MIGRATION_SUCCEEDED);
-    CountRows(fleet_, tally_);
-    fleet_.Rollback(migration, "", /*discard_writes=*/false);
-    UnderFaults(Chaos::Direction::kBackward, migration, v1::MIGRATION_ROLLED_BACK);
-    for (const std::string& ref : fleet_.refs()) {
-      if (const std::string why = fleet_.WhyNotUntouched(ref); !why.empty()) {
-        tally_.wrong.push_back("after the rollback: " + why);
-      }
-    }
-    CountOrphans(fleet_, tally_);
-    Say("round " + std::to_string(tally_.rounds) + ": " + tally_.Summary());
-  }
-
-  void UnderFaults(Chaos::Direction direction, const std::string& migration, v1::MigrationState wanted) {
-    chaos_.Begin(direction);
-    const auto end = Clock::now() + kChaosTime;
-    auto ask_at = Clock::now();
-    while (Clock::now() < end && tally_.wrong.empty()) {
-      chaos_.Tick();
-      if (Clock::now() >= ask_at) {
-        ask_at = Clock::now() + kAskInterval;
-        if (Unended() == 0) {
-          break;
-        }
-      }
-      std::this_thread::sleep_for(kTick);
-    }
-    chaos_.End();
-    ExpectEnded(migration, wanted);
-  }
-
-  // Asked of the store, as the coordinator may be dead.
-  int64_t Unended() {
-    return std::stoll(
-        fleet_.store().QueryValue("postgres",
-                                  "SELECT count(*) FROM pgconvoy.migration WHERE state IN ('RUNNING', 'PAUSED', "
-                                  "'CANCELLING', 'ROLLING_BACK')"));
-  }
-
-  void ExpectEnded(const std::string& migration, v1::MigrationState wanted) {
-    v1::Migration ended = fleet_.WaitEnded(migration, kCalmSeconds);
-    if (ended.state() != wanted && RetryWhatLostItsWorkers(migration)) {
-      ended = fleet_.WaitEnded(migration, kCalmSeconds);
-    }
-    if (ended.state() != wanted) {
-      tally_.wrong.push_back("ended otherwise than " + v1::MigrationState_Name(wanted) + ": " +
-                             ended.ShortDebugString() + Reasons(migration));
-    }
-  }
-
-  std::string Reasons(const std::string& migration) {
-    std::string reasons;
-    for (const std::string& ref : fleet_.refs()) {
-      reasons += "\n" + fleet_.GetProject(migration, ref).ShortDebugString();
-    }
-    return reasons;
-  }
-
-  // What the coordinator asks of an operator, when too many workers have died under a project.
-  bool RetryWhatLostItsWorkers(const std::string& migration) {
-    bool retried = false;
-    for (const std::string& ref : fleet_.refs()) {
-      if (fleet_.GetProject(migration, ref).error().code() == "PGC-WORKER-LOSSES") {
-        fleet_.Retry(migration, ref);
-        ++tally_.retried;
-        retried = true;
-      }
-    }
-    return retried;
-  }
-
   void Say(const std::string& line) const {
     if (!options_.json) {
       std::printf("%s\n", line.c_str());
@@ -177,9 +92,8 @@ class Runner {
 
   const Options options_;
   Tally tally_;
-  Fleet fleet_;
-  PgProxy proxy_;
-  Chaos chaos_;
+  // Their rounds are played in turn.
+  std::vector<std::unique_ptr<Rounds>> plans_;
 };
 
 int Main(int argc, char** argv) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "tests/integration/relocation.h"
 #include "tests/support/wait.h"
 
 namespace pgconvoy::testing {
@@ -14,22 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr auto kReconcilerTime = std::chrono::seconds(20);
-
-const char* const kTables[] = {"auth.users", "auth.sessions", "auth.refresh_tokens", "storage.buckets",
-                               "storage.objects"};
-
-using RowCounts = std::map<std::string, int64_t>;
-
-RowCounts Rows(PgCluster& server, const std::string& database, const std::string& where) {
-  RowCounts counts;
-  for (const char* const table : kTables) {
-    for (const auto& row :
-         server.QueryRows(database, "SELECT md5(t::text) FROM " + std::string(table) + " t" + where)) {
-      ++counts[std::string(table) + " " + row[0]];
-    }
-  }
-  return counts;
-}
 
 void Compare(const RowCounts& wanted, const RowCounts& found, Damage& damage) {
   for (const auto& [row, count] : wanted) {
@@ -43,8 +28,8 @@ void Compare(const RowCounts& wanted, const RowCounts& found, Damage& damage) {
   }
 }
 
-std::string OrphansOnTarget(Fleet& fleet) {
-  return fleet.target().QueryValue("postgres",
+std::string OrphansOnTarget(World& world) {
+  return world.target().QueryValue("postgres",
                                    "SELECT string_agg(name, ', ' ORDER BY name) FROM (SELECT 'role ' || rolname AS "
                                    "name, rolname AS plain FROM pg_roles UNION ALL SELECT 'database ' || datname, "
                                    "datname FROM pg_database UNION ALL SELECT 'transaction ' || gid, 'pgc_' FROM "
@@ -54,7 +39,7 @@ std::string OrphansOnTarget(Fleet& fleet) {
 // Every folder of a fence is a sealed backup that the store knows, or knows that an attempt was about to make: one that
 // died after it had sealed its backup and before it said so leaves one that only an operator removes, because in a
 // store that was restored from an old backup it may be the only copy.
-std::vector<std::string> OrphanBackups(Fleet& fleet) {
+std::vector<std::string> OrphanBackups(Installation& fleet) {
   std::vector<std::string> orphans;
   for (const auto& entry : fs::recursive_directory_iterator(fleet.backup_dir())) {
     const std::string folder = entry.path().parent_path();
@@ -78,23 +63,34 @@ std::vector<std::string> OrphanBackups(Fleet& fleet) {
 
 }  // namespace
 
-void CountRows(Fleet& fleet, Tally& tally) {
-  for (const std::string& ref : fleet.refs()) {
-    const std::string why = fleet.WhyNotIsolated(ref);
+void CountRows(World& world, Tally& tally) {
+  for (const std::string& ref : world.fleet().refs()) {
+    const std::string why = world.WhyNotMoved(ref);
     if (!why.empty()) {
       tally.wrong.push_back(why);
     }
-    const std::string database = "project_" + ref;
-    if (fleet.target().QueryValue("postgres",
-                                  "SELECT count(*) FROM pg_database WHERE datname = '" + database + "'") == "1") {
-      Compare(Rows(fleet.source(), "platform", " WHERE project_ref = '" + ref + "'"),
-              Rows(fleet.target(), database, ""), tally.damage);
+    if (world.target().QueryValue("postgres", "SELECT count(*) FROM pg_database WHERE datname = '" +
+                                                  world.TargetDatabase(ref) + "'") == "1") {
+      Compare(world.SourceRows(ref), world.TargetRows(ref), tally.damage);
     }
   }
 }
 
-void CountOrphans(Fleet& fleet, Tally& tally) {
-  const auto tidy = [&fleet] { return OrphansOnTarget(fleet).empty(); };
+void CompareSource(World& world, const std::map<std::string, std::string>& before, Tally& tally) {
+  for (const auto& [ref, state] : before) {
+    if (const std::string why = world.WhyNotUntouched(ref); !why.empty()) {
+      tally.wrong.push_back("after the rollback: " + why);
+    }
+    if (const std::string now = world.SourceState(ref); now != state) {
+      tally.wrong.push_back("after the rollback: " + ref +
+                            ": the source has changed: " + FirstLineThatDiffers(state, now));
+    }
+  }
+}
+
+void CountOrphans(World& world, Tally& tally) {
+  Installation& fleet = world.fleet();
+  const auto tidy = [&world] { return OrphansOnTarget(world).empty(); };
   if (!Eventually(tidy, kReconcilerTime)) {
     const std::string migration = fleet.Submit({fleet.refs()[0]});
     fleet.WaitEnded(migration, 120);
@@ -103,7 +99,7 @@ void CountOrphans(Fleet& fleet, Tally& tally) {
     Eventually(tidy, kReconcilerTime);
   }
   std::vector<std::string> orphans = OrphanBackups(fleet);
-  if (const std::string names = OrphansOnTarget(fleet); !names.empty()) {
+  if (const std::string names = OrphansOnTarget(world); !names.empty()) {
     orphans.push_back(names);
   }
   for (const std::string& orphan : orphans) {

@@ -17,12 +17,11 @@ const char* const kForwardPhases[] = {"FENCE", "PRE_VALIDATION", "FREEZE",  "CRE
                                       "COPY",  "VERIFY",         "CUTOVER", "POST_VALIDATION", "CLEANUP"};
 const char* const kBackwardPhases[] = {"FENCE",  "CUTOVER", "PROVISION", "CREDENTIALS",
                                        "FREEZE", "BACKUP",  "VERIFY",    "CLEANUP"};
-// Of plans that change databases or logins in place, of large tables, of retention and of operators' backups.
-const char* const kElsewhere[] = {"worker.transform.",      "worker.access.",
-                                  "worker.fallback.",       "worker.repair.",
-                                  "worker.look.",           "backup.doomed",
-                                  "backup.before_doomed",   "backup.export.",
-                                  "worker.copy.index_made", "worker.copy.constraints_added"};
+// Of plans that change databases or logins in place, of retention and of operators' backups.
+const char* const kElsewhere[] = {"worker.transform.", "worker.access.", "worker.fallback.",     "worker.repair.",
+                                  "worker.look.",      "backup.doomed",  "backup.before_doomed", "backup.export."};
+const char* const kOfLargeTables[] = {"worker.copy.indexes_aside", "worker.copy.index_made",
+                                      "worker.copy.constraints_added"};
 const char* const kOnTheWayBack[] = {"worker.database.", "worker.credentials.shut", "worker.cutover.before_undone",
                                      "worker.freeze.before_undone"};
 // Met in both directions.
@@ -64,13 +63,12 @@ void AddPhases(const std::string& prefix, const auto& phases, std::vector<std::s
 
 }  // namespace
 
-Places ReadPlaces() {
+Places ReadPlaces(bool large_tables) {
   Places places;
   for (const std::string& name : NamesInSources()) {
-    ++places.named;
     if (name.starts_with("coordinator.") || name.starts_with("store.")) {
       places.coordinator.push_back(name);
-    } else if (!BeginsWithAny(name, kElsewhere)) {
+    } else if (!BeginsWithAny(name, kElsewhere) && (large_tables || !BeginsWithAny(name, kOfLargeTables))) {
       const bool back = BeginsWithAny(name, kOnTheWayBack);
       if (back || BeginsWithAny(name, kBothWays)) {
         places.backward.push_back(name);
@@ -83,7 +81,6 @@ Places ReadPlaces() {
   }
   AddPhases("worker.phase.", kForwardPhases, places.forward);
   AddPhases("worker.rollback.", kBackwardPhases, places.backward);
-  places.named += 2 * (std::size(kForwardPhases) + std::size(kBackwardPhases));
   return places;
 }
 

@@ -9,13 +9,13 @@
 namespace pgconvoy::testing {
 
 struct Places {
-  // A worker can come there on its way forward, or on its way back, in a migration of isolate-projects.
+  // A worker can come there on its way forward, or on its way back.
   std::vector<std::string> forward;
   std::vector<std::string> backward;
   std::vector<std::string> coordinator;
-  // How many names there are in all, also those of other plans' phases.
-  size_t named = 0;
 };
-Places ReadPlaces();
+// Of plans that move projects to databases of their own. `large_tables`: some are so large that their indexes are made
+// late.
+Places ReadPlaces(bool large_tables);
 
 }  // namespace pgconvoy::testing

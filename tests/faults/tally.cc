@@ -19,11 +19,16 @@ std::string_view Name(Kind kind) {
     case Kind::kStoreCrashed: return "store_crashed";
     case Kind::kSourceCrashed: return "source_crashed";
     case Kind::kTargetCrashed: return "target_crashed";
-    case Kind::kCommitReplyDropped: return "commit_reply_dropped";
-    case Kind::kClosedAtCommit: return "closed_at_commit";
-    case Kind::kClosedAtMessage: return "closed_at_message";
-    case Kind::kConnectionsCut: return "connections_cut";
-    case Kind::kConnectionsDelayed: return "connections_delayed";
+    case Kind::kTargetCommitReplyDropped: return "target_commit_reply_dropped";
+    case Kind::kTargetClosedAtCommit: return "target_closed_at_commit";
+    case Kind::kTargetClosedAtMessage: return "target_closed_at_message";
+    case Kind::kTargetConnectionsCut: return "target_connections_cut";
+    case Kind::kTargetConnectionsDelayed: return "target_connections_delayed";
+    case Kind::kSourceCommitReplyDropped: return "source_commit_reply_dropped";
+    case Kind::kSourceClosedAtMessage: return "source_closed_at_message";
+    case Kind::kSourceConnectionsCut: return "source_connections_cut";
+    case Kind::kCoordinatorConnectionsCut: return "coordinator_connections_cut";
+    case Kind::kCoordinatorConnectionsStalled: return "coordinator_connections_stalled";
   }
   return "";
 }

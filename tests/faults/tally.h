@@ -12,7 +12,7 @@
 namespace pgconvoy::testing {
 
 // Counted when it has landed: a worker that held a project has died, the connection is gone, a worker that was stopped
-// with a project in its hands has been woken after its lease was over.
+// with a project in its hands has been woken after its lease was over, one that was cut off held a project and lives.
 enum class Kind {
   kWorkerKilledAtFailpoint,
   kWorkerKilledAnywhere,
@@ -26,14 +26,22 @@ enum class Kind {
   kStoreCrashed,
   kSourceCrashed,
   kTargetCrashed,
-  kCommitReplyDropped,
-  kClosedAtCommit,
-  kClosedAtMessage,
-  kConnectionsCut,
-  kConnectionsDelayed,
+  // Of connections to the target.
+  kTargetCommitReplyDropped,
+  kTargetClosedAtCommit,
+  kTargetClosedAtMessage,
+  kTargetConnectionsCut,
+  kTargetConnectionsDelayed,
+  // Of connections to the source.
+  kSourceCommitReplyDropped,
+  kSourceClosedAtMessage,
+  kSourceConnectionsCut,
+  // Of connections between workers and coordinator. Stalled: nothing passes for longer than the lease.
+  kCoordinatorConnectionsCut,
+  kCoordinatorConnectionsStalled,
 };
 std::string_view Name(Kind kind);
-inline constexpr int kKinds = static_cast<int>(Kind::kConnectionsDelayed) + 1;
+inline constexpr int kKinds = static_cast<int>(Kind::kCoordinatorConnectionsStalled) + 1;
 
 struct Damage {
   int64_t rows_lost = 0;

@@ -35,6 +35,7 @@ class Installation {
   const std::string& folder() const { return folder_.path(); }
   const std::string& backup_dir() const { return backup_dir_; }
   const Secret& private_key() const { return keys_.private_key; }
+  int coordinator_port() const { return port_; }
   // host:port of the coordinator.
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
   // The shipped plan; change it before Submit.
@@ -45,6 +46,8 @@ class Installation {
   // Workers that are started afterwards run through `command`, such as one that puts them into a network namespace, and
   // look for the coordinator at `host`. No command: as at the beginning.
   void PlaceWorkers(const std::vector<std::string>& command, const std::string& host);
+  // Workers that are started afterwards look for the coordinator at this port of this machine, and nowhere else.
+  void PlaceWorkersBehind(int port) { coordinators_ = "127.0.0.1:" + std::to_string(port); }
   // The coordinator, once it is started, takes calls in plaintext on every address.
   void ListenEverywhere() { listen_host_ = "0.0.0.0"; }
 

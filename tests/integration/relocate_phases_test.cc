@@ -3,8 +3,10 @@
 #include <filesystem>
 #include <fstream>
 
+#include "common/pg/local_cluster.h"
 #include "tests/integration/phases_fixture.h"
 #include "tests/integration/relocation.h"
+#include "tests/support/temp_dir.h"
 
 namespace pgconvoy::testing {
 namespace {
@@ -335,6 +337,29 @@ TEST_F(RelocatePhases, AMissingPrivilegeIsNamedWithTheGrantThatIsMissing) {
   const absl::Status refused = PreValidation();
   EXPECT_NE(Describe(refused).find("tags"), std::string::npos) << Describe(refused);
   EXPECT_EQ(fleet_.WhyNotUntouched(ref_), "");
+}
+
+// What libpq says in pg_dump's name.
+TEST_F(RelocatePhases, ADumpWhoseConnectionBreaksIsTriedAgain) {
+  const TempDir binaries;
+  const std::string pg_dump = binaries.path() + "/pg_dump";
+  const auto of_debian = pg::PostgresBinary("pg_dump");
+  ASSERT_TRUE(of_debian.ok());
+  ::setenv("PGCONVOY_PG_BINDIR", binaries.path().c_str(), 1);
+  for (const char* const complaint :
+       {"query failed: server closed the connection unexpectedly",
+        "query failed: could not receive data from server: Connection reset by peer",
+        "query failed: could not send data to server: Broken pipe", "query failed: no connection to the server",
+        "query failed: SSL connection has been closed unexpectedly", "query failed: SSL SYSCALL error: EOF detected",
+        "connection to server at \"127.0.0.1\", port 5432 failed: FATAL:  the database system is starting up"}) {
+    std::ofstream(pg_dump) << "#!/bin/sh\n[ \"$1\" = --version ] && exec " << *of_debian
+                           << " --version\necho 'pg_dump: error: " << complaint << "' >&2\nexit 1\n";
+    std::filesystem::permissions(pg_dump, std::filesystem::perms::owner_all);
+    const absl::Status failed = PreValidation();
+    EXPECT_EQ(CodeOf(failed), "PGC-SCHEMA-DUMP") << complaint;
+    EXPECT_EQ(VerdictOf(failed), Verdict::kTransient) << complaint;
+  }
+  ::unsetenv("PGCONVOY_PG_BINDIR");
 }
 
 TEST_F(RelocatePhases, ReadinessSaysHowMuchRoomIsNeeded) {

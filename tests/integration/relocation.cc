@@ -65,19 +65,19 @@ std::string LinesOfEach(PgCluster& cluster, const std::string& database, const s
   return lines;
 }
 
-std::string FirstLineThatDiffers(const std::string& a, const std::string& b) {
-  const auto at = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-  const size_t offset = static_cast<size_t>(at.first - a.begin());
-  const size_t begin = offset == 0 ? 0 : a.rfind('\n', offset - 1) + 1;
-  return "\"" + a.substr(begin, a.find('\n', offset) - begin) + "\" there, \"" +
-         b.substr(begin, b.find('\n', offset) - begin) + "\" here";
-}
-
 PgClusterOptions Server(const Relocation::Options& options, int version) {
   return {.durable = options.durable, .major = version};
 }
 
 }  // namespace
+
+std::string FirstLineThatDiffers(const std::string& there, const std::string& here) {
+  const auto at = std::mismatch(there.begin(), there.end(), here.begin(), here.end());
+  const size_t offset = static_cast<size_t>(at.first - there.begin());
+  const size_t begin = offset == 0 ? 0 : there.rfind('\n', offset - 1) + 1;
+  return "\"" + there.substr(begin, there.find('\n', offset) - begin) + "\" there, \"" +
+         here.substr(begin, here.find('\n', offset) - begin) + "\" here";
+}
 
 Relocation::Relocation(const Options& options) : Installation(options.lease_ttl) {
   servers_["old"] = std::make_unique<PgCluster>(Server(options, options.old_version));

@@ -9,6 +9,9 @@
 
 namespace pgconvoy::testing {
 
+// Of two texts that differ.
+std::string FirstLineThatDiffers(const std::string& there, const std::string& here);
+
 class Relocation : public Installation {
  public:
   struct Options {

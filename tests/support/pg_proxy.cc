@@ -111,7 +111,11 @@ std::string_view StatementOf(const std::string& message) {
 // One connection, from its first byte on.
 class PgProxy::Session {
  public:
-  Session(PgProxy& proxy, int client, int server) : proxy_(proxy), client_(client), server_(server) {}
+  Session(PgProxy& proxy, int client, int server)
+      : proxy_(proxy),
+        client_(client),
+        server_(server),
+        state_(proxy.protocol_ == Protocol::kPostgres ? State::kStarting : State::kOpaque) {}
 
   // What has arrived from either side is passed on, held or swallowed; false when the connection is over.
   bool FromClient() {
@@ -193,7 +197,7 @@ class PgProxy::Session {
   PgProxy& proxy_;
   const int client_;
   const int server_;
-  State state_ = State::kStarting;
+  State state_;
   std::string requests_;
   std::string answers_;
   std::string user_;
@@ -201,7 +205,7 @@ class PgProxy::Session {
   bool dropping_ = false;
 };
 
-PgProxy::PgProxy(int server_port) : server_port_(server_port) {
+PgProxy::PgProxy(int server_port, Protocol protocol) : server_port_(server_port), protocol_(protocol) {
   listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address = Loopback(0);
   socklen_t length = sizeof(address);
@@ -310,8 +314,12 @@ void PgProxy::Serve(int client, std::atomic<bool>& ended) {
       Count(kCut);
       break;
     }
+    if (stalled_) {
+      ::poll(nullptr, 0, kPollMs);
+      continue;
+    }
     pollfd fds[] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
-    if (::poll(fds, 2, kPollMs) <= 0) {
+    if (::poll(fds, 2, kPollMs) <= 0 || stalled_) {
       continue;
     }
     open = (!Readable(fds[0]) || session.FromClient()) && (!Readable(fds[1]) || session.FromServer());

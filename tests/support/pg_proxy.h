@@ -2,6 +2,8 @@
 // at a statement, at the answer to one, or half way through a login. Everything else passes. Sessions must not be
 // encrypted; one that is passes unread.
 //
+// What other servers say passes unread, too: such connections can be cut and stalled.
+//
 // Each fault is armed once and lands on the first connection that comes to its place; arming it again before that
 // replaces it. Messages: "Frontend/Backend Protocol" in the PostgreSQL manual.
 //
@@ -22,7 +24,9 @@ class PgProxy {
  public:
   enum Fault { kClosedAtMessage, kClosedAtStatement, kDroppedReply, kCut, kFaults };
 
-  explicit PgProxy(int server_port);
+  enum class Protocol { kPostgres, kUnread };
+
+  explicit PgProxy(int server_port, Protocol protocol = Protocol::kPostgres);
   // Ends every connection.
   ~PgProxy();
   PgProxy(const PgProxy&) = delete;
@@ -44,6 +48,8 @@ class PgProxy {
   void CutAll();
   // From now on every message of a client waits so long; 0: none does.
   void Delay(int ms) { delay_ms_ = ms; }
+  // While true nothing passes, neither way; what was sent meanwhile passes afterwards. Nobody gets an error.
+  void Stall(bool stalled) { stalled_ = stalled; }
 
   // From now on logins of users whose name begins so stop half way: after the server's challenge and before the
   // client's proof.
@@ -69,11 +75,13 @@ class PgProxy {
   void Count(Fault fault) { ++landed_[fault]; }
 
   const int server_port_;
+  const Protocol protocol_;
   int listener_ = -1;
   int port_ = 0;
   std::atomic<bool> ended_ = false;
   std::atomic<int> holding_ = 0;
   std::atomic<int> delay_ms_ = 0;
+  std::atomic<bool> stalled_ = false;
   // Connections that began under another number are cut.
   std::atomic<int> generation_ = 0;
   std::array<std::atomic<int>, kFaults> landed_{};

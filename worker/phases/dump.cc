@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -30,6 +29,7 @@
 #include "common/plan/table_pattern.h"
 #include "worker/core/sql.h"
 #include "worker/core/toc.h"
+#include "worker/phases/scratch_folder.h"
 
 extern char** environ;
 
@@ -41,32 +41,6 @@ constexpr size_t kMaxComplaint = 500;
 // Where a child finds its password file.
 constexpr int kPasswordFd = 3;
 constexpr char kPasswordPath[] = "/proc/self/fd/3";
-
-class ScratchFolder {
- public:
-  static absl::StatusOr<ScratchFolder> Create() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "pgconvoy-dump-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) {
-      return MakeError(Verdict::kTransient, "PGC-WORKER-TMP", std::string("temporary folder: ") + strerror(errno));
-    }
-    return ScratchFolder(pattern);
-  }
-  explicit ScratchFolder(std::string path) : path_(std::move(path)) {}
-  ScratchFolder(ScratchFolder&& other) noexcept : path_(std::exchange(other.path_, "")) {}
-  ScratchFolder& operator=(ScratchFolder&&) = delete;
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  ~ScratchFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) {
-      std::filesystem::remove_all(path_, ignored);
-    }
-  }
-  std::string File(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 // A password file that has no name in any folder, so that nothing is left of it when this process is killed.
 class PasswordFile {
@@ -137,7 +111,8 @@ bool EndsInTime(pid_t pid, int64_t limit_ms) {
 Verdict VerdictOfComplaint(const std::string& complaint) {
   for (const char* const passing :
        {"connection to server", "server closed the connection", "terminating connection", "lock timeout",
-        "statement timeout", "deadlock detected", "could not receive data"}) {
+        "statement timeout", "deadlock detected", "could not receive data", "could not send data",
+        "no connection to the server", "SSL connection has been closed", "SSL SYSCALL error"}) {
     if (complaint.find(passing) != std::string::npos) {
       return Verdict::kTransient;
     }

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <future>
 #include <memory>
 #include <string>
 
@@ -20,9 +21,11 @@ class ProxyTest : public ::testing::Test {
  protected:
   ProxyTest() : proxy_(cluster_.port()) { cluster_.Exec("postgres", "CREATE TABLE public.note (n int)"); }
 
-  std::unique_ptr<Connection> Open() {
+  std::unique_ptr<Connection> Open() { return Open(proxy_); }
+
+  std::unique_ptr<Connection> Open(const PgProxy& proxy) {
     Endpoint endpoint = cluster_.Superuser();
-    endpoint.conninfo = "host=127.0.0.1 port=" + std::to_string(proxy_.port());
+    endpoint.conninfo = "host=127.0.0.1 port=" + std::to_string(proxy.port());
     auto connection = Connection::Open(endpoint, {});
     EXPECT_TRUE(connection.ok()) << Describe(connection.status());
     return connection.ok() ? *std::move(connection) : nullptr;
@@ -93,6 +96,24 @@ TEST_F(ProxyTest, CutsWhatIsOpenAndTakesNewConnections) {
   EXPECT_FALSE(connection->ExecScript("INSERT INTO public.note VALUES (1)").ok());
   EXPECT_TRUE(Insert(*Open(), 2).ok());
   EXPECT_FALSE(IsThere(1));
+}
+
+TEST_F(ProxyTest, StallsWithoutAWordAndPassesEverythingAfterwards) {
+  const auto connection = Open();
+  proxy_.Stall(true);
+  auto inserted = std::async(std::launch::async, [&] { return Insert(*connection, 1); });
+  EXPECT_FALSE(IsThere(1));
+  proxy_.Stall(false);
+  EXPECT_TRUE(inserted.get().ok());
+  EXPECT_TRUE(IsThere(1));
+}
+
+TEST_F(ProxyTest, PassesUnreadWhatItIsNotToRead) {
+  PgProxy unread(cluster_.port(), PgProxy::Protocol::kUnread);
+  const auto connection = Open(unread);
+  unread.CloseAtMessage(1);
+  EXPECT_TRUE(Insert(*connection, 1).ok());
+  EXPECT_TRUE(IsThere(1));
 }
 
 }  // namespace
