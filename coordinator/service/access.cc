@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/log/log.h"
+#include "common/rpc/rpc.h"
 
 namespace pgconvoy::service {
 namespace {
@@ -50,6 +51,9 @@ constexpr std::array kTable = {
     MethodAccess{"/grpc.health.v1.Health/Watch", true, true, true},
     MethodAccess{"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", true, true, false},
 };
+
+// gRPC sends what is left of more than 1,000 s in tens of seconds, rounded up.
+constexpr std::chrono::seconds kDeadlineGrace(20);
 
 absl::Status Denied(std::string_view code, const std::string& what, std::string_view remedy) {
   return WithStatusCode(absl::StatusCode::kPermissionDenied, InputError(code, what, remedy));
@@ -128,6 +132,16 @@ absl::Status CheckCall(std::string_view method,
 
 std::shared_ptr<grpc::AuthMetadataProcessor> MakeAccessCheck(const std::string& trust_domain) {
   return std::make_shared<AccessCheck>(trust_domain);
+}
+
+absl::Status CheckDeadline(std::chrono::system_clock::time_point deadline,
+                           std::chrono::system_clock::time_point now) {
+  if (deadline <= now + rpc::kLongestCall + kDeadlineGrace) {
+    return absl::OkStatus();
+  }
+  const bool missing = deadline == std::chrono::system_clock::time_point::max();
+  return InputError("PGC-API-DEADLINE", missing ? "deadline: is missing" : "deadline: is more than an hour away",
+                    "set one of at most 1h");
 }
 
 std::optional<rpc::Identity> CallerOf(const grpc::ServerContextBase& context) {

@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <optional>
@@ -110,6 +111,10 @@ class MigrationService : public v1::MigrationService::CallbackService {
   Unary* ChangeCredentials(Context*, const v1::ChangeCredentialsRequest*, v1::ChangeCredentialsResponse*) override;
 
  private:
+  // Where every unary call comes in: refuses it for its deadline, or has `go` finish its reactor.
+  Unary* Enter(Context* context, const std::function<void(Unary*)>& go);
+  // Enter for what needs the store: `work` runs on the pool while this coordinator leads, and finishes the reactor.
+  Unary* EnterPool(Context* context, std::function<void(Unary*)> work);
   // Runs `read` on the pool and finishes with its status.
   Unary* Read(Context* context, std::function<absl::Status()> read);
   // Runs a command, then gives the migration as it is now to `fill`.
@@ -131,42 +136,57 @@ class MigrationService : public v1::MigrationService::CallbackService {
   TaskBroker& broker_;
 };
 
-MigrationService::Unary* MigrationService::Read(Context* context, std::function<absl::Status()> read) {
+MigrationService::Unary* MigrationService::Enter(Context* context, const std::function<void(Unary*)>& go) {
   Unary* const reactor = context->DefaultReactor();
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run([reactor, read = std::move(read)] { reactor->Finish(rpc::ToGrpc(read())); })) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
+  const absl::Status status = CheckDeadline(context->deadline(), std::chrono::system_clock::now());
+  if (status.ok()) {
+    go(reactor);
+  } else {
+    reactor->Finish(rpc::ToGrpc(status));
   }
   return reactor;
+}
+
+MigrationService::Unary* MigrationService::EnterPool(Context* context, std::function<void(Unary*)> work) {
+  return Enter(context, [this, &work](Unary* reactor) {
+    if (!backend_.runtime.leading()) {
+      reactor->Finish(rpc::ToGrpc(Standby()));
+    } else if (!backend_.pool.Run([reactor, work = std::move(work)] { work(reactor); })) {
+      reactor->Finish(rpc::ToGrpc(Overloaded()));
+    }
+  });
+}
+
+MigrationService::Unary* MigrationService::Read(Context* context, std::function<absl::Status()> read) {
+  return EnterPool(context, [read = std::move(read)](Unary* reactor) { reactor->Finish(rpc::ToGrpc(read())); });
 }
 
 MigrationService::Unary* MigrationService::Run(Context* context,
                                                absl::StatusOr<core::Command> command,
                                                std::function<void(const core::Reply&, v1::Migration)> fill) {
-  Unary* const reactor = context->DefaultReactor();
-  if (!command.ok()) {
-    reactor->Finish(rpc::ToGrpc(command.status()));
-    return reactor;
-  }
-  const MigrationId id = command->migration;
-  backend_.runtime.Run(*std::move(command), [this, reactor, id, fill = std::move(fill)](const core::Reply& reply) {
-    if (!reply.status.ok()) {
-      reactor->Finish(rpc::ToGrpc(reply.status));
+  return Enter(context, [this, &command, &fill](Unary* reactor) {
+    if (!command.ok()) {
+      reactor->Finish(rpc::ToGrpc(command.status()));
       return;
     }
-    const bool taken = backend_.pool.Run([this, reactor, id, fill, reply] {
-      const auto row = backend_.reader->GetMigration(id);
-      if (row.ok()) {
-        fill(reply, ToWire(*row, false));
+    const MigrationId id = command->migration;
+    backend_.runtime.Run(*std::move(command), [this, reactor, id, fill = std::move(fill)](const core::Reply& reply) {
+      if (!reply.status.ok()) {
+        reactor->Finish(rpc::ToGrpc(reply.status));
+        return;
       }
-      reactor->Finish(rpc::ToGrpc(row.status()));
+      const bool taken = backend_.pool.Run([this, reactor, id, fill, reply] {
+        const auto row = backend_.reader->GetMigration(id);
+        if (row.ok()) {
+          fill(reply, ToWire(*row, false));
+        }
+        reactor->Finish(rpc::ToGrpc(row.status()));
+      });
+      if (!taken) {
+        reactor->Finish(rpc::ToGrpc(Overloaded()));
+      }
     });
-    if (!taken) {
-      reactor->Finish(rpc::ToGrpc(Overloaded()));
-    }
   });
-  return reactor;
 }
 
 absl::Status MigrationService::CheckExists(MigrationId id) { return backend_.reader->GetMigration(id).status(); }
@@ -261,7 +281,6 @@ MigrationService::Unary* MigrationService::ListProjects(Context* context,
 MigrationService::Unary* MigrationService::GetProject(Context* context,
                                                       const v1::GetProjectRequest* request,
                                                       v1::Project* response) {
-  Unary* const reactor = context->DefaultReactor();
   const auto read = [this, request, response]() -> absl::Status {
     PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request->migration_id()));
     PGC_RETURN_IF_ERROR(CheckRef(request->ref(), false));
@@ -269,7 +288,7 @@ MigrationService::Unary* MigrationService::GetProject(Context* context,
     *response = ToWire(detail);
     return absl::OkStatus();
   };
-  const auto answer = [this, reactor, request, response, read] {
+  return EnterPool(context, [this, request, response, read](Unary* reactor) {
     const absl::Status status = read();
     const bool waits = response->state() == v1::PENDING || response->state() == v1::WAITING;
     if (!status.ok() || !waits) {
@@ -281,13 +300,7 @@ MigrationService::Unary* MigrationService::GetProject(Context* context,
                                     response->set_wait_cause(std::string(core::Name(cause)));
                                     reactor->Finish(grpc::Status::OK);
                                   });
-  };
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run(answer)) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
-  }
-  return reactor;
+  });
 }
 
 MigrationService::Unary* MigrationService::ListWorkers(Context* context,
@@ -374,16 +387,9 @@ MigrationService::Unary* MigrationService::GetSealedCredential(Context* context,
 MigrationService::Unary* MigrationService::ChangeCredentials(Context* context,
                                                              const v1::ChangeCredentialsRequest* request,
                                                              v1::ChangeCredentialsResponse* response) {
-  Unary* const reactor = context->DefaultReactor();
-  const auto start = [this, reactor, request, response, actor = ActorOf(*context, request->actor())] {
+  return EnterPool(context, [this, request, response, actor = ActorOf(*context, request->actor())](Unary* reactor) {
     StartCredentialsChange(backend_, *request, actor, response, reactor);
-  };
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run(start)) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
-  }
-  return reactor;
+  });
 }
 
 // ---- commands --------------------------------------------------------------------------------------------------
@@ -498,21 +504,14 @@ grpc::ServerWriteReactor<v1::ListChangesResponse>* MigrationService::ListChanges
 MigrationService::Unary* MigrationService::ProveConservation(Context* context,
                                                              const v1::ProveConservationRequest* request,
                                                              v1::ProveConservationResponse* response) {
-  Unary* const reactor = context->DefaultReactor();
-  const auto start = [this, reactor, request, response] {
+  return EnterPool(context, [this, request, response](Unary* reactor) {
     auto task = ProofTask(*backend_.reader, request->migration_id());
     if (!task.ok()) {
       reactor->Finish(rpc::ToGrpc(task.status()));
       return;
     }
     broker_.Start(*std::move(task), MakeChecksSink(reactor, response));
-  };
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run(start)) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
-  }
-  return reactor;
+  });
 }
 
 template <typename Response>
@@ -520,8 +519,7 @@ MigrationService::Unary* MigrationService::Ask(Context* context,
                                                Response* response,
                                                std::function<absl::StatusOr<v1::Task>()> make,
                                                std::optional<Audit> audit) {
-  Unary* const reactor = context->DefaultReactor();
-  const auto start = [this, reactor, response, make = std::move(make), audit = std::move(audit)] {
+  return EnterPool(context, [this, response, make = std::move(make), audit = std::move(audit)](Unary* reactor) {
     auto task = make();
     if (!task.ok()) {
       reactor->Finish(rpc::ToGrpc(task.status()));
@@ -530,13 +528,7 @@ MigrationService::Unary* MigrationService::Ask(Context* context,
     } else {
       broker_.Start(*std::move(task), MakeSink(reactor, response));
     }
-  };
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run(start)) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
-  }
-  return reactor;
+  });
 }
 
 absl::StatusOr<std::pair<v1::BackupRecord, v1::Task>> MigrationService::FindBackup(const std::string& id) {
@@ -585,16 +577,11 @@ MigrationService::Unary* MigrationService::ExportBackup(Context* context,
 MigrationService::Unary* MigrationService::PruneBackups(Context* context,
                                                         const v1::PruneBackupsRequest* request,
                                                         v1::PruneBackupsResponse* response) {
-  Unary* const reactor = context->DefaultReactor();
   v1::PruneBackupsRequest asked = *request;
   asked.set_actor(ActorOf(*context, request->actor()));
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run(
-                 [this, reactor, asked, response] { StartPrune(backend_, broker_, asked, response, reactor); })) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
-  }
-  return reactor;
+  return EnterPool(context, [this, asked = std::move(asked), response](Unary* reactor) {
+    StartPrune(backend_, broker_, asked, response, reactor);
+  });
 }
 
 MigrationService::Unary* MigrationService::CleanOrphans(Context* context,
@@ -607,9 +594,7 @@ MigrationService::Unary* MigrationService::CleanOrphans(Context* context,
     status = ReadPlan(request->plan_json(), plan);
   }
   if (!status.ok()) {
-    Unary* const reactor = context->DefaultReactor();
-    reactor->Finish(status);
-    return reactor;
+    return Enter(context, [&status](Unary* reactor) { reactor->Finish(status); });
   }
   std::optional<Audit> audit;
   if (request->clean()) {
