@@ -16,6 +16,7 @@
 #include "common/crypto/core_dump.h"
 #include "common/crypto/crypto.h"
 #include "common/log/log.h"
+#include "common/pg/plaintext.h"
 #include "common/rpc/rpc.h"
 #include "common/rpc/tls.h"
 #include "worker/runner/worker.h"
@@ -81,7 +82,8 @@ void DeclareSecurity(CLI::App& app, pgconvoy::rpc::Security& security) {
       "--tls-server-name", security.server_name,
       "Name in the coordinator's certificate; default: the host of its address [PGCONVOY_TLS_SERVER_NAME]");
   app.add_flag("--insecure", security.insecure,
-               "Speak plaintext with a coordinator on another machine [PGCONVOY_INSECURE]");
+               "Speak plaintext with a coordinator on another machine, and with servers whose conninfo asks for it "
+               "[PGCONVOY_INSECURE]");
 }
 
 // Checks the certificate, and gives this worker a name that the certificate covers.
@@ -195,6 +197,10 @@ int main(int argc, char** argv) {
   pgconvoy::log::Init("worker", log_format == "json" ? pgconvoy::log::Format::kJson : pgconvoy::log::Format::kText,
                       level);
   pgconvoy::InitCrypto();
+  if (options.security.insecure) {
+    pgconvoy::pg::AllowPlaintext();
+    pgconvoy::log::Warn("--insecure: servers whose conninfo asks for plaintext get it");
+  }
   if (options.security.insecure && !pgconvoy::rpc::IsLocalAddress(options.coordinator)) {
     pgconvoy::log::Warn("--insecure: nothing proves that this is the coordinator, and everything is in plaintext",
                         {{"address", options.coordinator}});

@@ -1,6 +1,5 @@
 #include "common/rpc/tls.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/security/tls_certificate_provider.h>
@@ -13,6 +12,7 @@
 #include <cstring>
 #include <vector>
 
+#include "common/base/address.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -35,15 +35,6 @@ std::string HostOf(const std::string& endpoint) {
     return endpoint.substr(1, endpoint.find(']') - 1);
   }
   return endpoint.substr(0, endpoint.rfind(':'));
-}
-
-bool IsLoopback(const std::string& endpoint) {
-  const std::string host = HostOf(endpoint);
-  in_addr four{};
-  if (inet_pton(AF_INET, host.c_str(), &four) == 1) {
-    return (ntohl(four.s_addr) >> 24) == 127;
-  }
-  return host == "localhost" || host == "::1";
 }
 
 std::vector<std::string> EndpointsOf(const std::string& address) {
@@ -119,7 +110,8 @@ bool IsLocalAddress(const std::string& address) {
     return true;
   }
   const std::vector<std::string> endpoints = EndpointsOf(address);
-  return std::all_of(endpoints.begin(), endpoints.end(), IsLoopback);
+  return std::all_of(endpoints.begin(), endpoints.end(),
+                     [](const std::string& endpoint) { return IsLoopbackHost(HostOf(endpoint)); });
 }
 
 absl::Status CheckSecurity(const Security& security, const std::string& address) {
