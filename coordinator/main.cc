@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "common/base/arguments.h"
+#include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/core_dump.h"
@@ -182,6 +183,9 @@ absl::Status CheckFlags(const Flags& flags, int argc, char** argv) {
 }
 
 void SayHowSafe(const Flags& flags) {
+  if (const absl::Status clock = rpc::CheckClock(Clock::System().NowWall() / 1000); !clock.ok()) {
+    log::Warn(Describe(clock));
+  }
   if (flags.security.insecure && !rpc::IsLocalAddress(flags.listen)) {
     log::Warn("--insecure: whoever reaches this port can read and change everything, and everything is in plaintext",
               {{"address", flags.listen}});

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/base/arguments.h"
+#include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/core_dump.h"
@@ -197,6 +198,10 @@ int main(int argc, char** argv) {
   pgconvoy::log::Init("worker", log_format == "json" ? pgconvoy::log::Format::kJson : pgconvoy::log::Format::kText,
                       level);
   pgconvoy::InitCrypto();
+  const int64_t now_s = pgconvoy::Clock::System().NowWall() / 1000;
+  if (const absl::Status clock = pgconvoy::rpc::CheckClock(now_s); !clock.ok()) {
+    pgconvoy::log::Warn(pgconvoy::Describe(clock));
+  }
   if (options.security.insecure) {
     pgconvoy::pg::AllowPlaintext();
     pgconvoy::log::Warn("--insecure: servers whose conninfo asks for plaintext get it");

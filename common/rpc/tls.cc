@@ -24,6 +24,7 @@ namespace {
 
 constexpr size_t kMaxFileBytes = 1 << 20;
 constexpr unsigned kRefreshSeconds = 1;
+constexpr int64_t kStartOf2020 = 1'577'836'800;
 
 int64_t NowSeconds() { return Clock::System().NowWall() / 1000; }
 
@@ -132,7 +133,16 @@ absl::Status CheckSecurity(const Security& security, const std::string& address)
   return absl::OkStatus();
 }
 
+absl::Status CheckClock(int64_t now_s) {
+  if (now_s >= kStartOf2020) {
+    return absl::OkStatus();
+  }
+  return InputError("PGC-CLOCK-UNSET", "this machine's clock says a time before 2020",
+                    "set it (timedatectl shows how it is set), then start again");
+}
+
 absl::StatusOr<TlsMaterial> LoadTls(const Security& security) {
+  PGC_RETURN_IF_ERROR(CheckClock(NowSeconds()));
   TlsMaterial material;
   PGC_ASSIGN_OR_RETURN(material.certificate_pem, ReadPem(security.certificate_file, false));
   PGC_ASSIGN_OR_RETURN(std::string key, ReadPem(security.key_file, true));
