@@ -22,12 +22,14 @@
 #include <vector>
 
 #include "common/base/arguments.h"
+#include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/core_dump.h"
 #include "common/crypto/crypto.h"
 #include "common/log/log.h"
 #include "common/pg/local_cluster.h"
+#include "common/pg/plaintext.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/core/phase_table.h"
 #include "coordinator/runtime/runtime.h"
@@ -99,7 +101,8 @@ void DeclareSecurity(CLI::App& app, Flags& flags) {
   app.add_option("--tls-ca", flags.security.authority_file,
                  "Authorities whose certificates clients must have [PGCONVOY_TLS_CA]");
   app.add_flag("--insecure", flags.security.insecure,
-               "Take plaintext and do what anybody asks, also from other machines [PGCONVOY_INSECURE]");
+               "Take plaintext and do what anybody asks, also from other machines, and allow plaintext to the store "
+               "[PGCONVOY_INSECURE]");
   app.add_option("--health-listen", flags.health_listen,
                  "A second address, for gRPC health checks in plaintext and nothing else [PGCONVOY_HEALTH_LISTEN]");
 }
@@ -170,10 +173,19 @@ absl::Status CheckFlags(const Flags& flags, int argc, char** argv) {
                       "put the connection string into PGCONVOY_STORE or the --config file, or use a password file");
   }
   PGC_RETURN_IF_ERROR(rpc::CheckSecurity(flags.security, flags.listen));
+  const auto plaintext = flags.security.insecure ? std::nullopt : pg::ForbiddenPlaintext(flags.store);
+  if (plaintext.has_value()) {
+    return InputError("PGC-STORE-SSLMODE",
+                      "--store says sslmode=" + *plaintext + ", which takes plaintext from another machine",
+                      "write sslmode=verify-full, or say --insecure where nobody else is on the network");
+  }
   return LeaseTtl(flags).status();
 }
 
 void SayHowSafe(const Flags& flags) {
+  if (const absl::Status clock = rpc::CheckClock(Clock::System().NowWall() / 1000); !clock.ok()) {
+    log::Warn(Describe(clock));
+  }
   if (flags.security.insecure && !rpc::IsLocalAddress(flags.listen)) {
     log::Warn("--insecure: whoever reaches this port can read and change everything, and everything is in plaintext",
               {{"address", flags.listen}});

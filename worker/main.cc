@@ -11,11 +11,13 @@
 #include <vector>
 
 #include "common/base/arguments.h"
+#include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/core_dump.h"
 #include "common/crypto/crypto.h"
 #include "common/log/log.h"
+#include "common/pg/plaintext.h"
 #include "common/rpc/rpc.h"
 #include "common/rpc/tls.h"
 #include "worker/runner/worker.h"
@@ -81,7 +83,8 @@ void DeclareSecurity(CLI::App& app, pgconvoy::rpc::Security& security) {
       "--tls-server-name", security.server_name,
       "Name in the coordinator's certificate; default: the host of its address [PGCONVOY_TLS_SERVER_NAME]");
   app.add_flag("--insecure", security.insecure,
-               "Speak plaintext with a coordinator on another machine [PGCONVOY_INSECURE]");
+               "Speak plaintext with a coordinator on another machine, and with servers whose conninfo asks for it "
+               "[PGCONVOY_INSECURE]");
 }
 
 // Checks the certificate, and gives this worker a name that the certificate covers.
@@ -195,6 +198,14 @@ int main(int argc, char** argv) {
   pgconvoy::log::Init("worker", log_format == "json" ? pgconvoy::log::Format::kJson : pgconvoy::log::Format::kText,
                       level);
   pgconvoy::InitCrypto();
+  const int64_t now_s = pgconvoy::Clock::System().NowWall() / 1000;
+  if (const absl::Status clock = pgconvoy::rpc::CheckClock(now_s); !clock.ok()) {
+    pgconvoy::log::Warn(pgconvoy::Describe(clock));
+  }
+  if (options.security.insecure) {
+    pgconvoy::pg::AllowPlaintext();
+    pgconvoy::log::Warn("--insecure: servers whose conninfo asks for plaintext get it");
+  }
   if (options.security.insecure && !pgconvoy::rpc::IsLocalAddress(options.coordinator)) {
     pgconvoy::log::Warn("--insecure: nothing proves that this is the coordinator, and everything is in plaintext",
                         {{"address", options.coordinator}});

@@ -1,5 +1,6 @@
 #include "cli/commands/client.h"
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -138,18 +139,23 @@ struct Client::Impl {
 
   absl::Status Explain(const grpc::Status& answer) const { return cli::Explain(answer, address, connecting); }
 
-  void SetDeadline(grpc::ClientContext& context, std::optional<Millis> usual) const {
+  static void SetDeadline(grpc::ClientContext& context, Millis limit) {
+    context.set_deadline(std::chrono::system_clock::now() + limit);
+  }
+
+  // Of a stream; without a limit it may last for ever.
+  void SetStreamDeadline(grpc::ClientContext& context, std::optional<Millis> usual) const {
     if (const std::optional<Millis> limit = timeout ? timeout : usual) {
-      context.set_deadline(std::chrono::system_clock::now() + *limit);
+      SetDeadline(context, *limit);
     }
   }
 
   template <typename Response, typename Request>
   absl::StatusOr<Response> Unary(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                                  const Request& request,
-                                 std::optional<Millis> usual = kCallTimeout) {
+                                 Millis usual = kCallTimeout) {
     grpc::ClientContext context;
-    SetDeadline(context, usual);
+    SetDeadline(context, std::min(timeout.value_or(usual), std::max<Millis>(usual, rpc::kLongestCall)));
     Response response;
     const grpc::Status status = (stub.get()->*method)(&context, request, &response);
     if (!status.ok()) {
@@ -193,7 +199,7 @@ absl::StatusOr<v1::ListEventsResponse> Client::Call(const v1::ListEventsRequest&
   return impl_->Unary(&Stub::ListEvents, request);
 }
 absl::StatusOr<v1::VerifyEventsResponse> Client::Call(const v1::VerifyEventsRequest& request) {
-  return impl_->Unary(&Stub::VerifyEvents, request, std::nullopt);
+  return impl_->Unary(&Stub::VerifyEvents, request, rpc::kLongestTask);
 }
 absl::StatusOr<v1::Migration> Client::Call(const v1::PauseMigrationRequest& request) {
   return impl_->Unary(&Stub::PauseMigration, request);
@@ -214,22 +220,22 @@ absl::StatusOr<v1::ListBackupsResponse> Client::Call(const v1::ListBackupsReques
   return impl_->Unary(&Stub::ListBackups, request);
 }
 absl::StatusOr<v1::VerifyBackupResponse> Client::Call(const v1::VerifyBackupRequest& request) {
-  return impl_->Unary(&Stub::VerifyBackup, request, std::nullopt);
+  return impl_->Unary(&Stub::VerifyBackup, request, rpc::kLongestTask);
 }
 absl::StatusOr<v1::ProveConservationResponse> Client::Call(const v1::ProveConservationRequest& request) {
-  return impl_->Unary(&Stub::ProveConservation, request, std::nullopt);
+  return impl_->Unary(&Stub::ProveConservation, request, rpc::kLongestTask);
 }
 absl::StatusOr<v1::ExportBackupResponse> Client::Call(const v1::ExportBackupRequest& request) {
-  return impl_->Unary(&Stub::ExportBackup, request, std::nullopt);
+  return impl_->Unary(&Stub::ExportBackup, request, rpc::kLongestTask);
 }
 absl::StatusOr<v1::PruneBackupsResponse> Client::Call(const v1::PruneBackupsRequest& request) {
-  return impl_->Unary(&Stub::PruneBackups, request, std::nullopt);
+  return impl_->Unary(&Stub::PruneBackups, request, rpc::kLongestTask);
 }
 absl::StatusOr<v1::CleanOrphansResponse> Client::Call(const v1::CleanOrphansRequest& request) {
-  return impl_->Unary(&Stub::CleanOrphans, request, std::nullopt);
+  return impl_->Unary(&Stub::CleanOrphans, request, rpc::kLongestTask);
 }
 absl::StatusOr<v1::RepairProjectResponse> Client::Call(const v1::RepairProjectRequest& request) {
-  return impl_->Unary(&Stub::RepairProject, request, std::nullopt);
+  return impl_->Unary(&Stub::RepairProject, request, rpc::kLongestTask);
 }
 absl::StatusOr<v1::SealedCredential> Client::Call(const v1::GetSealedCredentialRequest& request) {
   return impl_->Unary(&Stub::GetSealedCredential, request);
@@ -241,7 +247,7 @@ absl::StatusOr<v1::ChangeCredentialsResponse> Client::Call(const v1::ChangeCrede
 absl::StatusOr<v1::SubmitMigrationResponse> Client::Submit(const v1::SubmitHeader& header,
                                                            const std::vector<v1::ProjectSpec>& projects) {
   grpc::ClientContext context;
-  impl_->SetDeadline(context, kSubmitTimeout);
+  impl_->SetStreamDeadline(context, kSubmitTimeout);
   v1::SubmitMigrationResponse response;
   const auto writer = impl_->stub->SubmitMigration(&context, &response);
   v1::SubmitMigrationRequest first;
@@ -266,7 +272,7 @@ absl::StatusOr<v1::SubmitMigrationResponse> Client::Submit(const v1::SubmitHeade
 
 absl::StatusOr<v1::DiscoverProjectsResponse> Client::Discover(const std::string& plan_json, bool detailed) {
   grpc::ClientContext context;
-  impl_->SetDeadline(context, detailed ? std::nullopt : std::optional(kSubmitTimeout));
+  impl_->SetStreamDeadline(context, detailed ? std::nullopt : std::optional(kSubmitTimeout));
   v1::DiscoverProjectsRequest request;
   request.set_plan_json(plan_json);
   request.set_detailed(detailed);
@@ -282,7 +288,7 @@ absl::StatusOr<v1::DiscoverProjectsResponse> Client::Discover(const std::string&
 
 absl::StatusOr<v1::ListChangesResponse> Client::Changes(const v1::ListChangesRequest& request) {
   grpc::ClientContext context;
-  impl_->SetDeadline(context, std::nullopt);
+  impl_->SetStreamDeadline(context, std::nullopt);
   const auto reader = impl_->stub->ListChanges(&context, request);
   v1::ListChangesResponse all;
   v1::ListChangesResponse part;
@@ -299,7 +305,7 @@ absl::StatusOr<v1::InspectProjectsResponse> Client::Inspect(v1::InspectProjectsR
   size_t from = 0;
   do {
     grpc::ClientContext context;
-    impl_->SetDeadline(context, std::nullopt);
+    impl_->SetStreamDeadline(context, std::nullopt);
     request.clear_projects();
     const size_t end = ChunkEnd(projects, from);
     for (; from < end; ++from) {
@@ -320,7 +326,7 @@ absl::Status Client::Describe(const std::string& plan_json,
                               const std::function<void(const v1::PhaseDescription&)>& on_description) {
   for (size_t from = 0; from < projects.size();) {
     grpc::ClientContext context;
-    impl_->SetDeadline(context, kSubmitTimeout);
+    impl_->SetStreamDeadline(context, kSubmitTimeout);
     v1::DescribePlanRequest request;
     request.set_plan_json(plan_json);
     const size_t end = ChunkEnd(projects, from);

@@ -46,7 +46,7 @@ class MigrationStream {
 
 class Client {
  public:
-  // `timeout` replaces the deadlines above when given.
+  // `timeout` replaces the deadlines above when given; no unary call gets more than the coordinator allows.
   Client(const std::string& address, const rpc::Security& security, std::optional<Millis> timeout);
   ~Client();
   Client(const Client&) = delete;
@@ -59,7 +59,7 @@ class Client {
   absl::StatusOr<v1::Project> Call(const v1::GetProjectRequest& request);
   absl::StatusOr<v1::ListWorkersResponse> Call(const v1::ListWorkersRequest& request);
   absl::StatusOr<v1::ListEventsResponse> Call(const v1::ListEventsRequest& request);
-  // Reads the whole event log, so it has no deadline of its own.
+  // Reads the whole event log, so it is given all the time that the coordinator allows.
   absl::StatusOr<v1::VerifyEventsResponse> Call(const v1::VerifyEventsRequest& request);
   absl::StatusOr<v1::Migration> Call(const v1::PauseMigrationRequest& request);
   absl::StatusOr<v1::Migration> Call(const v1::ResumeMigrationRequest& request);
@@ -67,11 +67,11 @@ class Client {
   absl::StatusOr<v1::ProjectActionResponse> Call(const v1::RetryProjectsRequest& request);
   absl::StatusOr<v1::ProjectActionResponse> Call(const v1::RollbackProjectsRequest& request);
   absl::StatusOr<v1::ListBackupsResponse> Call(const v1::ListBackupsRequest& request);
-  // Reads a whole backup on a worker, so it has no deadline of its own.
+  // Reads a whole backup on a worker: all the time, too.
   absl::StatusOr<v1::VerifyBackupResponse> Call(const v1::VerifyBackupRequest& request);
-  // Reads shared tables and every target on a worker, so it has no deadline of its own.
+  // Reads shared tables and every target on a worker: all the time, too.
   absl::StatusOr<v1::ProveConservationResponse> Call(const v1::ProveConservationRequest& request);
-  // What workers do to files and servers has no deadline either.
+  // And so for what workers do to files and servers.
   absl::StatusOr<v1::ExportBackupResponse> Call(const v1::ExportBackupRequest& request);
   absl::StatusOr<v1::PruneBackupsResponse> Call(const v1::PruneBackupsRequest& request);
   absl::StatusOr<v1::CleanOrphansResponse> Call(const v1::CleanOrphansRequest& request);

@@ -127,6 +127,10 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(const GlobalOptions& op
   }
   session->address_ = session->address_.empty() ? kDefaultAddress : session->address_;
   PGC_RETURN_IF_ERROR(rpc::TargetOf(session->address_).status());
+  const absl::Status clock = rpc::CheckClock(Clock::System().NowWall() / 1000);
+  if (!clock.ok() && !session->security_.tls()) {
+    std::cerr << "warning: " << Describe(clock) << "\n";
+  }
   return session;
 }
 

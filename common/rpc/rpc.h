@@ -4,6 +4,7 @@
 // Thread safety: all functions may be called from any thread.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -53,6 +54,10 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address);
 inline constexpr int kMaxMessageBytes = 4 << 20;
 // Largest set of headers or trailers of a call that either side takes.
 inline constexpr int kMaxMetadataBytes = 8 << 10;
+// Longest time that a unary call to the coordinator may be given; it refuses those with more, and those with none.
+inline constexpr std::chrono::hours kLongestCall{1};
+// The same where the whole event log is read, or a worker reads or changes files and servers.
+inline constexpr std::chrono::hours kLongestTask{24};
 // What workers and coordinator say to each other. A change that an older side would misunderstand raises the first; the
 // second is the oldest that a coordinator still takes.
 inline constexpr int kWorkerProtocol = 1;

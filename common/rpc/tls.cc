@@ -1,6 +1,5 @@
 #include "common/rpc/tls.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/security/tls_certificate_provider.h>
@@ -13,6 +12,7 @@
 #include <cstring>
 #include <vector>
 
+#include "common/base/address.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -24,6 +24,7 @@ namespace {
 
 constexpr size_t kMaxFileBytes = 1 << 20;
 constexpr unsigned kRefreshSeconds = 1;
+constexpr int64_t kStartOf2020 = 1'577'836'800;
 
 int64_t NowSeconds() { return Clock::System().NowWall() / 1000; }
 
@@ -35,15 +36,6 @@ std::string HostOf(const std::string& endpoint) {
     return endpoint.substr(1, endpoint.find(']') - 1);
   }
   return endpoint.substr(0, endpoint.rfind(':'));
-}
-
-bool IsLoopback(const std::string& endpoint) {
-  const std::string host = HostOf(endpoint);
-  in_addr four{};
-  if (inet_pton(AF_INET, host.c_str(), &four) == 1) {
-    return (ntohl(four.s_addr) >> 24) == 127;
-  }
-  return host == "localhost" || host == "::1";
 }
 
 std::vector<std::string> EndpointsOf(const std::string& address) {
@@ -119,7 +111,8 @@ bool IsLocalAddress(const std::string& address) {
     return true;
   }
   const std::vector<std::string> endpoints = EndpointsOf(address);
-  return std::all_of(endpoints.begin(), endpoints.end(), IsLoopback);
+  return std::all_of(endpoints.begin(), endpoints.end(),
+                     [](const std::string& endpoint) { return IsLoopbackHost(HostOf(endpoint)); });
 }
 
 absl::Status CheckSecurity(const Security& security, const std::string& address) {
@@ -140,7 +133,16 @@ absl::Status CheckSecurity(const Security& security, const std::string& address)
   return absl::OkStatus();
 }
 
+absl::Status CheckClock(int64_t now_s) {
+  if (now_s >= kStartOf2020) {
+    return absl::OkStatus();
+  }
+  return InputError("PGC-CLOCK-UNSET", "this machine's clock says a time before 2020",
+                    "set it (timedatectl shows how it is set), then start again");
+}
+
 absl::StatusOr<TlsMaterial> LoadTls(const Security& security) {
+  PGC_RETURN_IF_ERROR(CheckClock(NowSeconds()));
   TlsMaterial material;
   PGC_ASSIGN_OR_RETURN(material.certificate_pem, ReadPem(security.certificate_file, false));
   PGC_ASSIGN_OR_RETURN(std::string key, ReadPem(security.key_file, true));

@@ -6,9 +6,11 @@
 // Thread safety: all functions may be called from any thread.
 // Errors: InvalidArgument. PGC-TLS-USAGE: some of the three, or what contradicts them; PGC-TLS-REQUIRED: plaintext to
 // an address that others reach; PGC-TLS-FILE, PGC-TLS-KEY-MODE: a file that cannot be read, or that too many can read;
-// PGC-TLS-SERVER-NAME: nothing says which name the coordinator must have; and those of common/crypto/certificate.h.
+// PGC-TLS-SERVER-NAME: nothing says which name the coordinator must have; PGC-CLOCK-UNSET: this machine does not know
+// what time it is, by which a certificate would be judged; and those of common/crypto/certificate.h.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -44,6 +46,10 @@ bool IsLocalAddress(const std::string& address);
 
 // Whether the options go together and may be used with this address; reads no file.
 absl::Status CheckSecurity(const Security& security, const std::string& address);
+
+// PGC-CLOCK-UNSET when `now_s`, Unix seconds, is before 2020: a clock that nobody has set begins in 1970, or when the
+// machine was built. LoadTls refuses it; who goes on without TLS says it once, as a warning.
+absl::Status CheckClock(int64_t now_s);
 
 // The contents of the files, checked: key and certificate fit, the certificate is valid now and from this authority.
 struct TlsMaterial {

@@ -1,4 +1,5 @@
 // Reports of workers: refused, already recorded, or recorded now.
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -15,6 +16,7 @@ void Ack(Step& step, const WorkerReport& report, std::string_view refused = {}, 
                     std::move(message)});
 }
 
+// A later attempt, or the end of this one, may warn of the same.
 void AddWarnings(Project& project, const std::vector<std::string>& warnings) {
   if (warnings.empty()) {
     return;
@@ -23,7 +25,9 @@ void AddWarnings(Project& project, const std::vector<std::string>& warnings) {
     project.warnings = std::make_unique<std::vector<std::string>>();
   }
   for (const std::string& warning : warnings) {
-    if (project.warnings->size() < kMaxWarnings) {
+    const bool known =
+        std::find(project.warnings->begin(), project.warnings->end(), warning) != project.warnings->end();
+    if (!known && project.warnings->size() < kMaxWarnings) {
       project.warnings->push_back(warning);
     }
   }

@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/log/log.h"
+#include "common/rpc/rpc.h"
 
 namespace pgconvoy::service {
 namespace {
@@ -128,6 +129,20 @@ absl::Status CheckCall(std::string_view method,
 
 std::shared_ptr<grpc::AuthMetadataProcessor> MakeAccessCheck(const std::string& trust_domain) {
   return std::make_shared<AccessCheck>(trust_domain);
+}
+
+absl::Status CheckDeadline(std::chrono::system_clock::time_point deadline,
+                           std::chrono::system_clock::time_point now,
+                           std::chrono::hours longest) {
+  // gRPC rounds what is left up, to tens of seconds from 1,000 s on and to hundreds from 10,000 s on.
+  if (deadline <= now + longest + longest / 100) {
+    return absl::OkStatus();
+  }
+  const std::string limit = std::to_string(longest.count()) + "h";
+  const bool missing = deadline == std::chrono::system_clock::time_point::max();
+  return InputError("PGC-API-DEADLINE",
+                    missing ? "deadline: is missing" : "deadline: is more than " + limit + " away",
+                    "set one of at most " + limit);
 }
 
 std::optional<rpc::Identity> CallerOf(const grpc::ServerContextBase& context) {

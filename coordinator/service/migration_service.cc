@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <optional>
@@ -110,8 +111,16 @@ class MigrationService : public v1::MigrationService::CallbackService {
   Unary* ChangeCredentials(Context*, const v1::ChangeCredentialsRequest*, v1::ChangeCredentialsResponse*) override;
 
  private:
+  // Where every unary call comes in: refuses it for its deadline, or has `go` finish its reactor.
+  Unary* Enter(Context* context,
+               const std::function<void(Unary*)>& go,
+               std::chrono::hours longest = rpc::kLongestCall);
+  // Enter for what needs the store: `work` runs on the pool while this coordinator leads, and finishes the reactor.
+  Unary* EnterPool(Context* context,
+                   std::function<void(Unary*)> work,
+                   std::chrono::hours longest = rpc::kLongestCall);
   // Runs `read` on the pool and finishes with its status.
-  Unary* Read(Context* context, std::function<absl::Status()> read);
+  Unary* Read(Context* context, std::function<absl::Status()> read, std::chrono::hours longest = rpc::kLongestCall);
   // Runs a command, then gives the migration as it is now to `fill`.
   Unary* Run(Context* context,
              absl::StatusOr<core::Command> command,
@@ -131,42 +140,65 @@ class MigrationService : public v1::MigrationService::CallbackService {
   TaskBroker& broker_;
 };
 
-MigrationService::Unary* MigrationService::Read(Context* context, std::function<absl::Status()> read) {
+MigrationService::Unary* MigrationService::Enter(Context* context,
+                                                 const std::function<void(Unary*)>& go,
+                                                 std::chrono::hours longest) {
   Unary* const reactor = context->DefaultReactor();
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run([reactor, read = std::move(read)] { reactor->Finish(rpc::ToGrpc(read())); })) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
+  const absl::Status status = CheckDeadline(context->deadline(), std::chrono::system_clock::now(), longest);
+  if (status.ok()) {
+    go(reactor);
+  } else {
+    reactor->Finish(rpc::ToGrpc(status));
   }
   return reactor;
+}
+
+MigrationService::Unary* MigrationService::EnterPool(Context* context,
+                                                     std::function<void(Unary*)> work,
+                                                     std::chrono::hours longest) {
+  const auto go = [this, &work](Unary* reactor) {
+    if (!backend_.runtime.leading()) {
+      reactor->Finish(rpc::ToGrpc(Standby()));
+    } else if (!backend_.pool.Run([reactor, work = std::move(work)] { work(reactor); })) {
+      reactor->Finish(rpc::ToGrpc(Overloaded()));
+    }
+  };
+  return Enter(context, go, longest);
+}
+
+MigrationService::Unary* MigrationService::Read(Context* context,
+                                                std::function<absl::Status()> read,
+                                                std::chrono::hours longest) {
+  return EnterPool(
+      context, [read = std::move(read)](Unary* reactor) { reactor->Finish(rpc::ToGrpc(read())); }, longest);
 }
 
 MigrationService::Unary* MigrationService::Run(Context* context,
                                                absl::StatusOr<core::Command> command,
                                                std::function<void(const core::Reply&, v1::Migration)> fill) {
-  Unary* const reactor = context->DefaultReactor();
-  if (!command.ok()) {
-    reactor->Finish(rpc::ToGrpc(command.status()));
-    return reactor;
-  }
-  const MigrationId id = command->migration;
-  backend_.runtime.Run(*std::move(command), [this, reactor, id, fill = std::move(fill)](const core::Reply& reply) {
-    if (!reply.status.ok()) {
-      reactor->Finish(rpc::ToGrpc(reply.status));
+  return Enter(context, [this, &command, &fill](Unary* reactor) {
+    if (!command.ok()) {
+      reactor->Finish(rpc::ToGrpc(command.status()));
       return;
     }
-    const bool taken = backend_.pool.Run([this, reactor, id, fill, reply] {
-      const auto row = backend_.reader->GetMigration(id);
-      if (row.ok()) {
-        fill(reply, ToWire(*row, false));
+    const MigrationId id = command->migration;
+    backend_.runtime.Run(*std::move(command), [this, reactor, id, fill = std::move(fill)](const core::Reply& reply) {
+      if (!reply.status.ok()) {
+        reactor->Finish(rpc::ToGrpc(reply.status));
+        return;
       }
-      reactor->Finish(rpc::ToGrpc(row.status()));
+      const bool taken = backend_.pool.Run([this, reactor, id, fill, reply] {
+        const auto row = backend_.reader->GetMigration(id);
+        if (row.ok()) {
+          fill(reply, ToWire(*row, false));
+        }
+        reactor->Finish(rpc::ToGrpc(row.status()));
+      });
+      if (!taken) {
+        reactor->Finish(rpc::ToGrpc(Overloaded()));
+      }
     });
-    if (!taken) {
-      reactor->Finish(rpc::ToGrpc(Overloaded()));
-    }
   });
-  return reactor;
 }
 
 absl::Status MigrationService::CheckExists(MigrationId id) { return backend_.reader->GetMigration(id).status(); }
@@ -261,7 +293,6 @@ MigrationService::Unary* MigrationService::ListProjects(Context* context,
 MigrationService::Unary* MigrationService::GetProject(Context* context,
                                                       const v1::GetProjectRequest* request,
                                                       v1::Project* response) {
-  Unary* const reactor = context->DefaultReactor();
   const auto read = [this, request, response]() -> absl::Status {
     PGC_ASSIGN_OR_RETURN(const MigrationId id, ToMigrationId(request->migration_id()));
     PGC_RETURN_IF_ERROR(CheckRef(request->ref(), false));
@@ -269,7 +300,7 @@ MigrationService::Unary* MigrationService::GetProject(Context* context,
     *response = ToWire(detail);
     return absl::OkStatus();
   };
-  const auto answer = [this, reactor, request, response, read] {
+  return EnterPool(context, [this, request, response, read](Unary* reactor) {
     const absl::Status status = read();
     const bool waits = response->state() == v1::PENDING || response->state() == v1::WAITING;
     if (!status.ok() || !waits) {
@@ -281,13 +312,7 @@ MigrationService::Unary* MigrationService::GetProject(Context* context,
                                     response->set_wait_cause(std::string(core::Name(cause)));
                                     reactor->Finish(grpc::Status::OK);
                                   });
-  };
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run(answer)) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
-  }
-  return reactor;
+  });
 }
 
 MigrationService::Unary* MigrationService::ListWorkers(Context* context,
@@ -325,14 +350,15 @@ MigrationService::Unary* MigrationService::ListEvents(Context* context,
 MigrationService::Unary* MigrationService::VerifyEvents(Context* context,
                                                         const v1::VerifyEventsRequest* request,
                                                         v1::VerifyEventsResponse* response) {
-  return Read(context, [this, request, response]() -> absl::Status {
+  const auto read = [this, request, response]() -> absl::Status {
     PGC_ASSIGN_OR_RETURN(const store::ChainReport report, backend_.reader->VerifyChain(request->known_head()));
     response->set_events(report.events);
     response->set_links(report.links);
     response->set_head(report.head);
     response->set_problem(report.problem);
     return absl::OkStatus();
-  });
+  };
+  return Read(context, read, rpc::kLongestTask);
 }
 
 MigrationService::Unary* MigrationService::ListBackups(Context* context,
@@ -374,16 +400,9 @@ MigrationService::Unary* MigrationService::GetSealedCredential(Context* context,
 MigrationService::Unary* MigrationService::ChangeCredentials(Context* context,
                                                              const v1::ChangeCredentialsRequest* request,
                                                              v1::ChangeCredentialsResponse* response) {
-  Unary* const reactor = context->DefaultReactor();
-  const auto start = [this, reactor, request, response, actor = ActorOf(*context, request->actor())] {
+  return EnterPool(context, [this, request, response, actor = ActorOf(*context, request->actor())](Unary* reactor) {
     StartCredentialsChange(backend_, *request, actor, response, reactor);
-  };
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run(start)) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
-  }
-  return reactor;
+  });
 }
 
 // ---- commands --------------------------------------------------------------------------------------------------
@@ -498,8 +517,7 @@ grpc::ServerWriteReactor<v1::ListChangesResponse>* MigrationService::ListChanges
 MigrationService::Unary* MigrationService::ProveConservation(Context* context,
                                                              const v1::ProveConservationRequest* request,
                                                              v1::ProveConservationResponse* response) {
-  Unary* const reactor = context->DefaultReactor();
-  const auto start = [this, reactor, request, response] {
+  const auto start = [this, request, response](Unary* reactor) {
     auto task = ProofTask(*backend_.reader, request->migration_id());
     if (!task.ok()) {
       reactor->Finish(rpc::ToGrpc(task.status()));
@@ -507,12 +525,7 @@ MigrationService::Unary* MigrationService::ProveConservation(Context* context,
     }
     broker_.Start(*std::move(task), MakeChecksSink(reactor, response));
   };
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run(start)) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
-  }
-  return reactor;
+  return EnterPool(context, start, rpc::kLongestTask);
 }
 
 template <typename Response>
@@ -520,8 +533,7 @@ MigrationService::Unary* MigrationService::Ask(Context* context,
                                                Response* response,
                                                std::function<absl::StatusOr<v1::Task>()> make,
                                                std::optional<Audit> audit) {
-  Unary* const reactor = context->DefaultReactor();
-  const auto start = [this, reactor, response, make = std::move(make), audit = std::move(audit)] {
+  const auto start = [this, response, make = std::move(make), audit = std::move(audit)](Unary* reactor) {
     auto task = make();
     if (!task.ok()) {
       reactor->Finish(rpc::ToGrpc(task.status()));
@@ -531,12 +543,7 @@ MigrationService::Unary* MigrationService::Ask(Context* context,
       broker_.Start(*std::move(task), MakeSink(reactor, response));
     }
   };
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run(start)) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
-  }
-  return reactor;
+  return EnterPool(context, start, rpc::kLongestTask);
 }
 
 absl::StatusOr<std::pair<v1::BackupRecord, v1::Task>> MigrationService::FindBackup(const std::string& id) {
@@ -585,16 +592,12 @@ MigrationService::Unary* MigrationService::ExportBackup(Context* context,
 MigrationService::Unary* MigrationService::PruneBackups(Context* context,
                                                         const v1::PruneBackupsRequest* request,
                                                         v1::PruneBackupsResponse* response) {
-  Unary* const reactor = context->DefaultReactor();
   v1::PruneBackupsRequest asked = *request;
   asked.set_actor(ActorOf(*context, request->actor()));
-  if (!backend_.runtime.leading()) {
-    reactor->Finish(rpc::ToGrpc(Standby()));
-  } else if (!backend_.pool.Run(
-                 [this, reactor, asked, response] { StartPrune(backend_, broker_, asked, response, reactor); })) {
-    reactor->Finish(rpc::ToGrpc(Overloaded()));
-  }
-  return reactor;
+  const auto start = [this, asked = std::move(asked), response](Unary* reactor) {
+    StartPrune(backend_, broker_, asked, response, reactor);
+  };
+  return EnterPool(context, start, rpc::kLongestTask);
 }
 
 MigrationService::Unary* MigrationService::CleanOrphans(Context* context,
@@ -607,9 +610,8 @@ MigrationService::Unary* MigrationService::CleanOrphans(Context* context,
     status = ReadPlan(request->plan_json(), plan);
   }
   if (!status.ok()) {
-    Unary* const reactor = context->DefaultReactor();
-    reactor->Finish(status);
-    return reactor;
+    const auto refuse = [&status](Unary* reactor) { reactor->Finish(status); };
+    return Enter(context, refuse, rpc::kLongestTask);
   }
   std::optional<Audit> audit;
   if (request->clean()) {

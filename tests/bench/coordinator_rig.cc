@@ -87,6 +87,7 @@ int64_t StatusBytes(pid_t pid, const std::string& field) {
 // A command about nothing is refused by who leads, and turned away by who does not yet.
 bool Leads(v1::MigrationService::Stub& stub) {
   grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
   v1::PauseMigrationRequest request;
   request.set_id("999999999");
   v1::Migration ignored;
@@ -180,6 +181,7 @@ void CoordinatorRig::WaitEnded(const std::string& migration) {
   const auto stub = v1::MigrationService::NewStub(channel_);
   const bool ended = testing::Eventually([&] {
     grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
     v1::GetMigrationRequest request;
     request.set_id(migration);
     v1::Migration state;
@@ -206,6 +208,7 @@ PageRead CoordinatorRig::ReadPage(const std::string& migration, int page_size, c
   PageRead page;
   const auto begin = std::chrono::steady_clock::now();
   grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
   Require(stub->ListProjects(&context, request, &response), "list projects");
   page.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   page.projects = response.projects_size();

@@ -66,6 +66,7 @@ double RunMigration(testing::Installation& installation, CpuMeter& meter) {
     do {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
       grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
       if (const grpc::Status status = stub->GetMigration(&context, request, &ended); !status.ok()) {
         throw std::runtime_error(status.error_message());
       }

@@ -21,6 +21,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 constexpr char kWrongPassword[] = "wrong-password-of-the-tests";
+constexpr char kPlaintextElsewhere[] = "host=elsewhere.invalid port=5432 sslmode=disable";
 constexpr char kPasswordInPlan[] = "password-inside-a-plan";
 
 constexpr int kFailure = 1;
@@ -35,6 +36,7 @@ class BadInput : public ::testing::Test {
   static void SetUpTestSuite() {
     fleet_ = std::make_unique<Fleet>(Fleet::Options{.projects = 3});
     fleet_->env()["PGCONVOY_TEST_WRONG_PASSWORD"] = kWrongPassword;
+    fleet_->env()["PGCONVOY_TEST_PLAINTEXT"] = kPlaintextElsewhere;
     fleet_->StartCoordinator();
     ASSERT_TRUE(Eventually(
         [] { return fleet_->store().QueryValue("postgres", "SELECT to_regclass('pgconvoy.migration')") != ""; }));
@@ -289,6 +291,8 @@ TEST_F(BadInput, AFlagThatADaemonCannotUseIsNamed) {
       {{"pgconvoy-coordinator", "--store", "host=a prot=1"}, "PGC-STORE-CONNINFO: "},
       {{"pgconvoy-coordinator", "--store", "host='a"}, "PGC-STORE-CONNINFO: "},
       {{"pgconvoy-coordinator", "--store", "postgresql://a:70000/b"}, "PGC-STORE-CONNINFO: "},
+      {{"pgconvoy-coordinator", "--store", kPlaintextElsewhere}, "PGC-STORE-SSLMODE: --store says sslmode=disable"},
+      {{"pgconvoy-coordinator", "--store", "postgresql://elsewhere.invalid/x?sslmode=prefer"}, "PGC-STORE-SSLMODE: "},
       {{"pgconvoy-coordinator", "--store", "x", "--lease-ttl", "5"}, "PGC-USAGE-LEASE-TTL: --lease-ttl \"5\""},
       {{"pgconvoy-coordinator", "--store", "x", "--lease-ttl", "5m30"}, "PGC-USAGE-LEASE-TTL: "},
       {{"pgconvoy-coordinator", "--store", "x", "--lease-ttl", "0s"}, "PGC-USAGE-LEASE-TTL: "},
@@ -366,6 +370,35 @@ TEST_F(BadInput, AWrongPasswordOfTheReaderEndsTheProjectAtOnce) {
                             HasSubstr("check the user")));
   }
   EXPECT_THAT(said_, HasSubstr("FAILED in PRE_VALIDATION (attempt 1,"));
+}
+
+TEST_F(BadInput, PlaintextWithAServerOnAnotherMachineIsRefusedUnlessTheWorkerAllowsIt) {
+  NeedWorker();
+  const std::string shipped = plan_;
+  for (const std::string conninfo : {kPlaintextElsewhere, "${env:PGCONVOY_TEST_PLAINTEXT}",
+                                     "host=192.0.2.1 sslmode=allow", "host=127.0.0.1,192.0.2.1 sslmode=prefer"}) {
+    plan_ = shipped;
+    Edit("${env:PGCONVOY_SHARED_CONNINFO}", conninfo);
+    const Finished dry = DryRun();
+    EXPECT_EQ(dry.exit_code, kBadInput);
+    for (const std::string& said : {dry.err, RunToTheEnd(kFailure)}) {
+      EXPECT_THAT(said, AllOf(HasSubstr("PGC-PLAN-SSLMODE"), HasSubstr("server \"shared\": "),
+                              HasSubstr("write sslmode=verify-full, or start the workers with --insecure"),
+                              Not(HasSubstr("elsewhere"))))
+          << conninfo;
+    }
+    EXPECT_THAT(said_, HasSubstr("(attempt 1,"));
+    said_.clear();
+  }
+  const Process insecure = OwnWorker({"/bin/sh", "-c", "exec \"$@\" --insecure", "sh"});
+  EXPECT_THAT(DryRun().err, AllOf(HasSubstr("PGC-PG-UNREACHABLE"), Not(HasSubstr("PGC-PLAN-SSLMODE"))));
+}
+
+TEST_F(BadInput, PlaintextWithAStoreOnAnotherMachineMayBeAllowed) {
+  const Finished done =
+      RunToEnd({.argv = {"pgconvoy-coordinator", "--store", std::string(kPlaintextElsewhere) + " connect_timeout=2",
+                         "--listen", "127.0.0.1:0", "--insecure"}});
+  EXPECT_EQ(done.exit_code, kUnavailable) << done.err;
 }
 
 TEST_F(BadInput, AWrongPasswordOfTheRegistrarEndsTheProjectAtOnce) {

@@ -15,7 +15,12 @@
 #include <tuple>
 #include <vector>
 
+#include <grpcpp/grpcpp.h>
+
 #include "common/pg/connection.h"
+#include "common/plan/plan.h"
+#include "common/rpc/rpc.h"
+#include "pgconvoy/v1/migration_service.grpc.pb.h"
 #include "tests/integration/credentials_fleet.h"
 #include "tests/support/wait.h"
 
@@ -452,6 +457,78 @@ TEST_F(Wrong, AFallbackThatCannotBeKeptOutIsRefused) {
   fleet_.Remember();
   ExpectError(FailsUntouched(), "PGC-CHECK-FAILED", "it is or acts as the database's owner");
   EXPECT_EQ(fleet_.WhyNotUntouched(ref()), "");
+}
+
+// ---- who else is kept out with the fallback -----------------------------------------------------------------------
+
+class KeptOut : public ::testing::Test {
+ protected:
+  KeptOut() {
+    fleet_.StartCoordinator();
+    fleet_.StartWorker("a");
+    // All of them but one could read something there.
+    fleet_.server().Exec(
+        database_,
+        "CREATE ROLE grp; CREATE ROLE direct LOGIN; CREATE ROLE helpless LOGIN; "
+        "CREATE ROLE member LOGIN IN ROLE grp; CREATE ROLE without_inheritance LOGIN NOINHERIT IN ROLE grp; "
+        "CREATE ROLE everything LOGIN IN ROLE pg_read_all_data; CREATE ROLE chief LOGIN SUPERUSER; "
+        "CREATE ROLE users; CREATE ROLE one_user LOGIN IN ROLE users; "
+        "GRANT USAGE ON SCHEMA app TO direct, member, without_inheritance, users");
+  }
+
+  void Exec(const std::string& sql) { fleet_.server().Exec(database_, sql); }
+
+  // Those whom PRE_VALIDATION warns of.
+  std::string Named() {
+    const auto stub = v1::MigrationService::NewStub(rpc::Connect(fleet_.address()));
+    v1::InspectProjectsRequest request;
+    request.set_plan_json(plan::CanonicalJson(fleet_.plan()));
+    request.add_kinds(v1::PRE_CHECKS);
+    v1::ProjectSpec& project = *request.add_projects();
+    project.set_ref(fleet_.refs()[0]);
+    const auto& attributes = fleet_.attributes(fleet_.refs()[0]);
+    project.mutable_attributes()->insert(attributes.begin(), attributes.end());
+    v1::InspectProjectsResponse response;
+    // At first neither coordinator nor worker is there.
+    const bool answered = Eventually([&] {
+      grpc::ClientContext context;
+      const auto reader = stub->InspectProjects(&context, request);
+      return reader->Read(&response) && reader->Finish().ok();
+    });
+    if (!answered) {
+      return "no answer";
+    }
+    for (const v1::CheckResult& check : response.inspections(0).checks()) {
+      if (check.name() == "nobody-else-is-kept-out") {
+        return check.passed() ? "nobody" : check.message().substr(check.message().rfind(": ") + 2);
+      }
+    }
+    return "not asked: " + response.ShortDebugString();
+  }
+
+  CredentialsFleet fleet_{{.projects = 1, .lease_ttl = "30s"}};
+  const std::string database_ = CredentialsFleet::Database(fleet_.refs()[0]);
+};
+
+TEST_F(KeptOut, WithTheFallbackAreThoseWhoGetInAsPublicOnlyAndCouldDoSomething) {
+  const std::string connect = " CONNECT ON DATABASE \"" + database_ + "\"";
+  Exec("REVOKE" + connect + " FROM PUBLIC");
+  EXPECT_EQ(Named(), "nobody");
+  Exec("GRANT" + connect + " TO PUBLIC");
+  EXPECT_EQ(Named(), "direct, everything, member, one_user, without_inheritance");
+  // A database of which nobody has ever changed who gets in.
+  Exec("UPDATE pg_database SET datacl = NULL WHERE datname = current_database()");
+  EXPECT_EQ(Named(), "direct, everything, member, one_user, without_inheritance");
+  Exec("GRANT" + connect + " TO direct, grp");
+  EXPECT_EQ(Named(), "everything, one_user, without_inheritance");
+  Exec("GRANT" + connect + " TO pg_database_owner; GRANT platform_owner TO one_user");
+  EXPECT_EQ(Named(), "everything, without_inheritance");
+  Exec("GRANT USAGE ON SCHEMA app TO PUBLIC");
+  EXPECT_EQ(Named(), "everything, helpless, without_inheritance");
+  Exec("ALTER SCHEMA app OWNER TO helpless; REVOKE USAGE ON SCHEMA app FROM PUBLIC");
+  EXPECT_EQ(Named(), "everything, helpless, without_inheritance");
+  Exec("REVOKE" + connect + " FROM PUBLIC");
+  EXPECT_EQ(Named(), "nobody");
 }
 
 class FallbackInUse : public Wrong {

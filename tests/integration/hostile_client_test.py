@@ -197,6 +197,46 @@ class Arguments(Hostile):
         self.assertEqual(self.call("ListMigrations", field(1, 1_000_000_000)), b"")
 
 
+class Deadlines(Hostile):
+    """72: unary calls that would last for ever."""
+
+    # Read the whole event log, or have a worker read or change files and servers.
+    WORK_OF_HOURS = {"VerifyEvents", "VerifyBackup", "ExportBackup", "PruneBackups", "CleanOrphans", "RepairProject",
+                     "ProveConservation"}
+
+    def setUp(self):
+        super().setUp()
+        client = Client(ADDRESS)
+        client.learn(SERVICE.strip("/"))
+        self.methods = client.pool.FindServiceByName(SERVICE.strip("/")).methods
+        client.channel.close()
+
+    def test_every_unary_method_wants_one_of_at_most_an_hour_or_a_day(self):
+        unary = [one.name for one in self.methods if not one.client_streaming and not one.server_streaming]
+        self.assertGreater(len(unary), 20)
+        for method in unary:
+            hours = 24 if method in self.WORK_OF_HOURS else 1
+            for timeout, text in (None, "deadline: is missing"), ((hours + 1) * 3600, f"is more than {hours}h away"):
+                with self.subTest(method=method, timeout=timeout):
+                    self.refused(lambda m=method, t=timeout: self.call(m, timeout=t), Code.INVALID_ARGUMENT,
+                                 "PGC-API-DEADLINE", text)
+
+    def test_an_hour_is_taken(self):
+        for timeout in 1, 30, 3599.5, 3600:
+            with self.subTest(timeout=timeout):
+                self.assertEqual(self.call("ListMigrations", timeout=timeout), b"")
+
+    def test_streams_and_health_checks_need_none(self):
+        self.assertEqual(list(self.channel.stream_stream(WORK)(iter([]))), [])
+        self.refused(lambda: self.channel.stream_unary(SERVICE + "SubmitMigration")(iter([])), Code.INVALID_ARGUMENT,
+                     "PGC-API-ARGUMENT", "must begin with a header")
+        for method in (one.name for one in self.methods if one.server_streaming):
+            with self.subTest(method=method), self.assertRaises(grpc.RpcError) as caught:
+                list(self.channel.unary_stream(SERVICE + method)(b""))
+            self.assertNotIn(code_in(caught.exception), ("", "PGC-API-DEADLINE"))
+        self.assertEqual(self.call("/grpc.health.v1.Health/Check", timeout=None), field(1, 1))
+
+
 class Submissions(Hostile):
     """76, 82, 87: the stream of a submission."""
 

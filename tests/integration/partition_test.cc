@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "tests/integration/fleet.h"
@@ -36,15 +37,15 @@ class Partition : public ::testing::Test {
     }
   }
 
-  // Worker "w" lives in the network, the coordinator is started.
-  void Start(const std::string& lease_ttl, const std::string& failpoints) {
+  // Worker "w" lives in the network and is told --insecure, the coordinator is started. `encryption`: of the conninfos.
+  void Start(const std::string& lease_ttl, const std::string& failpoints, const std::string& encryption = "") {
     network_.emplace();
     fleet_.emplace(Fleet::Options{.projects = 4, .lease_ttl = lease_ttl});
     OpenToTheNetwork(fleet_->source());
     OpenToTheNetwork(fleet_->target());
     auto& servers = *fleet_->plan().mutable_servers();
-    servers.at("shared").set_conninfo(Conninfo(fleet_->source(), WorkerNetwork::kSource));
-    servers.at("isolated").set_conninfo(Conninfo(fleet_->target(), WorkerNetwork::kTarget));
+    servers.at("shared").set_conninfo(Conninfo(fleet_->source(), WorkerNetwork::kSource) + encryption);
+    servers.at("isolated").set_conninfo(Conninfo(fleet_->target(), WorkerNetwork::kTarget) + encryption);
     fleet_->ListenEverywhere();
     fleet_->StartCoordinator();
     fleet_->PlaceWorkers(network_->command(), WorkerNetwork::Address(WorkerNetwork::kCoordinator));
@@ -54,7 +55,8 @@ class Partition : public ::testing::Test {
 
   void ExpectArrived() {
     const v1::Migration ended = fleet_->WaitEnded(migration_, 180);
-    EXPECT_EQ(ended.state(), v1::MIGRATION_SUCCEEDED) << ended.ShortDebugString();
+    // Because nothing is encrypted here.
+    EXPECT_EQ(ended.state(), v1::MIGRATION_SUCCEEDED_WITH_WARNINGS) << ended.ShortDebugString();
     for (const std::string& ref : fleet_->refs()) {
       EXPECT_EQ(fleet_->WhyNotIsolated(ref), "");
     }
@@ -73,6 +75,15 @@ class Partition : public ::testing::Test {
   std::optional<Fleet> fleet_;
   std::string migration_;
 };
+
+TEST_F(Partition, PlaintextWithServersOnOtherMachinesIsAWarning) {
+  Start("60s", "", " sslmode=disable");
+  ExpectArrived();
+  const v1::Project project = fleet_->GetProject(migration_, fleet_->refs()[0]);
+  const std::string what = ": the server is another machine, and its sessions are not encrypted";
+  const std::set<std::string> warnings(project.warnings().begin(), project.warnings().end());
+  EXPECT_EQ(warnings, (std::set<std::string>{"encrypted:shared" + what, "encrypted:isolated" + what}));
+}
 
 TEST_F(Partition, FromTheCoordinatorForLessThanTheLeaseCostsNoAttempt) {
   Start("60s", "worker.phase.COPY.started=sleep(2000)@*");

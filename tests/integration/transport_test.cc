@@ -172,6 +172,36 @@ TEST_F(Transport, ACoordinatorDoesNotStartWithoutGoodCertificatesWhereOthersReac
   EXPECT_NE(late.err.find("PGC-TLS-EXPIRED"), std::string::npos) << late.err;
 }
 
+TEST_F(Transport, AClockThatNobodyHasSetIsAWarningAndWithCertificatesAnError) {
+  const std::map<std::string, std::string> env = {{"LD_PRELOAD", BinaryPath("unset_clock.so")}};
+  const auto files = [](const std::string& name) {
+    const std::string path = coordinator_->certs() + "/" + name;
+    return std::vector<std::string>{"--tls-cert",  path + ".crt", "--tls-key",
+                                    path + ".key", "--tls-ca",    coordinator_->certs() + "/ca.crt"};
+  };
+  const struct {
+    std::string name;
+    std::vector<std::string> argv;
+    int without;
+    int with;
+  } programs[] = {
+      {"coordinator", {"pgconvoy-coordinator", "--store", "host=/nowhere", "--listen", "127.0.0.1:0"}, 69, 1},
+      {"operator", {"pgconvoy", "get", "workers", "--address", "127.0.0.1:1"}, 69, 64},
+      {"worker", {"pgconvoy-worker", "--coordinator", "127.0.0.1:1", "--exit-when-idle", "1"}, 0, 3},
+  };
+  for (const auto& program : programs) {
+    std::vector<std::string> argv = program.argv;
+    const Finished plain = RunToEnd({.argv = argv, .env = env});
+    EXPECT_EQ(plain.exit_code, program.without) << plain.err;
+    EXPECT_NE(plain.err.find("PGC-CLOCK-UNSET"), std::string::npos) << plain.err;
+    const std::vector<std::string> more = files(program.name);
+    argv.insert(argv.end(), more.begin(), more.end());
+    const Finished secured = RunToEnd({.argv = argv, .env = env});
+    EXPECT_EQ(secured.exit_code, program.with) << secured.err;
+    EXPECT_NE(secured.err.find("error PGC-CLOCK-UNSET"), std::string::npos) << secured.err;
+  }
+}
+
 TEST_F(Transport, WorkerAndCommandLineDoNotSpeakPlaintextWithOtherMachines) {
   const Finished worker = RunToEnd({.argv = {"pgconvoy-worker", "--coordinator", "192.0.2.1:7070"}});
   EXPECT_EQ(worker.exit_code, 64) << worker.err;

@@ -92,6 +92,7 @@ absl::Status CheckPolicies(pg::Connection& database, const Attempt& attempt, Che
 absl::Status CheckProvisioner(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession provisioner,
                        attempt.has_target() ? attempt.Provisioner() : attempt.ProvisionerInDatabase());
+  checks.WarnIfExposed(attempt.login_server_name(), *provisioner);
   PGC_ASSIGN_OR_RETURN(const pg::Result self, provisioner->Exec(kSelf));
   const std::string user = Provisioner(attempt);
   const bool super = self.Bool(0, 0);

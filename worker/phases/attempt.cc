@@ -10,6 +10,16 @@
 #include "worker/phases/roles.h"
 
 namespace pgconvoy::worker {
+namespace {
+
+absl::StatusOr<PooledSession> OnServer(const std::string& name, absl::StatusOr<PooledSession> session) {
+  if (!session.ok()) {
+    return Annotate(session.status(), "server \"" + name + "\"");
+  }
+  return session;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Attempt>> Attempt::Create(
     const v1::Plan& plan, AttemptGrant grant, SessionPool& pool, SchemaCache& schemas, Reporter& reporter) {
@@ -71,30 +81,33 @@ absl::StatusOr<PooledSession> Attempt::Limited(absl::StatusOr<PooledSession> ses
 }
 
 absl::StatusOr<PooledSession> Attempt::Reader() {
-  return Limited(
-      pool_.Acquire(source_server(), LoginKind::kReader, project_.source_database, names_.application_name));
+  return Limited(OnServer(project_.source_server, pool_.Acquire(source_server(), LoginKind::kReader,
+                                                                project_.source_database, names_.application_name)));
 }
 
 absl::StatusOr<PooledSession> Attempt::Provisioner() {
   if (grant_.inspects && grant_.fence == 0) {
     // The control database may not exist yet, and whoever only looks does not make it.
-    return Limited(pool_.Acquire(login_server(), LoginKind::kProvisioner, "postgres", names_.application_name));
+    return Limited(OnServer(login_server_name(), pool_.Acquire(login_server(), LoginKind::kProvisioner, "postgres",
+                                                               names_.application_name)));
   }
-  return Limited(AcquireControl(pool_, login_server(), names_.application_name));
+  return Limited(OnServer(login_server_name(), AcquireControl(pool_, login_server(), names_.application_name)));
 }
 
 absl::StatusOr<PooledSession> Attempt::ProvisionerInDatabase() {
-  return Limited(pool_.Acquire(login_server(), LoginKind::kProvisioner, login_database(), names_.application_name));
+  return Limited(OnServer(login_server_name(), pool_.Acquire(login_server(), LoginKind::kProvisioner,
+                                                             login_database(), names_.application_name)));
 }
 
 absl::StatusOr<PooledSession> Attempt::Registrar() {
-  return Limited(
-      pool_.Acquire(registry_server(), LoginKind::kRegistrar, plan_.registry().database(), names_.application_name));
+  return Limited(OnServer(
+      plan_.registry().server(),
+      pool_.Acquire(registry_server(), LoginKind::kRegistrar, plan_.registry().database(), names_.application_name)));
 }
 
 absl::StatusOr<PooledSession> Attempt::Transformer() {
-  return Limited(
-      pool_.Acquire(source_server(), LoginKind::kTransformer, project_.source_database, names_.application_name));
+  return Limited(OnServer(project_.source_server, pool_.Acquire(source_server(), LoginKind::kTransformer,
+                                                                project_.source_database, names_.application_name)));
 }
 
 absl::StatusOr<std::unique_ptr<pg::Connection>> Attempt::OpenTarget() {

@@ -1,11 +1,13 @@
 #include "worker/phases/checks.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <vector>
 
 #include "common/base/error.h"
 #include "common/pg/pg_error.h"
+#include "common/pg/plaintext.h"
 #include "common/plan/secret_ref.h"
 #include "worker/copy/digest.h"
 #include "worker/phases/columns.h"
@@ -210,6 +212,19 @@ void CheckList::Add(const Finding& finding) {
 
 void CheckList::Add(const std::string& name, bool passed, const std::string& message, bool warning_only) {
   Add({.name = name, .passed = passed, .message = message, .warning_only = warning_only});
+}
+
+void CheckList::WarnIfExposed(const std::string& server, pg::Connection& session) {
+  const std::string name = "encrypted:" + server;
+  const auto& checks = result_.checks();
+  const bool known =
+      std::any_of(checks.begin(), checks.end(), [&](const v1::CheckResult& check) { return check.name() == name; });
+  if (!known && pg::IsExposed(session)) {
+    Add({.name = name,
+         .message = "the server is another machine, and its sessions are not encrypted",
+         .remedy = "add sslmode=verify-full to its conninfo",
+         .warning_only = true});
+  }
 }
 
 void CheckList::AddAll(const v1::ChecksResult& others) { result_.mutable_checks()->MergeFrom(others.checks()); }

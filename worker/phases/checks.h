@@ -33,6 +33,8 @@ class CheckList {
   // Records one outcome. A failed check of severity error makes Verdict() an error.
   void Add(const Finding& finding);
   void Add(const std::string& name, bool passed, const std::string& message, bool warning_only = false);
+  // A warning when others may listen to a session with this server of the plan; once for each server.
+  void WarnIfExposed(const std::string& server, pg::Connection& session);
   // Records what another list has recorded.
   void AddAll(const v1::ChecksResult& others);
   // What a group of checks came to. An attempt stops at its error; who inspects has it as one failed check, named

@@ -63,18 +63,40 @@ SELECT CASE
 FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_roles f ON f.rolname = $2 WHERE d.datname = $1
 )sql";
 
-// $1: the database; $2: logins that keep their way in; $3: schemas. Who gets in as PUBLIC only, and
-// could do something there.
+// $1: the database; $2: logins that keep their way in; $3: schemas. Who gets in as PUBLIC only, and could do something
+// there. A server has a login for each of its projects, and asking about the rights of one costs more than all else
+// here: asked are those only whom the lists of the database and the schemas name, by themselves or as members. The
+// owner stands in for pg_database_owner, whose only member is written nowhere.
 constexpr char kOnlyAsPublic[] = R"sql(
-SELECT pg_catalog.string_agg(r.rolname, ', ' ORDER BY r.rolname)
-FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.rolcanlogin AND NOT r.rolsuper
-WHERE d.datname = $1 AND r.rolname <> ALL ($2::pg_catalog.name[])
-  AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT')
-  AND EXISTS (SELECT FROM pg_catalog.pg_namespace n
-              WHERE n.nspname = ANY ($3::pg_catalog.name[]) AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE'))
-  AND NOT EXISTS (
-    SELECT FROM pg_catalog.aclexplode(COALESCE(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
-    WHERE a.privilege_type = 'CONNECT' AND a.grantee <> 0 AND pg_catalog.pg_has_role(r.oid, a.grantee, 'USAGE'))
+WITH RECURSIVE listed AS MATERIALIZED (
+  SELECT a.grantee AS role FROM pg_catalog.pg_database d
+  CROSS JOIN LATERAL pg_catalog.aclexplode(COALESCE(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
+  WHERE d.datname = $1 AND a.privilege_type = 'CONNECT'
+), by_name AS (
+  (SELECT role FROM listed WHERE role <> 0
+   UNION SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.datname = $1)
+  UNION SELECT m.member FROM pg_catalog.pg_auth_members m JOIN by_name ON by_name.role = m.roleid
+), schema_listed AS MATERIALIZED (
+  SELECT a.grantee AS role FROM pg_catalog.pg_namespace n
+  CROSS JOIN LATERAL pg_catalog.aclexplode(COALESCE(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a
+  WHERE n.nspname = ANY ($3::pg_catalog.name[]) AND a.privilege_type = 'USAGE'
+), uses AS (
+  (SELECT role FROM schema_listed WHERE role <> 0
+   UNION SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.datname = $1
+   UNION SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname IN ('pg_read_all_data', 'pg_write_all_data'))
+  UNION SELECT m.member FROM pg_catalog.pg_auth_members m JOIN uses ON uses.role = m.roleid
+), candidate AS MATERIALIZED (
+  SELECT r.oid, r.rolname, r.oid IN (SELECT role FROM by_name) AS may_be_named FROM pg_catalog.pg_roles r
+  WHERE r.rolcanlogin AND NOT r.rolsuper AND r.rolname <> ALL ($2::pg_catalog.name[])
+    AND EXISTS (SELECT FROM listed WHERE role = 0)
+    AND (EXISTS (SELECT FROM schema_listed WHERE role = 0) OR r.oid IN (SELECT role FROM uses))
+)
+SELECT pg_catalog.string_agg(c.rolname, ', ' ORDER BY c.rolname) FROM candidate c
+WHERE NOT (c.may_be_named AND EXISTS (
+    SELECT FROM listed WHERE role <> 0 AND pg_catalog.pg_has_role(c.oid, role, 'USAGE')))
+  AND (EXISTS (SELECT FROM schema_listed WHERE role = 0) OR EXISTS (
+    SELECT FROM pg_catalog.pg_namespace n
+    WHERE n.nspname = ANY ($3::pg_catalog.name[]) AND pg_catalog.has_schema_privilege(c.oid, n.oid, 'USAGE')))
 )sql";
 
 constexpr char kSessions[] = R"sql(

@@ -243,6 +243,7 @@ absl::StatusOr<bool> CheckSourceOnce(Attempt& attempt, pg::Connection& reader, C
 
 absl::Status CheckReader(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
+  checks.WarnIfExposed(attempt.project().source_server, *reader);
   PGC_ASSIGN_OR_RETURN(const bool readable, CheckSourceOnce(attempt, *reader, checks));
   if (!readable) {
     return absl::OkStatus();
@@ -279,6 +280,7 @@ absl::Status CheckMayKeepRecords(Attempt& attempt, pg::Connection& registrar, Ch
 
 absl::Status CheckRegistry(Attempt& attempt, CheckList& checks, v1::ChecksResult& result) {
   PGC_ASSIGN_OR_RETURN(PooledSession registrar, attempt.Registrar());
+  checks.WarnIfExposed(attempt.plan().registry().server(), *registrar);
   PGC_RETURN_IF_ERROR(CheckMayKeepRecords(attempt, *registrar, checks));
   const std::string table = attempt.plan().registry().table();
   const auto before = ReadRegistryRow(*registrar, attempt, /*lock=*/false);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/pg/plaintext.h"
 #include "common/plan/secret_ref.h"
 
 namespace pgconvoy::worker {
@@ -32,6 +33,18 @@ absl::StatusOr<Secret> ResolveOptional(const std::string& reference) {
 
 constexpr std::array<std::string_view, 6> kForbiddenKeys = {"user",    "password", "dbname",
                                                             "options", "passfile", "application_name"};
+
+// Asked here and not where the plan is read: only the worker knows what a reference holds, and whether it may.
+absl::Status CheckSslMode(const std::string& conninfo) {
+  const auto mode = pg::ForbiddenPlaintext(conninfo);
+  if (!mode.has_value()) {
+    return absl::OkStatus();
+  }
+  return InputError("PGC-PLAN-SSLMODE",
+                    "the server's conninfo says sslmode=" + *mode + ", which takes plaintext from another machine",
+                    "write sslmode=verify-full, or start the workers with --insecure where nobody else is on the "
+                    "network");
+}
 
 constexpr char kSetSql[] = "SELECT pg_catalog.set_config($1, $2, false)";
 
@@ -94,6 +107,7 @@ absl::StatusOr<std::string> ResolveConninfo(const v1::Server& server) {
     return InputError("PGC-PLAN-CONNINFO", "a server's conninfo holds \"" + forbidden + "\"",
                       "logins, databases and passwords have fields of their own in the plan");
   }
+  PGC_RETURN_IF_ERROR(CheckSslMode(conninfo.Reveal()));
   return conninfo.Reveal();
 }
 

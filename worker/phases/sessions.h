@@ -43,7 +43,7 @@ class PooledSession {
 enum class LoginKind { kReader, kProvisioner, kRegistrar, kTransformer };
 
 // The server's conninfo, resolved. PGC-PLAN-CONNINFO when it holds a user, password, database or options: those come
-// from the plan's logins, and a password there would end up in argument lists.
+// from the plan's logins, and a password there is seen in argument lists. PGC-PLAN-SSLMODE as in common/pg/plaintext.h.
 absl::StatusOr<std::string> ResolveConninfo(const v1::Server& server);
 
 class SessionPool {

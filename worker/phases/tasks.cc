@@ -70,9 +70,11 @@ class TaskRunner {
       return InputError("PGC-PLAN-REGISTRY", "the plan has no registry", "list the projects with --projects");
     }
     const v1::Server& server = plan_.servers().at(plan_.registry().server());
-    PGC_ASSIGN_OR_RETURN(PooledSession registrar,
-                         pool_.Acquire(server, LoginKind::kRegistrar, plan_.registry().database(), "pgc:discover"));
-    const auto rows = registrar->Exec(DiscoverSql(plan_));
+    const auto registrar = pool_.Acquire(server, LoginKind::kRegistrar, plan_.registry().database(), "pgc:discover");
+    if (!registrar.ok()) {
+      return Annotate(registrar.status(), "server \"" + plan_.registry().server() + "\"");
+    }
+    const auto rows = (*registrar)->Exec(DiscoverSql(plan_));
     if (!rows.ok()) {
       return Annotate(rows.status(), "reading the registry");
     }

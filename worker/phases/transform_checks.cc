@@ -204,6 +204,7 @@ absl::StatusOr<int> CompareWithBackup(const Attempt& attempt, const std::vector<
 
 absl::Status CheckTransform(Attempt& attempt, CheckList& checks) {
   PGC_ASSIGN_OR_RETURN(PooledSession transformer, attempt.Transformer());
+  checks.WarnIfExposed(attempt.project().source_server, *transformer);
   return TransformChecks(attempt, *transformer, checks).Run();
 }
 

@@ -323,9 +323,20 @@ TEST_F(ReportTest, EndsWithWarningsWhenAPhaseWarned) {
   EXPECT_EQ(StateOf(MigrationId{1}), MigrationState::kSucceededWithWarnings);
 }
 
+TEST_F(ReportTest, AWarningThatIsSaidAgainCountsOnce) {
+  Running running = Begin(Spec());
+  Report(running, PhaseDone{Phase::kFence, "", 0, 0, {"slow"}});
+  Report(running, PhaseDone{Phase::kPreValidation, "", 0, 0, {"slow", "old"}});
+  EXPECT_EQ(p0().warnings, (std::vector<std::string>{"slow", "old"}));
+}
+
 TEST_F(ReportTest, KeepsAHundredWarningsOfAProject) {
   Running running = Begin(Spec());
-  Report(running, PhaseDone{Phase::kFence, "", 0, 0, std::vector<std::string>(99, "first")});
+  std::vector<std::string> warnings;
+  for (int i = 0; i < 99; ++i) {
+    warnings.push_back("warning " + std::to_string(i));
+  }
+  Report(running, PhaseDone{Phase::kFence, "", 0, 0, warnings});
   Report(running, PhaseDone{Phase::kPreValidation, "", 0, 0, {"last", "too many"}});
   ASSERT_EQ(p0().warnings.size(), 100u);
   EXPECT_EQ(p0().warnings.back(), "last");

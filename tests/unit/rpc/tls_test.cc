@@ -22,6 +22,14 @@ Security Files(const std::string& folder, const std::string& name) {
   return security;
 }
 
+TEST(CheckClock, RefusesATimeBefore2020) {
+  EXPECT_EQ(CodeOf(CheckClock(0)), "PGC-CLOCK-UNSET");
+  EXPECT_EQ(CodeOf(CheckClock(-1)), "PGC-CLOCK-UNSET");
+  EXPECT_EQ(CodeOf(CheckClock(1'577'836'799)), "PGC-CLOCK-UNSET");
+  EXPECT_TRUE(CheckClock(1'577'836'800).ok());
+  EXPECT_TRUE(CheckClock(std::time(nullptr)).ok());
+}
+
 class Tls : public ::testing::Test {
  protected:
   void SetUp() override {

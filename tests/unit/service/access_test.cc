@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <map>
 #include <set>
 #include <string>
@@ -16,6 +17,7 @@ namespace pgconvoy::service {
 namespace {
 
 using rpc::Role;
+using namespace std::chrono_literals;
 
 constexpr int64_t kNow = 1'750'000'000;
 
@@ -109,6 +111,24 @@ TEST(Access, IsForCertificatesWithAnIdentityOfThisInstallation) {
   EXPECT_EQ(CodeOf(CheckCall(method, Pem("spiffe://td/pgconvoy/viewer/v"), "td", kNow + 11)), "PGC-TLS-EXPIRED");
   EXPECT_EQ(CheckCall(method, Pem("spiffe://td/pgconvoy/worker/w"), "td", kNow).code(),
             absl::StatusCode::kPermissionDenied);
+}
+
+TEST(Access, WantsADeadlineOfAtMostAnHour) {
+  const auto now = std::chrono::system_clock::time_point(std::chrono::seconds(kNow));
+  const auto code = [&](std::chrono::system_clock::time_point deadline) {
+    return CodeOf(CheckDeadline(deadline, now, 1h));
+  };
+  EXPECT_EQ(code(now - 1s), "");
+  EXPECT_EQ(code(now + 15s), "");
+  EXPECT_EQ(code(now + 1h + 10s), "") << "gRPC rounds up";
+  EXPECT_EQ(code(now + 1h + 1min), "PGC-API-DEADLINE");
+  EXPECT_EQ(code(now + 24h), "PGC-API-DEADLINE");
+  EXPECT_EQ(CodeOf(CheckDeadline(now + 24h + 5min, now, 24h)), "");
+  EXPECT_EQ(Describe(CheckDeadline(now + 25h, now, 24h)),
+            "PGC-API-DEADLINE: deadline: is more than 24h away; set one of at most 24h");
+  const absl::Status none = CheckDeadline(std::chrono::system_clock::time_point::max(), now, 1h);
+  EXPECT_EQ(none.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Describe(none), "PGC-API-DEADLINE: deadline: is missing; set one of at most 1h");
 }
 
 TEST(Access, LetsAWorkerBeWhomItsCertificateNames) {

@@ -4,9 +4,11 @@
 // Thread safety: one thread. Errors: a failed step fails the test.
 #pragma once
 
+#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +30,11 @@
 namespace pgconvoy::service {
 
 inline constexpr char kRequestId[] = "00000000-0000-4000-8000-000000000001";
+
+// The context of one call, with the deadline that unary calls need.
+struct CallContext : grpc::ClientContext {
+  CallContext() { set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30)); }
+};
 
 class CoordinatorTest : public ::testing::Test {
  protected:
@@ -126,7 +133,7 @@ class CoordinatorTest : public ::testing::Test {
   }
 
   v1::Migration GetMigration(const std::string& id) {
-    grpc::ClientContext context;
+    CallContext context;
     v1::GetMigrationRequest request;
     request.set_id(id);
     v1::Migration migration;
@@ -136,7 +143,7 @@ class CoordinatorTest : public ::testing::Test {
   }
 
   v1::Project GetProject(const std::string& id, const std::string& ref) {
-    grpc::ClientContext context;
+    CallContext context;
     v1::GetProjectRequest request;
     request.set_migration_id(id);
     request.set_ref(ref);
@@ -147,7 +154,7 @@ class CoordinatorTest : public ::testing::Test {
   }
 
   std::vector<v1::Event> Events(const std::string& id) {
-    grpc::ClientContext context;
+    CallContext context;
     v1::ListEventsRequest request;
     request.set_migration_id(id);
     request.set_page_size(1000);

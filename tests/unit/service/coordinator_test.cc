@@ -75,7 +75,7 @@ TEST_F(CoordinatorTest, GivesTheNextAttemptWhatTheLastOneLeft) {
   ASSERT_EQ(second.done_size(), 1);
   EXPECT_EQ(second.done(0).phase(), v1::FENCE);
 
-  grpc::ClientContext context;
+  CallContext context;
   v1::GetSealedCredentialRequest request;
   request.set_migration_id(id);
   request.set_project_ref("acme");

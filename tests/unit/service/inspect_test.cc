@@ -141,7 +141,7 @@ TEST_F(Inspecting, TheProofCoversEveryMigrationOfThePlan) {
   request.set_migration_id(Migrate(worker, {"c"}));
   v1::ProveConservationResponse response;
   std::thread call([&] {
-    grpc::ClientContext context;
+    CallContext context;
     EXPECT_TRUE(stub_->ProveConservation(&context, request, &response).ok());
   });
   const v1::Task task = NextTask(worker);
@@ -170,7 +170,7 @@ TEST_F(Inspecting, ListsProjectsWithTheirHistoryPageByPage) {
   request.set_page_size(2);
   std::vector<v1::Project> listed;
   do {
-    grpc::ClientContext context;
+    CallContext context;
     v1::ListProjectsResponse page;
     ASSERT_TRUE(stub_->ListProjects(&context, request, &page).ok());
     ASSERT_LE(page.projects_size(), 2);
@@ -197,7 +197,7 @@ TEST_F(Inspecting, APageWithHistoryEndsBeforeAMessageIsFull) {
   request.set_with_history(true);
   std::vector<std::string> refs;
   do {
-    grpc::ClientContext context;
+    CallContext context;
     v1::ListProjectsResponse page;
     const grpc::Status status = stub_->ListProjects(&context, request, &page);
     ASSERT_TRUE(status.ok()) << status.error_message();

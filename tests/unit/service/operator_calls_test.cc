@@ -124,7 +124,7 @@ TEST_F(CoordinatorTest, RefusesWhatIsNotASubmission) {
 TEST_F(CoordinatorTest, PausesResumesAndCancels) {
   const std::string id = Submit({"acme"});
   {
-    grpc::ClientContext context;
+    CallContext context;
     v1::PauseMigrationRequest request;
     request.set_id(id);
     request.set_reason("lunch");
@@ -134,14 +134,14 @@ TEST_F(CoordinatorTest, PausesResumesAndCancels) {
     EXPECT_EQ(GetProject(id, "acme").wait_cause(), "PAUSED_BY_USER");
   }
   {
-    grpc::ClientContext context;
+    CallContext context;
     v1::ResumeMigrationRequest request;
     request.set_id(id);
     v1::Migration migration;
     ASSERT_TRUE(stub_->ResumeMigration(&context, request, &migration).ok());
     EXPECT_EQ(migration.state(), v1::MIGRATION_RUNNING);
   }
-  grpc::ClientContext context;
+  CallContext context;
   v1::CancelMigrationRequest request;
   request.set_id(id);
   v1::Migration migration;
@@ -164,7 +164,7 @@ TEST_F(CoordinatorTest, RetriesAProjectOfAMigrationThatHasEnded) {
   // A coordinator that has not seen it end must take it up from the store.
   StopCoordinator();
   StartCoordinator();
-  grpc::ClientContext context;
+  CallContext context;
   v1::RetryProjectsRequest request;
   request.set_migration_id(id);
   v1::ProjectActionResponse response;
@@ -188,7 +188,7 @@ TEST_F(CoordinatorTest, PagesThroughProjects) {
   request.set_migration_id(id);
   request.set_page_size(2);
   do {
-    grpc::ClientContext context;
+    CallContext context;
     v1::ListProjectsResponse response;
     ASSERT_TRUE(stub_->ListProjects(&context, request, &response).ok());
     EXPECT_LE(response.projects_size(), 2);
@@ -199,15 +199,15 @@ TEST_F(CoordinatorTest, PagesThroughProjects) {
   } while (!request.page_token().empty());
   EXPECT_EQ(refs, (std::vector<std::string>{"a", "b", "c", "d", "e"}));
 
-  grpc::ClientContext forged;
+  CallContext forged;
   request.set_page_token("forged");
   v1::ListProjectsResponse response;
   EXPECT_EQ(CodeOfRpc(stub_->ListProjects(&forged, request, &response)), "PGC-API-PAGE-TOKEN");
-  grpc::ClientContext negative;
+  CallContext negative;
   request.set_page_token("");
   request.set_page_size(-1);
   EXPECT_EQ(stub_->ListProjects(&negative, request, &response).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  grpc::ClientContext unknown;
+  CallContext unknown;
   request.set_page_size(0);
   request.set_migration_id("999");
   EXPECT_EQ(stub_->ListProjects(&unknown, request, &response).error_code(), grpc::StatusCode::NOT_FOUND);
@@ -252,7 +252,7 @@ TEST_F(CoordinatorTest, ShowsItsWorkers) {
   FakeWorker worker(channel_, "w1");
   ASSERT_TRUE(worker.Hello(3));
   ASSERT_TRUE(worker.NextGrant().has_value());
-  grpc::ClientContext context;
+  CallContext context;
   v1::ListWorkersResponse response;
   ASSERT_TRUE(stub_->ListWorkers(&context, {}, &response).ok());
   ASSERT_EQ(response.workers_size(), 1);
@@ -267,7 +267,7 @@ TEST_F(CoordinatorTest, ShowsWhenAWorkerWasLastHeardThoughItsRowDoesNotChange) {
   ASSERT_TRUE(worker.Hello());
   ASSERT_TRUE(worker.NextWelcome().has_value());
   const auto seen_ms = [this] {
-    grpc::ClientContext context;
+    CallContext context;
     v1::ListWorkersResponse response;
     EXPECT_TRUE(stub_->ListWorkers(&context, {}, &response).ok());
     const auto& seen = response.workers(0).last_seen_time();

@@ -102,10 +102,12 @@ grpc::Status FakeService::GetProject(grpc::ServerContext*,
   return Missing("project " + request->ref());
 }
 
-grpc::Status FakeService::ListWorkers(grpc::ServerContext*,
+grpc::Status FakeService::ListWorkers(grpc::ServerContext* context,
                                       const v1::ListWorkersRequest*,
                                       v1::ListWorkersResponse* response) {
   const std::lock_guard lock(mutex);
+  time_left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(context->deadline() - std::chrono::system_clock::now());
   response->mutable_workers()->Add(workers.begin(), workers.end());
   return grpc::Status::OK;
 }

@@ -43,6 +43,8 @@ class FakeService : public v1::MigrationService::Service {
   std::vector<v1::ProjectSpec> submitted;
   std::vector<std::string> actions;
   v1::ListProjectsRequest last_list_projects;
+  // What the latest ListWorkers was given.
+  std::chrono::milliseconds time_left{};
   int described = 0;
   std::vector<v1::InspectProjectsRequest> inspected;
 

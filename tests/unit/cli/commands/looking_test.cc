@@ -55,6 +55,17 @@ TEST_F(Looking, ListsProjectsAsATable) {
   EXPECT_EQ(result.err, "");
 }
 
+TEST_F(Looking, GivesACallNoMoreTimeThanTheCoordinatorAllows) {
+  using namespace std::chrono_literals;
+  for (const auto& [timeout, most] : std::map<std::string, std::chrono::milliseconds>{{"40s", 40s}, {"2h", 1h}}) {
+    const Result result = Cli({"--timeout", timeout, "get", "workers"});
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_GT(server_.service.time_left, most / 2) << timeout;
+    // gRPC rounds up.
+    EXPECT_LE(server_.service.time_left, most + 10s) << timeout;
+  }
+}
+
 TEST_F(Looking, JsonHoldsEveryFieldUnderItsProtoName) {
   const Result result = Cli({"get", "projects", "--migration", "7", "-o", "json"});
   const json list = json::parse(result.out);
