@@ -51,8 +51,8 @@ absl::Status CheckCall(std::string_view method,
 // CheckCall for every call of a port.
 std::shared_ptr<grpc::AuthMetadataProcessor> MakeAccessCheck(const std::string& trust_domain);
 
-// Refuses a unary call that has no deadline (time_point::max()) or one later than `longest` from `now`, with a hundredth
-// of grace for what gRPC's rounding adds. Streams need none.
+// Refuses a unary call that has no deadline (time_point::max()) or one later than `longest` from `now`, with a
+// hundredth of grace for what gRPC's rounding adds. Streams need none.
 absl::Status CheckDeadline(std::chrono::system_clock::time_point deadline,
                            std::chrono::system_clock::time_point now,
                            std::chrono::hours longest);

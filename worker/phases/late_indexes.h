@@ -38,8 +38,8 @@ struct IndexTask {
 // What is still to be made; no task when constraints alone are missing, nullopt when nothing is.
 absl::StatusOr<std::optional<std::vector<IndexTask>>> IndexesAside(pg::Connection& target);
 
-// Runs the tasks, several at a time, then makes the constraints and the indexes of partitioned tables that they are for.
-// `reporter` is asked between two whether the attempt may go on.
+// Runs the tasks, several at a time, then makes the constraints and the indexes of partitioned tables that they are
+// for. `reporter` is asked between two whether the attempt may go on.
 absl::Status BuildIndexesAside(const std::vector<pg::Connection*>& targets,
                                const std::vector<IndexTask>& tasks,
                                Reporter& reporter);

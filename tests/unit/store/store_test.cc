@@ -204,8 +204,7 @@ TEST_F(StoreTest, AMarkChangesItsResultAndNoOtherOfItsRow) {
   };
   core::Writes writes;
   writes.results = {result(Phase::kProvision, R"("PROVISION")"),
-                    result(Phase::kBackup, R"({"phase":"BACKUP","n":1})"),
-                    result(Phase::kCopy, R"("COPY")")};
+                    result(Phase::kBackup, R"({"phase":"BACKUP","n":1})"), result(Phase::kCopy, R"("COPY")")};
   ASSERT_TRUE(store->Commit(writes).ok());
   core::Writes mark;
   mark.result_marks = {result(Phase::kBackup, R"({"phase":"BACKUP","n":2})")};
