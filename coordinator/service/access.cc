@@ -135,7 +135,7 @@ absl::Status CheckDeadline(std::chrono::system_clock::time_point deadline,
                            std::chrono::system_clock::time_point now,
                            std::chrono::hours longest) {
   // gRPC rounds what is left up, to tens of seconds from 1,000 s on and to hundreds from 10,000 s on.
-  if (deadline <= now + longest + longest / 100) {
+  if (deadline <= now + longest + std::chrono::seconds(longest) / 100) {
     return absl::OkStatus();
   }
   const std::string limit = std::to_string(longest.count()) + "h";
