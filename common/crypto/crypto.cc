@@ -81,6 +81,9 @@ Secret RandomPassword() {
 }
 
 std::string RandomHex(size_t bytes) {
+  if (bytes == 0) {
+    return "";
+  }
   std::vector<uint8_t> random(bytes);
   randombytes_buf(random.data(), random.size());
   return ToHex(random);
