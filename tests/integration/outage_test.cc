@@ -1,5 +1,5 @@
-// What a fleet lives through: a store that is away, full, cut off or restored from an old backup, and a target that is
-// full or takes nobody in.
+// What a fleet lives through: a store that is away, full, cut off or restored from an old backup, a source that fell back
+// to an older copy of itself or whose logins get new passwords, and a target that is full or takes nobody in.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -175,6 +175,61 @@ TEST(Outage, AStoreRestoredFromAnOldBackupIsNotBelieved) {
   EXPECT_EQ(project.error().code(), "PGC-STORE-REGRESSED") << project.ShortDebugString();
   EXPECT_EQ(fleet.TargetHash(ref), rows);
   EXPECT_EQ(fleet.WhyNotIsolated(ref), "");
+}
+
+// What a failover to a standby that lags behind does: rows that have been moved are no longer in the source.
+TEST(Outage, ASourceThatFallsBackToAnOlderCopyOfItselfIsNotCutOver) {
+  Fleet fleet({.projects = 2, .lease_ttl = "30s"});
+  fleet.plan().mutable_execution()->set_max_attempts(20);
+  const std::string ref = fleet.refs()[0];
+  const std::string other = fleet.refs()[1];
+  fleet.StartCoordinator();
+  fleet.StartWorker("a", "worker.phase.BACKUP.started=sleep(4000)@*;worker.phase.COPY.started=sleep(4000)@*");
+  const std::string migration = fleet.Submit();
+  fleet.WaitPhase(migration, ref, v1::BACKUP);
+  const std::string data = fleet.source().QueryValue("postgres", "SHOW data_directory");
+  const std::string standby = fleet.folder() + "/standby";
+  fleet.source().Stop("immediate");
+  ASSERT_EQ(RunToEnd({.argv = {"/bin/cp", "-a", data, standby}}).exit_code, 0);
+  fleet.source().Start();
+  // The platform's own login writes although the project is frozen; the standby does not hear of it.
+  fleet.source().Exec(
+      "platform",
+      "SET session_replication_role = replica; UPDATE auth.users SET aud = 'later' WHERE project_ref = '" + ref +
+          "'");
+  fleet.WaitPhase(migration, ref, v1::COPY);
+  fleet.source().Stop("immediate");
+  ASSERT_EQ(RunToEnd({.argv = {"/bin/sh", "-c", "rm -r \"$0\"/* && cp -a \"$1\"/. \"$0\"", data, standby}}).exit_code,
+            0);
+  fleet.source().Start();
+  EXPECT_EQ(fleet.WaitEnded(migration, 180).state(), v1::MIGRATION_FAILED);
+  const v1::Project project = fleet.GetProject(migration, ref);
+  EXPECT_EQ(project.state(), v1::ROLLED_BACK) << project.ShortDebugString();
+  EXPECT_EQ(project.error().code(), "PGC-CUT-SOURCE-DIRTY") << project.ShortDebugString();
+  EXPECT_EQ(fleet.WhyNotUntouched(ref), "");
+  EXPECT_EQ(fleet.WhyNotIsolated(other), "") << fleet.GetProject(migration, other).ShortDebugString();
+}
+
+TEST(Outage, APasswordThatChangesMeanwhileIsReadAgain) {
+  Fleet fleet({.projects = 4, .lease_ttl = "30s"});
+  fleet.plan().mutable_execution()->set_max_attempts(20);
+  fleet.plan().mutable_execution()->set_max_backoff_ms(500);
+  const std::string file = fleet.folder() + "/reader-password";
+  const auto write = [&file](const std::string& password) {
+    std::ofstream(file) << password << "\n";
+    fs::permissions(file, fs::perms::owner_read | fs::perms::owner_write);
+  };
+  write(fleet.env().at("PGCONVOY_SHARED_READER_PASSWORD"));
+  fleet.plan().mutable_servers()->at("shared").mutable_reader()->set_password("${file:" + file + "}");
+  fleet.StartCoordinator();
+  fleet.StartWorker("a", kSlowCopy);
+  const std::string migration = fleet.Submit();
+  fleet.WaitPhase(migration, fleet.refs()[0], v1::COPY);
+  fleet.source().Exec("postgres", "ALTER ROLE pgconvoy_reader PASSWORD 'another one'");
+  write("another one");
+  fleet.source().Exec("postgres",
+                      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'pgconvoy_reader'");
+  ExpectArrived(fleet, migration);
 }
 
 TEST(Outage, ATargetWithoutRoomIsFilledOnceThereIsRoom) {

@@ -3,7 +3,10 @@
 #include <signal.h>
 
 #include <memory>
+#include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/integration/relocation.h"
 #include "tests/support/wait.h"
@@ -149,6 +152,72 @@ INSTANTIATE_TEST_SUITE_P(Pairs,
                          [](const auto& pair) {
                            return std::to_string(pair.param.from) + "to" + std::to_string(pair.param.to);
                          });
+
+// What somebody left open in one database is no reason for others to wait.
+TEST(Relocate, ATableThatSomebodyHoldsLockedDelaysItsOwnProjectOnly) {
+  Relocation fleet({.projects = 2, .lease_ttl = "30s"});
+  fleet.plan().mutable_execution()->set_max_attempts(50);
+  fleet.plan().mutable_execution()->set_max_backoff_ms(1000);
+  const std::string locked = fleet.refs()[0];
+  const std::string other = fleet.refs()[1];
+  Process holder({.argv = {"/usr/bin/psql", "-Xq", "-d", fleet.old_server().SocketConninfo(fleet.database(locked)),
+                           "-c", "BEGIN; LOCK TABLE app.users; SELECT pg_sleep(600)"}});
+  const auto holds = [&] {
+    return fleet.old_server().QueryValue(
+               "postgres",
+               "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted "
+               "AND relation IS NOT NULL") != "0";
+  };
+  ASSERT_TRUE(Eventually(holds));
+  fleet.StartCoordinator();
+  fleet.StartWorker("a");
+  const std::string migration = fleet.Submit();
+  EXPECT_TRUE(Eventually([&] { return fleet.GetProject(migration, other).state() == v1::SUCCEEDED; },
+                         std::chrono::seconds(60)));
+  EXPECT_TRUE(Eventually([&] { return fleet.GetProject(migration, locked).error().code() == "PGC-PG-LOCKED"; },
+                         std::chrono::seconds(60)))
+      << fleet.GetProject(migration, locked).ShortDebugString();
+  fleet.old_server().Exec("postgres",
+                          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pg_sleep' "
+                          "AND pid <> pg_backend_pid()");
+  EXPECT_EQ(fleet.WaitEnded(migration, 120).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("a");
+  EXPECT_EQ(fleet.WhyNotRelocated(locked), "");
+  EXPECT_EQ(fleet.WhyNotRelocated(other), "");
+}
+
+// The most that a process ever had in memory, in KiB.
+int64_t PeakMemoryKib(pid_t pid) {
+  std::istringstream status(ReadFile("/proc/" + std::to_string(pid) + "/status"));
+  std::string line;
+  while (std::getline(status, line)) {
+    if (line.starts_with("VmHWM:")) {
+      return std::stoll(line.substr(sizeof("VmHWM:")));
+    }
+  }
+  return -1;
+}
+
+TEST(Relocate, AWorkerTakesNoMoreMemoryForALargerTable) {
+  Relocation fleet({.projects = 2, .lease_ttl = "30s"});
+  fleet.plan().mutable_backup()->set_chunk_bytes(1 << 20);
+  const std::pair<std::string, int> sizes[] = {{fleet.refs()[0], 8'000}, {fleet.refs()[1], 80'000}};
+  fleet.StartCoordinator();
+  std::vector<int64_t> peaks;
+  for (const auto& [ref, rows] : sizes) {
+    fleet.OnSource(ref,
+                   "SET ROLE legacy_app; CREATE TABLE app.wide (id bigint PRIMARY KEY, filler text); ALTER TABLE "
+                   "app.wide ALTER COLUMN filler SET STORAGE EXTERNAL; "
+                   "INSERT INTO app.wide SELECT n, repeat(md5(n::text), 64) FROM generate_series(1, " +
+                       std::to_string(rows) + ") n");
+    Process& worker = fleet.StartWorker("w");
+    ASSERT_EQ(fleet.WaitEnded(fleet.Submit({ref}), 120).state(), v1::MIGRATION_SUCCEEDED) << fleet.WorkerLog("w");
+    EXPECT_EQ(fleet.WhyNotRelocated(ref), "");
+    peaks.push_back(PeakMemoryKib(worker.pid()));
+  }
+  // 16 MB and 160 MB.
+  EXPECT_GT(peaks[0], 0);
+  EXPECT_LT(peaks[1], peaks[0] + 32 * 1024);
+}
 
 TEST(Relocate, ASourceThatIsNewerThanPgDumpIsRefused) {
   if (!HasPostgres(17)) {
