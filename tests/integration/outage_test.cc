@@ -1,5 +1,5 @@
-// What a fleet lives through: a store that is away, full, cut off or restored from an old backup, a source that fell back
-// to an older copy of itself or whose logins get new passwords, and a target that is full or takes nobody in.
+// What a fleet lives through: a store that is away, full, cut off or restored from an old backup, a source that fell
+// back to an older copy of itself or whose logins get new passwords, and a target that is full or takes nobody in.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
