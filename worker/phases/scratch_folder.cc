@@ -37,10 +37,14 @@ int Lock(const std::string& path) {
 
 void RemoveAbandoned(const fs::path& parent) {
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(parent, ignored)) {
-    const int lock = entry.path().filename().string().starts_with(kPrefix) ? Lock(entry.path()) : -1;
+  std::error_code error;
+  // A range-for would throw when the folder cannot be read on.
+  for (fs::directory_iterator entry(parent, error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    const fs::path path = entry->path();
+    const int lock = path.filename().string().starts_with(kPrefix) ? Lock(path) : -1;
     if (lock >= 0) {
-      fs::remove_all(entry.path(), ignored);
+      fs::remove_all(path, ignored);
       ::close(lock);
     }
   }
@@ -51,6 +55,9 @@ void RemoveAbandoned(const fs::path& parent) {
 absl::StatusOr<ScratchFolder> ScratchFolder::Create() {
   std::error_code error;
   const fs::path parent = fs::temp_directory_path(error);
+  if (error) {
+    return MakeError(Verdict::kTransient, "PGC-WORKER-TMP", "temporary folder: " + error.message());
+  }
   RemoveAbandoned(parent);
   for (int i = 0; i < kTries; ++i) {
     std::string path = (parent / (std::string(kPrefix) + "XXXXXX")).string();

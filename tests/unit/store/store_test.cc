@@ -155,16 +155,18 @@ TEST_F(StoreTest, WritesTheLastOfSeveralRowsWithOneKey) {
   EXPECT_EQ(term_.snapshot.projects, std::vector{BusyProject()});
 }
 
+// Of project 1001.
+core::PhaseResultRow SomeResult(int64_t fence, Phase phase, const char* payload) {
+  return {{1001}, {1}, {fence}, phase, Direction::kForward, 1'700'000'000'000, payload};
+}
+
 TEST_F(StoreTest, HandsBackTheLatestResultOfEachPhaseAndAllIntents) {
   auto store = Lead();
   ASSERT_TRUE(store->Commit(SomeFleet(1, 2)).ok());
-  const auto result = [](int64_t fence, Phase phase, const char* payload) {
-    return core::PhaseResultRow{{1001}, {1}, {fence}, phase, Direction::kForward, 1'700'000'000'000, payload};
-  };
   core::Writes writes;
-  writes.results = {result(5, Phase::kFence, R"("FENCE")"),
-                    result(5, Phase::kBackup, R"({"phase":"BACKUP","fence":"5","n":2})"),
-                    result(9, Phase::kFence, R"({"phase":"FENCE","fence":"9","n":3})")};
+  writes.results = {SomeResult(5, Phase::kFence, R"("FENCE")"),
+                    SomeResult(5, Phase::kBackup, R"({"phase":"BACKUP","fence":"5","n":2})"),
+                    SomeResult(9, Phase::kFence, R"({"phase":"FENCE","fence":"9","n":3})")};
   writes.intents = {
       {{1001}, {1}, {9}, 2, R"({"i":3})"}, {{1001}, {1}, {5}, 7, R"({"i":2})"}, {{1001}, {1}, {5}, 1, R"({"i":1})"}};
   ASSERT_TRUE(store->Commit(writes).ok());
@@ -180,14 +182,11 @@ TEST_F(StoreTest, HandsBackTheLatestResultOfEachPhaseAndAllIntents) {
 TEST_F(StoreTest, ResultsThatComeTogetherShareARowAndAreReadOneByOne) {
   auto store = Lead();
   ASSERT_TRUE(store->Commit(SomeFleet(1, 1)).ok());
-  const auto result = [](Phase phase, const char* payload) {
-    return core::PhaseResultRow{{1001}, {1}, {5}, phase, Direction::kForward, 1'700'000'000'000, payload};
-  };
   core::Writes writes;
-  writes.results = {result(Phase::kBackup, R"({"phase":"BACKUP","fence":"5","n":1})"),
-                    result(Phase::kCopy, R"("COPY")")};
+  writes.results = {SomeResult(5, Phase::kBackup, R"({"phase":"BACKUP","fence":"5","n":1})"),
+                    SomeResult(5, Phase::kCopy, R"("COPY")")};
   ASSERT_TRUE(store->Commit(writes).ok());
-  writes.results = {result(Phase::kVerify, R"("VERIFY")")};
+  writes.results = {SomeResult(5, Phase::kVerify, R"("VERIFY")")};
   ASSERT_TRUE(store->Commit(writes).ok());
   EXPECT_EQ(Query("SELECT count(*) FROM pgconvoy.phase_report"), "2");
   EXPECT_EQ(Query("SELECT string_agg(concat_ws(' ', phase, direction, fence, payload->>'fence', payload->>'n'), ',' "
@@ -199,15 +198,13 @@ TEST_F(StoreTest, ResultsThatComeTogetherShareARowAndAreReadOneByOne) {
 TEST_F(StoreTest, AMarkChangesItsResultAndNoOtherOfItsRow) {
   auto store = Lead();
   ASSERT_TRUE(store->Commit(SomeFleet(1, 1)).ok());
-  const auto result = [](Phase phase, const char* payload) {
-    return core::PhaseResultRow{{1001}, {1}, {5}, phase, Direction::kForward, 1'700'000'000'000, payload};
-  };
   core::Writes writes;
-  writes.results = {result(Phase::kProvision, R"("PROVISION")"),
-                    result(Phase::kBackup, R"({"phase":"BACKUP","n":1})"), result(Phase::kCopy, R"("COPY")")};
+  writes.results = {SomeResult(5, Phase::kProvision, R"("PROVISION")"),
+                    SomeResult(5, Phase::kBackup, R"({"phase":"BACKUP","n":1})"),
+                    SomeResult(5, Phase::kCopy, R"("COPY")")};
   ASSERT_TRUE(store->Commit(writes).ok());
   core::Writes mark;
-  mark.result_marks = {result(Phase::kBackup, R"({"phase":"BACKUP","n":2})")};
+  mark.result_marks = {SomeResult(5, Phase::kBackup, R"({"phase":"BACKUP","n":2})")};
   ASSERT_TRUE(store->Commit(mark).ok());
   EXPECT_EQ(Query("SELECT payload->>'n' FROM pgconvoy.backup_result WHERE fence = 5"), "2");
   EXPECT_EQ(Query("SELECT string_agg(phase, ',' ORDER BY place) FROM pgconvoy.phase_result"),
