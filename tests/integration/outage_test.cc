@@ -187,6 +187,7 @@ TEST(Outage, ASourceThatFallsBackToAnOlderCopyOfItselfIsNotCutOver) {
   fleet.StartWorker("a", "worker.phase.BACKUP.started=sleep(4000)@*;worker.phase.COPY.started=sleep(4000)@*");
   const std::string migration = fleet.Submit();
   fleet.WaitPhase(migration, ref, v1::BACKUP);
+  fleet.WaitPhase(migration, other, v1::BACKUP);
   const std::string data = fleet.source().QueryValue("postgres", "SHOW data_directory");
   const std::string standby = fleet.folder() + "/standby";
   fleet.source().Stop("immediate");

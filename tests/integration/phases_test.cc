@@ -89,6 +89,41 @@ TEST_F(PhasesTest, AnOlderAttemptIsRefusedByTheFence) {
   }
 }
 
+// What a failover to a standby without the last commits, or an older copy, does: the next attempt raises it again.
+TEST_F(PhasesTest, AServerThatHasForgottenTheFenceIsNotTakenForANewerAttempt) {
+  const struct {
+    PgCluster& server;
+    std::string database;
+    Phase phase;
+  } places[] = {{fleet_.source(), "platform", Phase::kFreeze}, {fleet_.target(), "pgconvoy", Phase::kCredentials}};
+  for (const auto& place : places) {
+    for (const char* const forget : {"UPDATE pgconvoy.fence SET fence = fence - 1", "DELETE FROM pgconvoy.fence"}) {
+      const auto attempt = NewAttempt();
+      ASSERT_EQ(Describe(Run(*attempt, Phase::kFence)), "OK");
+      place.server.Exec(place.database, forget);
+      const absl::Status refused = Run(*attempt, place.phase);
+      EXPECT_EQ(CodeOf(refused), "PGC-FENCE-FORGOTTEN") << forget << ": " << Describe(refused);
+      EXPECT_EQ(VerdictOf(refused), Verdict::kTransient);
+    }
+  }
+}
+
+// Its writes would have gone on until the registry sent them elsewhere.
+TEST_F(PhasesTest, AProjectWhoseFreezeIsGoneIsNotCutOver) {
+  const auto attempt = NewAttempt();
+  for (const Phase phase : kForward) {
+    if (phase == Phase::kCutover) {
+      break;
+    }
+    ASSERT_EQ(Describe(Run(*attempt, phase)), "OK");
+  }
+  fleet_.source().Exec("platform", "DELETE FROM pgconvoy.freeze");
+  const absl::Status refused = Run(*attempt, Phase::kCutover);
+  EXPECT_EQ(CodeOf(refused), "PGC-CUT-NOT-FROZEN") << Describe(refused);
+  EXPECT_EQ(VerdictOf(refused), Verdict::kPermanent);
+  EXPECT_EQ(fleet_.source().QueryValue("platform", "SELECT count(*) FROM pgconvoy.cutover"), "0");
+}
+
 TEST_F(PhasesTest, WhoeverElseCouldConnectIsNamed) {
   const auto attempt = NewAttempt();
   for (const Phase phase : kForward) {

@@ -110,7 +110,7 @@ absl::StatusOr<std::unique_ptr<pg::Transaction>> BeginFenced(pg::Connection& con
   pg::Result locked(nullptr);
   PGC_ASSIGN_OR_RETURN(auto transaction, pg::Transaction::BeginWith(connection, lock, locked));
   if (locked.rows() != 1) {
-    return StaleFence(attempt);
+    return FenceNotHeld(connection, attempt, "pgconvoy.fence");
   }
   return transaction;
 }
@@ -122,6 +122,24 @@ absl::Status StaleFence(const Attempt& attempt) {
                    "project " + attempt.grant().ref + ": a newer attempt than fence " +
                        std::to_string(attempt.grant().fence) + " has taken over",
                    "nothing to do: the newer attempt goes on");
+}
+
+absl::Status FenceNotHeld(pg::Connection& connection, const Attempt& attempt, const std::string& table) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result row,
+                       connection.Exec("SELECT fence FROM " + table + " WHERE store_id = $1 AND project = $2",
+                                       {attempt.grant().store_id, attempt.grant().ref}));
+  const int64_t seen = row.rows() == 0 ? 0 : row.Int(0, 0);
+  const int64_t own = attempt.grant().fence;
+  if (seen > own) {
+    return StaleFence(attempt);
+  }
+  return MakeError(Verdict::kTransient, "PGC-FENCE-FORGOTTEN",
+                   "project " + attempt.grant().ref + ": " + table + " holds " +
+                       (seen == 0 ? "no fence" : "fence " + std::to_string(seen)) +
+                       " although this attempt has raised it to " + std::to_string(own) +
+                       ": the server has fallen back to an older state",
+                   "find out whether the server was restored, or a standby without its last commits was promoted; "
+                   "the next attempt begins with what is there");
 }
 
 std::vector<pg::Param> FenceParams(const Attempt& attempt) {

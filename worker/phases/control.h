@@ -1,7 +1,9 @@
 // Where servers remember fences: the control database of a target server and the schema `pgconvoy` of the registry's
 // database. Whatever the shared logins change happens in a transaction that holds the project's fence row.
 //
-// Errors: FENCED PGC-FENCE-STALE when the row carries a higher fence than this attempt's.
+// Errors: FENCED PGC-FENCE-STALE when the row carries a higher fence than this attempt's; TRANSIENT PGC-FENCE-FORGOTTEN
+// when it carries a lower one, or is gone, although this attempt has raised it: the server has fallen back to an older
+// state of itself, and the next attempt begins with what is there.
 #pragma once
 
 #include <functional>
@@ -39,6 +41,8 @@ absl::Status EnsureRegistryTables(pg::Connection& connection);
 std::vector<pg::Param> FenceParams(const Attempt& attempt);
 // FENCED PGC-FENCE-STALE.
 absl::Status StaleFence(const Attempt& attempt);
+// Why the row of `table` ("schema.fence") does not carry this attempt's fence: PGC-FENCE-STALE or PGC-FENCE-FORGOTTEN.
+absl::Status FenceNotHeld(pg::Connection& connection, const Attempt& attempt, const std::string& table);
 
 // Raises the project's fence row to this attempt's fence; the transaction of `connection` holds the row afterwards.
 absl::Status RaiseFence(pg::Connection& connection, const Attempt& attempt);

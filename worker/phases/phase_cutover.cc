@@ -20,6 +20,8 @@ UPDATE pgconvoy.cutover SET undone_fence = $4::bigint
 WHERE store_id = $1 AND project = $2 AND fence = $3::bigint AND undone_fence IS NULL
 )sql";
 
+constexpr char kIsFrozen[] = "SELECT FROM pgconvoy.freeze WHERE store_id = $1 AND project = $2";
+
 void FillMap(const RegistryValues& values, google::protobuf::Map<std::string, std::string>& map) {
   for (const auto& [column, value] : values) {
     if (value.has_value()) {
@@ -52,6 +54,21 @@ absl::Status CheckSourceUnchanged(Attempt& attempt) {
       Verdict::kPermanent, "PGC-CUT-SOURCE-DIRTY", "the source was written to after the backup: " + difference,
       "make sure that writes are stopped (plan.freeze), then retry the project; where on_failure is KEEP, "
       "roll it back first");
+}
+
+// A server that has fallen back to an older state of itself may have lost the freeze.
+absl::Status CheckFrozen(pg::Connection& registrar, const Attempt& attempt) {
+  if (attempt.plan().freeze().apply().empty()) {
+    return absl::OkStatus();
+  }
+  PGC_ASSIGN_OR_RETURN(const pg::Result row,
+                       registrar.Exec(kIsFrozen, {attempt.grant().store_id, attempt.grant().ref}));
+  return row.rows() == 1
+             ? absl::OkStatus()
+             : MakeError(
+                   Verdict::kPermanent, "PGC-CUT-NOT-FROZEN",
+                   "the project's freeze is no longer in the registry's database, so its writes may have gone on",
+                   "find out whether the server was restored from an older copy; then retry the project");
 }
 
 absl::Status CheckVerified(const Attempt& attempt) {
@@ -99,6 +116,7 @@ absl::StatusOr<CutoverRecord> Switch(pg::Connection& registrar, Attempt& attempt
       const RegistryValues wanted,
       NewRegistryValues(attempt, credentials == nullptr ? "" : credentials->credentials().verifier()));
   const absl::Status done = InFencedTransaction(registrar, attempt, [&](pg::Connection& connection) -> absl::Status {
+    PGC_RETURN_IF_ERROR(CheckFrozen(connection, attempt));
     PGC_ASSIGN_OR_RETURN(record.before, ReadRegistryRow(connection, attempt, /*lock=*/true));
     PGC_ASSIGN_OR_RETURN(const auto switched, SwitchRegistryRow(connection, attempt, record.before, wanted));
     if (!switched.has_value()) {

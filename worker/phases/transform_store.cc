@@ -135,7 +135,7 @@ absl::StatusOr<std::optional<TransformRecord>> Find(pg::Connection& connection, 
 
 absl::Status LockTransformFence(pg::Connection& connection, const Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const pg::Result locked, connection.Exec(kLock, FenceParams(attempt)));
-  return locked.rows() == 1 ? absl::OkStatus() : StaleFence(attempt);
+  return locked.rows() == 1 ? absl::OkStatus() : FenceNotHeld(connection, attempt, "pgconvoy_transform.fence");
 }
 
 }  // namespace
