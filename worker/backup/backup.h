@@ -20,6 +20,8 @@
 // digest, chunks: file, rows, raw bytes, stored bytes, SHA-256 of the stored bytes, row digest) and sequences. Its own
 // SHA-256 goes into the store.
 //
+// Memory of a writer: its open chunk and, once one was full, three more.
+//
 // Thread safety: one thread per writer; several may read from one reader once it is unlocked.
 #pragma once
 
@@ -142,11 +144,12 @@ class BackupWriter {
   // `header` carries everything but tables, sequences and encryption. PGC-KEY-BAD for a public key that is none,
   // PGC-BACKUP-ID for a ref or fence that names no backup,
   // PGC-BACKUP-DIR when the root is missing, not a folder or not writable; ENOSPC is PERMANENT PGC-BACKUP-DISK-FULL,
-  // other errors of the storage TRANSIENT PGC-BACKUP-IO. After one, every call returns it again.
+  // other errors of the storage TRANSIENT PGC-BACKUP-IO. A file's error may come with a later call,
+  // at the latest with Seal(); after one, every call returns it again.
   static absl::StatusOr<std::unique_ptr<BackupWriter>> Create(const WriterOptions& options, Manifest header);
   ~BackupWriter();
 
-  // schema.sql; at most once.
+  // schema.sql; at most once, before all tables.
   absl::Status WriteSchema(std::string_view sql);
   // As many types as columns.
   absl::Status BeginTable(const std::string& table,

@@ -82,6 +82,8 @@ absl::Status NewFile::Open() {
 
 absl::Status NewFile::Append(std::string_view contents) { return WriteAll(fd_, path_, contents); }
 
+void NewFile::StartSync() const { (void)sync_file_range(fd_, 0, 0, SYNC_FILE_RANGE_WRITE); }
+
 absl::Status NewFile::Finish() {
   if (fsync(fd_) != 0) {
     return FileError("fsync", path_, errno);

@@ -27,6 +27,8 @@ class NewFile {
 
   absl::Status Open();
   absl::Status Append(std::string_view contents);
+  // Lets the system begin to write out what Finish() waits for; a hint, so without an error.
+  void StartSync() const;
   // On disk when this returns OK.
   absl::Status Finish();
 

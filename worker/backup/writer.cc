@@ -1,5 +1,4 @@
 #include <unistd.h>
-#include <zstd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,6 +11,7 @@
 #include "common/crypto/crypto.h"
 #include "common/crypto/file_cipher.h"
 #include "worker/backup/backup.h"
+#include "worker/backup/file_store.h"
 #include "worker/backup/files.h"
 #include "worker/backup/layout.h"
 
@@ -19,10 +19,6 @@ namespace pgconvoy::backup {
 namespace {
 
 absl::Status Misuse(const std::string& what) { return InputError("PGC-BACKUP-USE", what); }
-
-struct FreeContext {
-  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
-};
 
 bool AllUtf8(const std::string& name, const std::vector<std::string>& names) {
   return IsUtf8(name) && std::all_of(names.begin(), names.end(), [](const std::string& n) { return IsUtf8(n); });
@@ -32,20 +28,22 @@ bool AllUtf8(const std::string& name, const std::vector<std::string>& names) {
 
 struct BackupWriter::State {
   WriterOptions options;
+  std::string store_folder;
+  std::string project_folder;
   std::string folder;
   Manifest manifest;
   // The first error; nothing is written after it.
   absl::Status failed;
   bool table_open = false;
   bool sealed = false;
-  std::unique_ptr<ZSTD_CCtx, FreeContext> context;
-  // Rows of the open chunk, and what they sum up to.
-  std::string raw;
+  // The open chunk, and what its rows sum up to.
+  FileToStore chunk;
   RowDigest chunk_digest;
   RowDigest table_digest;
-  std::string compressed;
   // Empty: nothing is encrypted.
   Secret key;
+  // Set once the folder is there.
+  std::unique_ptr<FileStore> files;
 
   TableEntry& table() { return manifest.tables.back(); }
 
@@ -69,40 +67,25 @@ struct BackupWriter::State {
 
   std::string FileName(const std::string& plain) const { return key.empty() ? plain : plain + kEncryptedSuffix; }
 
-  // What is stored of `text` under this name.
-  absl::StatusOr<std::string> Stored(const std::string& file, std::string text) const {
-    return key.empty() ? std::move(text) : EncryptFile(key, CipherName(manifest, file), text);
-  }
-
-  absl::Status Compress() {
-    compressed.resize(ZSTD_compressBound(raw.size()));
-    const size_t size = ZSTD_compress2(context.get(), compressed.data(), compressed.size(), raw.data(), raw.size());
-    if (ZSTD_isError(size) != 0) {
-      return MakeError(Verdict::kTransient, "PGC-BACKUP-ZSTD", ZSTD_getErrorName(size));
-    }
-    compressed.resize(size);
-    return absl::OkStatus();
+  absl::Status StoreFile(FileToStore& file, const std::string& name) {
+    file.path = folder + "/" + name;
+    file.cipher_name = CipherName(manifest, name);
+    return files->Add(file);
   }
 
   absl::Status CloseChunk() {
-    if (raw.empty()) {
+    if (chunk.contents.empty()) {
       return absl::OkStatus();
     }
-    PGC_RETURN_IF_ERROR(Compress());
-    ChunkEntry chunk;
-    chunk.file = FileName(ChunkFileName(table().table, table().chunks.size() + 1));
-    PGC_ASSIGN_OR_RETURN(compressed, Stored(chunk.file, std::move(compressed)));
-    chunk.rows = chunk_digest.rows();
-    chunk.raw_bytes = chunk_digest.bytes();
-    chunk.stored_bytes = static_cast<int64_t>(compressed.size());
-    chunk.sha256 = Sha256Hex(compressed);
-    chunk.digest = chunk_digest.Hex();
-    PGC_RETURN_IF_ERROR(WriteNewFile(folder + "/" + chunk.file, compressed));
-    PGC_FAILPOINT("backup.chunk_written");
+    ChunkEntry entry;
+    entry.file = FileName(ChunkFileName(table().table, table().chunks.size() + 1));
+    entry.rows = chunk_digest.rows();
+    entry.raw_bytes = chunk_digest.bytes();
+    entry.digest = chunk_digest.Hex();
+    PGC_RETURN_IF_ERROR(StoreFile(chunk, entry.file));
     table_digest.Add(chunk_digest);
-    table().chunks.push_back(std::move(chunk));
+    table().chunks.push_back(std::move(entry));
     chunk_digest = RowDigest();
-    raw.clear();
     return absl::OkStatus();
   }
 
@@ -115,11 +98,31 @@ struct BackupWriter::State {
     return absl::OkStatus();
   }
 
+  // Waits for the files and completes the manifest with what was stored of them.
+  absl::Status FinishFiles() {
+    PGC_ASSIGN_OR_RETURN(const std::vector<StoredFile> stored, files->Finish());
+    auto next = stored.begin();
+    if (!manifest.schema.file.empty()) {
+      manifest.schema.bytes = next->bytes;
+      manifest.schema.sha256 = next++->sha256;
+    }
+    for (TableEntry& table : manifest.tables) {
+      for (ChunkEntry& entry : table.chunks) {
+        entry.stored_bytes = next->bytes;
+        entry.sha256 = next++->sha256;
+      }
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status WriteManifest(const std::string& json) {
     const std::string temporary = folder + "/" + kManifestTemporary;
     const std::string final_name = folder + "/" + kManifestFile;
-    // The chunks' names must be durable before a manifest that promises them.
+    // The files' names, and the folder's own, must be durable before a manifest that promises them.
     PGC_RETURN_IF_ERROR(SyncFolder(folder));
+    PGC_RETURN_IF_ERROR(SyncFolder(project_folder));
+    PGC_RETURN_IF_ERROR(SyncFolder(store_folder));
+    PGC_RETURN_IF_ERROR(SyncFolder(options.root));
     PGC_RETURN_IF_ERROR(WriteNewFile(temporary, json));
     PGC_FAILPOINT("backup.before_manifest");
     if (rename(temporary.c_str(), final_name.c_str()) != 0) {
@@ -130,7 +133,7 @@ struct BackupWriter::State {
     return absl::OkStatus();
   }
 
-  // Makes the folder durable up to the root, empty.
+  // Makes the folder, empty, and those above it up to the root.
   absl::Status PrepareFolder() {
     PGC_RETURN_IF_ERROR(RequireWritableFolder(options.root));
     PGC_ASSIGN_OR_RETURN(folder, BackupFolder(options.root, manifest.store_id, manifest.project_ref, manifest.fence));
@@ -138,15 +141,12 @@ struct BackupWriter::State {
     if (exists_sealed) {
       return MakeError(Verdict::kPermanent, "PGC-BACKUP-EXISTS", folder + " is sealed already");
     }
-    const std::string store_folder = StoreFolder(options.root, manifest.store_id);
-    const std::string project_folder = store_folder + "/" + manifest.project_ref;
+    store_folder = StoreFolder(options.root, manifest.store_id);
+    project_folder = store_folder + "/" + manifest.project_ref;
     PGC_RETURN_IF_ERROR(RemoveFolder(folder));
     PGC_RETURN_IF_ERROR(MakeFolder(store_folder));
     PGC_RETURN_IF_ERROR(MakeFolder(project_folder));
-    PGC_RETURN_IF_ERROR(MakeFolder(folder));
-    PGC_RETURN_IF_ERROR(SyncFolder(project_folder));
-    PGC_RETURN_IF_ERROR(SyncFolder(store_folder));
-    return SyncFolder(options.root);
+    return MakeFolder(folder);
   }
 };
 
@@ -163,27 +163,23 @@ absl::StatusOr<std::unique_ptr<BackupWriter>> BackupWriter::Create(const WriterO
   state->manifest.encryption = {};
   state->manifest.format = kPlainFormat;
   PGC_RETURN_IF_ERROR(state->MakeKey());
-  state->context.reset(ZSTD_createCCtx());
-  if (state->context == nullptr) {
-    return MakeError(Verdict::kTransient, "PGC-BACKUP-ZSTD", "no memory for compression");
-  }
-  ZSTD_CCtx_setParameter(state->context.get(), ZSTD_c_compressionLevel, options.compression_level);
-  ZSTD_CCtx_setParameter(state->context.get(), ZSTD_c_checksumFlag, 1);
   PGC_RETURN_IF_ERROR(state->PrepareFolder());
+  state->chunk.compress = true;
+  state->files = std::make_unique<FileStore>(options.compression_level, static_cast<size_t>(options.chunk_bytes),
+                                             state->key.Clone());
   return std::unique_ptr<BackupWriter>(new BackupWriter(std::move(state)));
 }
 
 absl::Status BackupWriter::WriteSchema(std::string_view sql) {
   PGC_RETURN_IF_ERROR(state_->Usable());
   SchemaEntry& schema = state_->manifest.schema;
-  if (!schema.file.empty() || sql.empty()) {
-    return Misuse("there is one schema and it is not empty");
+  if (!schema.file.empty() || sql.empty() || !state_->manifest.tables.empty()) {
+    return Misuse("there is one schema, it is not empty and it comes first");
   }
-  const std::string file = state_->FileName(kSchemaFile);
-  PGC_ASSIGN_OR_RETURN(const std::string stored, state_->Stored(file, std::string(sql)));
-  PGC_RETURN_IF_ERROR(state_->Remember(WriteNewFile(state_->folder + "/" + file, stored)));
-  schema = {file, static_cast<int64_t>(stored.size()), Sha256Hex(stored)};
-  return absl::OkStatus();
+  FileToStore file;
+  file.contents = sql;
+  schema.file = state_->FileName(kSchemaFile);
+  return state_->Remember(state_->StoreFile(file, schema.file));
 }
 
 absl::Status BackupWriter::BeginTable(const std::string& table,
@@ -209,7 +205,7 @@ absl::Status BackupWriter::AddRow(std::string_view row) {
   if (!state_->table_open || row.empty() || row.find('\n') != row.size() - 1) {
     return Misuse("a row is one line of an open table");
   }
-  state_->raw += row;
+  state_->chunk.contents += row;
   state_->chunk_digest.Add(row);
   if (state_->chunk_digest.bytes() < state_->options.chunk_bytes) {
     return absl::OkStatus();
@@ -231,6 +227,7 @@ absl::StatusOr<std::string> BackupWriter::Seal() {
   if (state_->table_open) {
     return Misuse("a table is still open");
   }
+  PGC_RETURN_IF_ERROR(state_->Remember(state_->FinishFiles()));
   const std::string json = ToJson(state_->manifest);
   // What this version would refuse to read is not sealed.
   PGC_RETURN_IF_ERROR(state_->Remember(FromJson(json).status()));

@@ -65,10 +65,10 @@ absl::Status BackUpTable(Attempt& attempt,
     PGC_RETURN_IF_ERROR(CheckMapped(reader, info.entry, condition));
   }
   PGC_RETURN_IF_ERROR(writer.BeginTable(info.name, info.columns, info.types));
-  const auto digest =
-      ReadSource(attempt, reader, info, [&writer](std::string_view row) { return writer.AddRow(row); });
-  if (!digest.ok()) {
-    return Annotate(digest.status(), "reading " + info.name);
+  const absl::Status read =
+      ReadSourceRows(attempt, reader, info, [&writer](std::string_view row) { return writer.AddRow(row); });
+  if (!read.ok()) {
+    return Annotate(read, "reading " + info.name);
   }
   PGC_FAILPOINT("worker.backup.table");
   return writer.EndTable();

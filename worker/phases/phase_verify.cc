@@ -126,9 +126,8 @@ absl::Status CompareGenerated(Attempt& attempt, const SourceSchema& schema, pg::
     table.columns = table.generated;
     PGC_ASSIGN_OR_RETURN(PooledSession reader, attempt.Reader());
     PGC_ASSIGN_OR_RETURN(const std::string sql, SourceCopySql(attempt, table.entry, table));
-    PGC_ASSIGN_OR_RETURN(const RowDigest there, ReadDigest(attempt, *reader, sql, nullptr));
-    PGC_ASSIGN_OR_RETURN(const RowDigest here,
-                         ReadDigest(attempt, target, TargetCopySql(table.name, table.columns), nullptr));
+    PGC_ASSIGN_OR_RETURN(const RowDigest there, ReadDigest(attempt, *reader, sql));
+    PGC_ASSIGN_OR_RETURN(const RowDigest here, ReadDigest(attempt, target, TargetCopySql(table.name, table.columns)));
     if (!(there == here)) {
       return MakeError(
           Verdict::kPermanent, "PGC-VERIFY-GENERATED",

@@ -120,7 +120,7 @@ class Proof {
   }
 
   absl::StatusOr<RowDigest> Read(pg::Connection& connection, const std::string& sql) {
-    return ReadDigest(*attempts_[0], connection, sql, nullptr);
+    return ReadDigest(*attempts_[0], connection, sql);
   }
 
   absl::Status Measure(Attempt& attempt) {

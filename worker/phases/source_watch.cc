@@ -123,7 +123,7 @@ absl::StatusOr<std::vector<v1::TableDigest>> DigestsOn(Attempt& attempt,
       digests.push_back(known->second);
       continue;
     }
-    PGC_ASSIGN_OR_RETURN(const RowDigest digest, ReadSource(attempt, reader, table, nullptr));
+    PGC_ASSIGN_OR_RETURN(const RowDigest digest, ReadSource(attempt, reader, table));
     digests.push_back(ToProto(table.name, digest));
   }
   return digests;

@@ -79,8 +79,7 @@ class TableRestore {
     PGC_ASSIGN_OR_RETURN(const std::string condition, ConditionSql(spec_, attempt_.values()));
     PGC_ASSIGN_OR_RETURN(const RowDigest digest, ReadDigest(attempt_, connection_,
                                                             "COPY (SELECT " + IdentList(entry_.columns) + " FROM " +
-                                                                table_.quoted + condition + ") TO STDOUT",
-                                                            nullptr));
+                                                                table_.quoted + condition + ") TO STDOUT"));
     if (digest.rows() == entry_.rows && digest.Hex() == entry_.digest) {
       return absl::OkStatus();
     }

@@ -14,6 +14,19 @@ namespace {
 // Rows between two safe points of a long read.
 constexpr int64_t kRowsPerCheckpoint = 2'000;
 
+absl::Status ReadRows(Attempt& attempt,
+                      pg::Connection& connection,
+                      const std::string& copy_sql,
+                      const RowSink& sink) {
+  int64_t rows = 0;
+  return connection.CopyOut(copy_sql, [&](std::string_view row) -> absl::Status {
+    if (++rows % kRowsPerCheckpoint == 0) {
+      PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
+    }
+    return sink(row);
+  });
+}
+
 // 64 MiB.
 constexpr int64_t kPagesPerRange = 8'192;
 // Of which one query reads the values; a query nests as deep as it has parts.
@@ -164,33 +177,30 @@ std::string TargetCopySql(const std::string& table, const std::vector<std::strin
   return "COPY (SELECT " + IdentList(columns) + " FROM " + SplitTable(table).Quoted() + ") TO STDOUT";
 }
 
-absl::StatusOr<RowDigest> ReadDigest(Attempt& attempt,
-                                     pg::Connection& connection,
-                                     const std::string& copy_sql,
-                                     const std::function<absl::Status(std::string_view row)>& sink) {
+absl::StatusOr<RowDigest> ReadDigest(Attempt& attempt, pg::Connection& connection, const std::string& copy_sql) {
   RowDigest digest;
-  const absl::Status done = connection.CopyOut(copy_sql, [&](std::string_view row) -> absl::Status {
+  PGC_RETURN_IF_ERROR(ReadRows(attempt, connection, copy_sql, [&digest](std::string_view row) {
     digest.Add(row);
-    if (digest.rows() % kRowsPerCheckpoint == 0) {
-      PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
-    }
-    return sink ? sink(row) : absl::OkStatus();
-  });
-  PGC_RETURN_IF_ERROR(done);
+    return absl::OkStatus();
+  }));
   return digest;
 }
 
-absl::StatusOr<RowDigest> ReadSource(Attempt& attempt,
-                                     pg::Connection& reader,
-                                     const TableInfo& info,
-                                     const std::function<absl::Status(std::string_view row)>& sink) {
+absl::Status ReadSourceRows(Attempt& attempt, pg::Connection& reader, const TableInfo& info, const RowSink& sink) {
   PGC_ASSIGN_OR_RETURN(const std::vector<std::string> copies, SourceCopies(attempt, reader, info));
-  RowDigest sum;
   for (const std::string& copy : copies) {
-    PGC_ASSIGN_OR_RETURN(const RowDigest digest, ReadDigest(attempt, reader, copy, sink));
-    sum.Add(digest);
+    PGC_RETURN_IF_ERROR(ReadRows(attempt, reader, copy, sink));
   }
-  return sum;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RowDigest> ReadSource(Attempt& attempt, pg::Connection& reader, const TableInfo& info) {
+  RowDigest digest;
+  PGC_RETURN_IF_ERROR(ReadSourceRows(attempt, reader, info, [&digest](std::string_view row) {
+    digest.Add(row);
+    return absl::OkStatus();
+  }));
+  return digest;
 }
 
 absl::StatusOr<std::unique_ptr<pg::Transaction>> BeginSourceSnapshot(Attempt& attempt,
@@ -227,7 +237,7 @@ absl::StatusOr<std::vector<v1::TableDigest>> SourceDigests(Attempt& attempt) {
   PGC_ASSIGN_OR_RETURN(const auto snapshot, BeginSourceSnapshot(attempt, *reader, *schema));
   std::vector<v1::TableDigest> digests;
   for (const TableInfo& info : schema->tables) {
-    PGC_ASSIGN_OR_RETURN(const RowDigest digest, ReadSource(attempt, *reader, info, nullptr));
+    PGC_ASSIGN_OR_RETURN(const RowDigest digest, ReadSource(attempt, *reader, info));
     digests.push_back(ToProto(info.name, digest));
   }
   return digests;
@@ -238,7 +248,7 @@ absl::StatusOr<std::vector<v1::TableDigest>> TargetDigests(Attempt& attempt, con
   std::vector<v1::TableDigest> digests;
   for (const TableInfo& info : schema.tables) {
     PGC_ASSIGN_OR_RETURN(const RowDigest digest,
-                         ReadDigest(attempt, *target, TargetCopySql(info.name, info.columns), nullptr));
+                         ReadDigest(attempt, *target, TargetCopySql(info.name, info.columns)));
     digests.push_back(ToProto(info.name, digest));
   }
   return digests;
@@ -251,7 +261,7 @@ absl::StatusOr<std::vector<v1::TableDigest>> TargetDigestsOn(const std::vector<p
   std::vector<RowDigest> found(ranges.size());
   PGC_RETURN_IF_ERROR(RunOnSessions(sessions, ranges.size(), [&](pg::Connection& session, size_t i) -> absl::Status {
     const TableInfo& table = schema.tables[ranges[i].table];
-    PGC_ASSIGN_OR_RETURN(found[i], ReadDigest(attempt, session, RangeCopySql(table, ranges[i]), nullptr));
+    PGC_ASSIGN_OR_RETURN(found[i], ReadDigest(attempt, session, RangeCopySql(table, ranges[i])));
     return absl::OkStatus();
   }));
   std::vector<RowDigest> sums(schema.tables.size());

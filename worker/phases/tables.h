@@ -20,18 +20,16 @@ absl::StatusOr<std::string> SourceCopySql(const Attempt& attempt, const v1::Tabl
 // COPY (SELECT columns FROM table) TO STDOUT, for the target.
 std::string TargetCopySql(const std::string& table, const std::vector<std::string>& columns);
 
-// Streams a COPY through a digest; `sink` may be empty. Passes a safe point now and then, and reports progress.
-absl::StatusOr<RowDigest> ReadDigest(Attempt& attempt,
-                                     pg::Connection& connection,
-                                     const std::string& copy_sql,
-                                     const std::function<absl::Status(std::string_view row)>& sink);
+using RowSink = std::function<absl::Status(std::string_view row)>;
 
-// Reads the project's rows of a table of the source as ReadDigest does; without the planner, which may run code of the
-// table's owner, where the plan takes the table as it is.
-absl::StatusOr<RowDigest> ReadSource(Attempt& attempt,
-                                     pg::Connection& reader,
-                                     const TableInfo& info,
-                                     const std::function<absl::Status(std::string_view row)>& sink);
+// Streams a COPY through a digest. Passes a safe point now and then.
+absl::StatusOr<RowDigest> ReadDigest(Attempt& attempt, pg::Connection& connection, const std::string& copy_sql);
+
+// Gives `sink` the project's rows of a table of the source, passing a safe point now and then; without the planner, which
+// may run code of the table's owner, where the plan takes the table as it is.
+absl::Status ReadSourceRows(Attempt& attempt, pg::Connection& reader, const TableInfo& info, const RowSink& sink);
+// Their digest.
+absl::StatusOr<RowDigest> ReadSource(Attempt& attempt, pg::Connection& reader, const TableInfo& info);
 
 // Begins a read-only snapshot in which every table of the plan is locked against DDL first: a table that was rewritten
 // after the snapshot would read as empty, without an error. Checks each definition against `schema`:

@@ -20,6 +20,7 @@ Manifest Sample() {
   AddTable(*writer, "acme", "auth.users", 100);
   AddTable(*writer, "acme", "auth.empty", 0);
   writer->SetSequences({{"auth.seq", 9'223'372'036'854'775'807, true}});
+  EXPECT_TRUE(writer->Seal().ok());
   return writer->manifest();
 }
 
