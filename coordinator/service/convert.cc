@@ -453,6 +453,27 @@ std::vector<v1::CoordinatorMessage> ToWire(const runtime::Outbound& outbound, bo
   return {restarting};
 }
 
+void JoinGrants(std::deque<v1::CoordinatorMessage>& queue) {
+  size_t count = 0;
+  size_t bytes = 0;
+  for (const v1::CoordinatorMessage& message : queue) {
+    bytes += message.has_grant() ? message.ByteSizeLong() : 0;
+    if (!message.has_grant() || bytes > kSplitGrantBytes) {
+      break;
+    }
+    ++count;
+  }
+  if (count < 2) {
+    return;
+  }
+  v1::CoordinatorMessage joined;
+  for (size_t i = 0; i < count; ++i) {
+    *joined.mutable_grant_batch()->add_grants() = std::move(*queue[i].mutable_grant());
+  }
+  queue.erase(queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(count));
+  queue.push_front(std::move(joined));
+}
+
 // ---- from the operator -----------------------------------------------------------------------------------------
 
 absl::StatusOr<MigrationId> ToMigrationId(const std::string& text) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -58,6 +59,9 @@ v1::CoordinatorMessage RefusalOf(const v1::Report& report, const absl::Status& w
 // More than one message for a grant that is too large for one, and for acknowledgements, which a worker must have said
 // that it takes as batches.
 std::vector<v1::CoordinatorMessage> ToWire(const runtime::Outbound& outbound, bool ack_batches);
+// Joins the grants that `queue` begins with, as many as fit, into one message; for workers that take those. With limits
+// for each server a group commit makes many small grants, and a message costs more than what is in it.
+void JoinGrants(std::deque<v1::CoordinatorMessage>& queue);
 
 // ---- from the operator -----------------------------------------------------------------------------------------
 

@@ -74,6 +74,7 @@ class WorkSession : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Coordi
   bool draining_ = false;
   // Set before the runtime knows this stream.
   bool ack_batches_ = false;
+  bool grant_batches_ = false;
 
   Mutex mutex_;
   std::shared_ptr<WorkSession> self_ ABSL_GUARDED_BY(mutex_);
@@ -148,6 +149,7 @@ absl::Status WorkSession::HandleHello(const v1::Hello& hello) {
   PGC_RETURN_IF_ERROR(CheckWorker(caller_, event.worker_id));
   draining_ = event.draining;
   ack_batches_ = hello.takes_ack_batches();
+  grant_batches_ = hello.takes_grant_batches();
   PGC_RETURN_IF_ERROR(runtime_.Connect(std::move(event), shared_from_this()));
   greeted_ = true;
   return absl::OkStatus();
@@ -244,6 +246,9 @@ void WorkSession::AdvanceLocked() {
   }
   if (!queue_.empty()) {
     writing_ = true;
+    if (grant_batches_) {
+      JoinGrants(queue_);
+    }
     grpc::WriteOptions options;
     if (queue_.size() > 1) {
       options.set_buffer_hint();

@@ -33,6 +33,7 @@ v1::WorkerMessage HelloOf(const std::string& id, const SimulatedWorkerOptions& o
   hello.set_host("localhost");
   hello.set_slots(options.slots);
   hello.set_takes_ack_batches(options.batches);
+  hello.set_takes_grant_batches(options.batches);
   return message;
 }
 
@@ -191,7 +192,16 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
  private:
   void Take() {
     switch (incoming_.body_case()) {
-      case v1::CoordinatorMessage::kGrant: TakeGrant(incoming_.grant()); break;
+      case v1::CoordinatorMessage::kGrant:
+        TakeGrant(incoming_.grant());
+        ReportGranted();
+        break;
+      case v1::CoordinatorMessage::kGrantBatch:
+        for (const v1::Grant& grant : incoming_.grant_batch().grants()) {
+          TakeGrant(grant);
+        }
+        ReportGranted();
+        break;
       case v1::CoordinatorMessage::kAck: TakeAck(incoming_.ack()); break;
       case v1::CoordinatorMessage::kAckBatch:
         for (const v1::Ack& ack : incoming_.ack_batch().acks()) {
@@ -202,7 +212,7 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
       case v1::CoordinatorMessage::kRevoke: shared_->Fail("a project was revoked"); break;
       default: break;
     }
-    if (incoming_.has_grant() || incoming_.has_ack() || incoming_.has_ack_batch()) {
+    if (!incoming_.has_task() && !incoming_.has_revoke()) {
       // Under the lock, or a waiter that has just looked would miss it.
       { const std::lock_guard<std::mutex> lock(shared_->mutex); }
       shared_->changed.notify_all();
@@ -222,6 +232,10 @@ class SimulatedWorkers::Worker : public grpc::ClientBidiReactor<v1::WorkerMessag
         shared_->Fail("a fence was granted twice");
       }
     }
+  }
+
+  void ReportGranted() {
+    const std::lock_guard<std::mutex> lock(mutex_);
     AdvanceLocked();
   }
 

@@ -113,6 +113,7 @@ class Worker::Impl : public LinkHandler {
     hello.set_host(options_.host);
     hello.set_slots(options_.slots);
     hello.set_takes_ack_batches(true);
+    hello.set_takes_grant_batches(true);
     hello.set_protocol(rpc::kWorkerProtocol);
     const MutexLock lock(mutex_);
     hello.set_draining(draining_);
@@ -138,6 +139,10 @@ class Worker::Impl : public LinkHandler {
     switch (message.body_case()) {
       case v1::CoordinatorMessage::kWelcome: OnWelcome(message.welcome()); break;
       case v1::CoordinatorMessage::kGrant: OnGrant(message.grant()); break;
+      case v1::CoordinatorMessage::kGrantBatch:
+        std::for_each(message.grant_batch().grants().begin(), message.grant_batch().grants().end(),
+                      [this](const v1::Grant& grant) { OnGrant(grant); });
+        break;
       case v1::CoordinatorMessage::kAck: OnAck(message.ack()); break;
       case v1::CoordinatorMessage::kAckBatch:
         std::for_each(message.ack_batch().acks().begin(), message.ack_batch().acks().end(),

@@ -146,6 +146,47 @@ TEST(ConvertAcks, SharesAMessageOnlyWithAWorkerThatReadsBatches) {
   EXPECT_EQ(together[0].ack_batch().acks(1).seq(), 4);
 }
 
+v1::CoordinatorMessage GrantOf(const std::string& ref, size_t plan_bytes = 0) {
+  v1::CoordinatorMessage message;
+  message.mutable_grant()->add_projects()->set_ref(ref);
+  message.mutable_grant()->set_plan_json(std::string(plan_bytes, 'x'));
+  return message;
+}
+
+v1::CoordinatorMessage HeartbeatAck() {
+  v1::CoordinatorMessage message;
+  message.mutable_heartbeat_ack();
+  return message;
+}
+
+TEST(JoinGrants, SharesAMessageAmongThoseInFront) {
+  std::deque<v1::CoordinatorMessage> queue = {GrantOf("acme"), GrantOf("beta"), HeartbeatAck(), GrantOf("gamma")};
+  JoinGrants(queue);
+  ASSERT_EQ(queue.size(), 3u);
+  ASSERT_EQ(queue[0].grant_batch().grants_size(), 2);
+  EXPECT_EQ(queue[0].grant_batch().grants(0).projects(0).ref(), "acme");
+  EXPECT_EQ(queue[0].grant_batch().grants(1).projects(0).ref(), "beta");
+  EXPECT_TRUE(queue[1].has_heartbeat_ack());
+  JoinGrants(queue);
+  EXPECT_EQ(queue.size(), 3u);
+  queue.pop_front();
+  JoinGrants(queue);
+  EXPECT_EQ(queue.size(), 2u);
+  queue.pop_front();
+  JoinGrants(queue);
+  ASSERT_EQ(queue.size(), 1u);
+  EXPECT_EQ(queue[0].grant().projects(0).ref(), "gamma");
+}
+
+TEST(JoinGrants, StaysBelowTheLimitOfAMessage) {
+  constexpr size_t kThird = rpc::kMaxMessageBytes / 3;
+  std::deque<v1::CoordinatorMessage> queue = {GrantOf("acme", kThird), GrantOf("beta", 10), GrantOf("gamma", kThird)};
+  JoinGrants(queue);
+  ASSERT_EQ(queue.size(), 2u);
+  EXPECT_EQ(queue[0].grant_batch().grants_size(), 2);
+  EXPECT_EQ(queue[1].grant().projects(0).ref(), "gamma");
+}
+
 TEST(ConvertReport, CountsRowsOfACopyAndWarningsOfChecks) {
   v1::Report report = SomeReport();
   report.mutable_phase_done()->set_phase(v1::COPY);
