@@ -48,8 +48,8 @@ class FileStore {
   // Whatever Finish() has not returned may be there, in part, or not.
   ~FileStore();
 
-  // Waits while two large files wait; then `file.contents` is empty. Errors are those of files.h and of EncryptFile, and
-  // TRANSIENT PGC-BACKUP-ZSTD; it may be that of an earlier file, and every call after an error returns it again.
+  // Waits while two large files wait; then `file.contents` is empty. Errors are those of files.h and of EncryptFile,
+  // and TRANSIENT PGC-BACKUP-ZSTD; it may be that of an earlier file, and every call after an error returns it again.
   absl::Status Add(FileToStore& file);
 
   // What was added, in this order, all of it on disk.

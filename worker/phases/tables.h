@@ -25,8 +25,8 @@ using RowSink = std::function<absl::Status(std::string_view row)>;
 // Streams a COPY through a digest. Passes a safe point now and then.
 absl::StatusOr<RowDigest> ReadDigest(Attempt& attempt, pg::Connection& connection, const std::string& copy_sql);
 
-// Gives `sink` the project's rows of a table of the source, passing a safe point now and then; without the planner, which
-// may run code of the table's owner, where the plan takes the table as it is.
+// Gives `sink` the project's rows of a table of the source, passing a safe point now and then; without the planner,
+// which may run code of the table's owner, where the plan takes the table as it is.
 absl::Status ReadSourceRows(Attempt& attempt, pg::Connection& reader, const TableInfo& info, const RowSink& sink);
 // Their digest.
 absl::StatusOr<RowDigest> ReadSource(Attempt& attempt, pg::Connection& reader, const TableInfo& info);
