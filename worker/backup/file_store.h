@@ -1,5 +1,5 @@
-// Where the contents of a backup's files go: compressed, encrypted where the backup is, hashed, written, synced. Private
-// to worker/backup.
+// Where the contents of a backup's files go: compressed, encrypted where the backup is, hashed, written, synced.
+// Private to worker/backup.
 //
 // Until the first large file all of that happens in the calling thread: most projects have none, and a thread would
 // cost them more than it saves. From then on a thread of its own does it, while the caller reads on. Files are synced
