@@ -187,6 +187,35 @@ TEST_F(LargeTables, RowsThatAreNotUniqueEndTheLoad) {
   EXPECT_THAT(why, ::testing::HasSubstr("many_pkey"));
 }
 
+// It would hold the lock that a constraint needs.
+TEST_F(LargeTables, AreLeftAloneByAutovacuumUntilTheyAreWhole) {
+  OnSource(kManyRows);
+  OnSource("ALTER TABLE app.many SET (fillfactor = 90, autovacuum_enabled = on)");
+  OnSource(kParts);
+  const auto options = [this](const std::string& table) {
+    return fleet_.OnTarget(ref_, "SELECT reloptions FROM pg_class WHERE oid = 'app." + table + "'::regclass");
+  };
+  ASSERT_EQ(Describe(RunTo(*NewAttempt(), Phase::kBackup)), "OK");
+  // The first load dies for a row that is there already.
+  fleet_.OnTarget(ref_,
+                  "ALTER TABLE app.many DROP CONSTRAINT many_pkey; INSERT INTO app.many (id, code, slot) VALUES "
+                  "(7, 'twice', 0); ALTER TABLE app.many ADD PRIMARY KEY (id); SELECT 1");
+  const auto failing = NewAttempt();
+  ASSERT_EQ(Describe(Run(*failing, Phase::kFence)), "OK");
+  EXPECT_THAT(Describe(Run(*failing, Phase::kCopy)), ::testing::HasSubstr("many_pkey"));
+  EXPECT_EQ(options("many"), "{fillfactor=90,autovacuum_enabled=false}");
+  EXPECT_EQ(options("parts_old"), "{autovacuum_enabled=false}");
+  fleet_.OnTarget(ref_, "DELETE FROM app.many WHERE code = 'twice'; SELECT 1");
+  const auto attempt = NewAttempt();
+  ASSERT_EQ(Describe(Run(*attempt, Phase::kFence)), "OK");
+  for (const Phase phase : {Phase::kCopy, Phase::kVerify, Phase::kCutover, Phase::kPostValidation, Phase::kCleanup}) {
+    ASSERT_EQ(Describe(Run(*attempt, phase)), "OK");
+  }
+  EXPECT_EQ(options("many"), "{fillfactor=90,autovacuum_enabled=on}");
+  EXPECT_EQ(options("parts_old"), "");
+  EXPECT_EQ(fleet_.WhyNotRelocated(ref_), "");
+}
+
 // A load of another backup died after it had made an index again and before it made it a constraint.
 TEST_F(LargeTables, ArriveOverIndexesThatAreHalfMade) {
   OnSource(kManyRows);

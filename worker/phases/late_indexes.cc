@@ -9,9 +9,10 @@
 namespace pgconvoy::worker {
 namespace {
 
-// name: of the index, quoted. relation: its table. index_sql: NULL for an index of a partitioned table, which has no
-// rows of its own.
-// constraint_sql: what turns it into a constraint, or makes one of a partitioned table; NULL for a plain index.
+// name: of the index, quoted; or of a table that autovacuum keeps away from. relation: the table. index_sql: NULL for an
+// index of a partitioned table, which has no rows of its own, and for a table.
+// constraint_sql: what turns it into a constraint, or makes one of a partitioned table, or lets autovacuum come again;
+// NULL for a plain index.
 // attach_sql: what makes it a part of an index of a partitioned table; NULL for any other.
 constexpr char kMakeTable[] = R"sql(
 CREATE TABLE IF NOT EXISTS pgconvoy.late_index (
@@ -25,7 +26,8 @@ CREATE TABLE IF NOT EXISTS pgconvoy.late_index (
 )sql";
 
 // $1: the tables. Returns what drops the indexes that it has written down; those of partitions go with those of their
-// partitioned tables. A load of another backup may have died after it made an index; its row knows what that is to be.
+// partitioned tables. A load of another backup may have died after it made an index; its row knows what that is to be,
+// and that of a table how autovacuum was before.
 constexpr char kKeep[] = R"sql(
 WITH tables AS (
   SELECT t.oid FROM pg_catalog.pg_class t
@@ -76,11 +78,26 @@ WITH tables AS (
          relkind = 'I'
   FROM indexes WHERE movable
   ON CONFLICT (name) DO UPDATE SET made = excluded.made
+), filled AS (
+  SELECT t.oid, (SELECT o.option_value FROM pg_catalog.pg_options_to_table(t.reloptions) o
+                 WHERE o.option_name = 'autovacuum_enabled') AS autovacuum
+  FROM pg_catalog.pg_class t WHERE t.oid IN (SELECT relation FROM indexes WHERE movable AND relkind = 'i')
+), left_alone AS (
+  INSERT INTO pgconvoy.late_index (name, relation, constraint_sql, made)
+  SELECT oid::pg_catalog.regclass || ' autovacuum', oid::pg_catalog.regclass,
+         pg_catalog.format('ALTER TABLE %s %s', oid::pg_catalog.regclass,
+                           COALESCE('SET (autovacuum_enabled = ' || pg_catalog.quote_literal(autovacuum) || ')',
+                                    'RESET (autovacuum_enabled)')),
+         true
+  FROM filled
+  ON CONFLICT (name) DO NOTHING
 )
 SELECT CASE WHEN con IS NULL THEN pg_catalog.format('DROP INDEX %s', oid::pg_catalog.regclass)
             ELSE pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', relation::pg_catalog.regclass, conname)
        END
 FROM indexes WHERE movable AND parent IS NULL
+UNION ALL
+SELECT pg_catalog.format('ALTER TABLE %s SET (autovacuum_enabled = false)', oid::pg_catalog.regclass) FROM filled
 )sql";
 
 constexpr char kHasTable[] = "SELECT pg_catalog.to_regclass('pgconvoy.late_index') IS NOT NULL";

@@ -6,6 +6,9 @@
 // transaction; each is made again in one transaction with the change of its row there. So an attempt that dies leaves a
 // database that knows what it still lacks, and the next one goes on.
 //
+// Autovacuum keeps away from these tables meanwhile: it comes when rows have come, holds the lock that a constraint
+// needs, and lets go of it a second later at the earliest, table by table.
+//
 // An index of a partitioned table goes and comes with those of all its partitions. Left as they are: exclusion
 // constraints, and what something else refers to (a comment, a view, CLUSTER, REPLICA IDENTITY, statistics of an
 // expression), which would be lost with them.
