@@ -11,8 +11,8 @@ namespace {
 
 // name: of the index, quoted; or of a table that autovacuum keeps away from. relation: the table.
 // index_sql: NULL for an index of a partitioned table, which has no rows of its own, and for a table.
-// constraint_sql: what turns it into a constraint, makes one of a partitioned table, or lets autovacuum come again; NULL
-// for a plain index.
+// constraint_sql: what turns it into a constraint, makes one of a partitioned table, or lets autovacuum come again;
+// NULL for a plain index.
 // attach_sql: what makes it a part of an index of a partitioned table; NULL for any other.
 constexpr char kMakeTable[] = R"sql(
 CREATE TABLE IF NOT EXISTS pgconvoy.late_index (
