@@ -93,7 +93,6 @@ class Core::Impl {
   // Ends every lease of the worker; its running projects count as lost.
   void Forfeit(Step& step, Worker& worker);
   void EndBackoffs(Step& step);
-  void WriteWaitingRows(Step& step);
 
   // ---- reports.cc
   // What a report body does; "" when accepted, else why it is illegal.
@@ -132,7 +131,6 @@ class Core::Impl {
   MonotonicMs Backoff(const Project& project) const;
   // Gives the batch back when its holder has nothing to do with it.
   void SettleBatch(Step& step, Batch& batch);
-  void WriteBatch(Step& step, Batch& batch);
   void MoveMigration(Step& step,
                      Migration& migration,
                      MigrationTrigger trigger,

@@ -149,7 +149,6 @@ void Fleet::RemoveMigration(MigrationId id) {
     return;
   }
   for (Batch& batch : found->second->batches) {
-    RowIsWritten(batch);
     if (batch.worker != nullptr) {
       batch.worker->batches.erase(&batch);
     }
@@ -293,24 +292,6 @@ void Fleet::Disconnect(Worker& worker) {
     streams_.erase(*worker.stream);
     worker.stream.reset();
   }
-}
-
-void Fleet::RowMayWait(Batch& batch, MonotonicMs due) {
-  if (batch.row_due == 0) {
-    batch.row_due = std::max<MonotonicMs>(1, due);
-    waiting_rows_.insert({batch.row_due, batch.home->row.id, batch.index});
-  }
-}
-
-void Fleet::RowIsWritten(Batch& batch) {
-  if (batch.row_due != 0) {
-    waiting_rows_.erase({batch.row_due, batch.home->row.id, batch.index});
-    batch.row_due = 0;
-  }
-}
-
-Batch& Fleet::BatchOf(const Timer& timer) {
-  return migrations_.at(std::get<MigrationId>(timer))->batches[std::get<uint32_t>(timer)];
 }
 
 Project& Fleet::ProjectOf(const Timer& timer) {

@@ -119,8 +119,6 @@ struct Batch {
   uint32_t projects = 0;
   uint32_t ended = 0;
   uint32_t row_hint = kNoRow;
-  // When the store must hear of `ended`; 0: it has. With few tokens a batch has an end in many a commit.
-  MonotonicMs row_due = 0;
   int64_t estimated_bytes = 0;
   // Null when nobody holds it.
   Worker* worker = nullptr;
@@ -217,13 +215,6 @@ class Fleet {
   const std::set<Timer>& timers() const { return timers_; }
   Project& ProjectOf(const Timer& timer);
 
-  // The store's row of the batch may wait until `due`, or less if it waits already.
-  void RowMayWait(Batch& batch, MonotonicMs due);
-  void RowIsWritten(Batch& batch);
-  // Batches whose row waits, by the time it ends.
-  const std::set<Timer>& waiting_rows() const { return waiting_rows_; }
-  Batch& BatchOf(const Timer& timer);
-
  private:
   struct RefHash {
     using is_transparent = void;
@@ -247,7 +238,6 @@ class Fleet {
   std::map<std::string, Worker> workers_;
   std::map<StreamId, Worker*> streams_;
   std::set<Timer> timers_;
-  std::set<Timer> waiting_rows_;
   // Projects that stand in a ReadyList.
   size_t ready_ = 0;
   // Looked up, never iterated: its order must not reach a decision.

@@ -82,7 +82,7 @@ void Core::Impl::Move(Step& step, Project& project, const Change& change) {
   step.Write(project);
   step.Write(*project.home);
   if (batch.ended != ended_before) {
-    fleet_.RowMayWait(batch, step.now().mono + settings_.progress_interval_ms);
+    step.Write(batch);
   }
   step.changed().insert(project.home->row.id);
   step.Record(project.home->row.id, project.ref,
@@ -102,19 +102,13 @@ void Core::Impl::Move(Step& step, Project& project, const Change& change) {
 }
 
 void Core::Impl::SettleBatch(Step& step, Batch& batch) {
-  if (batch.worker != nullptr && batch.running.empty() &&
-      (!batch.HasReady() || batch.worker->draining || batch.worker->lost)) {
-    fleet_.GiveBack(batch);
-    WriteBatch(step, batch);
-  } else if (batch.worker == nullptr && batch.row_due != 0) {
-    // Its state may have changed, too.
-    WriteBatch(step, batch);
+  if (batch.worker == nullptr || !batch.running.empty()) {
+    return;
   }
-}
-
-void Core::Impl::WriteBatch(Step& step, Batch& batch) {
-  fleet_.RowIsWritten(batch);
-  step.Write(batch);
+  if (!batch.HasReady() || batch.worker->draining || batch.worker->lost) {
+    fleet_.GiveBack(batch);
+    step.Write(batch);
+  }
 }
 
 void Core::Impl::TurnBack(Step& step, Project& project, Change change) {

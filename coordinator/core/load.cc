@@ -71,11 +71,6 @@ void Core::Impl::LoadMigration(MigrationRow row,
     }
     fleet_.AddProject(migration, std::move(project), ready_at);
   }
-  for (size_t i = 0; i < batches.size(); ++i) {
-    if (migration.batches[i].ended != static_cast<uint64_t>(batches[i].projects_ended)) {
-      fleet_.RowMayWait(migration.batches[i], now.mono);
-    }
-  }
 }
 
 void Core::Impl::Load(Snapshot snapshot, TimePoint now) {

@@ -194,7 +194,7 @@ void Core::Impl::Grant(Step& step, Idle& idle, const Pick& pick, Round& round) {
   granted.has_history = project.attempts > 0 || migration.row.spec.credentials_of != MigrationId{};
   if (batch.worker == nullptr) {
     fleet_.Lease(batch, worker);
-    WriteBatch(step, batch);
+    step.Write(batch);
     for (Idle::Held& held : idle.held) {
       held.leased.push_back(&batch);
     }

@@ -196,16 +196,9 @@ void Core::Impl::EndBackoffs(Step& step) {
   }
 }
 
-void Core::Impl::WriteWaitingRows(Step& step) {
-  while (!fleet_.waiting_rows().empty() && std::get<MonotonicMs>(*fleet_.waiting_rows().begin()) <= step.now().mono) {
-    WriteBatch(step, fleet_.BatchOf(*fleet_.waiting_rows().begin()));
-  }
-}
-
 void Core::Impl::On(Step& step, const Tick&) {
   ExpireLeases(step);
   EndBackoffs(step);
-  WriteWaitingRows(step);
 }
 
 std::optional<MonotonicMs> Core::Impl::NextDeadline() const {
@@ -213,9 +206,6 @@ std::optional<MonotonicMs> Core::Impl::NextDeadline() const {
   const auto consider = [&next](MonotonicMs at) { next = next ? std::min(*next, at) : at; };
   if (!fleet_.timers().empty()) {
     consider(std::get<MonotonicMs>(*fleet_.timers().begin()));
-  }
-  if (!fleet_.waiting_rows().empty()) {
-    consider(std::get<MonotonicMs>(*fleet_.waiting_rows().begin()));
   }
   for (const auto& [id, worker] : fleet_.workers()) {
     if (!worker.lost) {

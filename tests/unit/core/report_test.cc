@@ -36,31 +36,6 @@ TEST_F(ReportTest, RecordsEveryPhaseAndEndsTheProject) {
   EXPECT_EQ(rows.batches().at(BatchId{1}).state, BatchState::kDone);
 }
 
-TEST_F(ReportTest, TheRowOfALeasedBatchHearsOfEndsNowAndThen) {
-  const auto ended = [this] { return rows.batches().at(BatchId{1}).projects_ended; };
-  MigrationSpec spec = Spec();
-  spec.batch_size = 4;
-  Submit(4, spec);
-  Hello(1, "w1");
-  std::vector<Running> granted = Grants();
-  ASSERT_EQ(granted.size(), 4u);
-  Finish(granted[0]);
-  EXPECT_EQ(ended(), 0);
-  Pass(settings.progress_interval_ms);
-  EXPECT_EQ(ended(), 1);
-  Finish(granted[1]);
-  EXPECT_EQ(ended(), 1);
-  Reload();
-  Pass(1);
-  EXPECT_EQ(ended(), 2);
-  Hello(2, "w1", 4, {Held(granted[2]), Held(granted[3])});
-  granted[2].stream = granted[3].stream = StreamId{2};
-  Finish(granted[2]);
-  Finish(granted[3]);
-  EXPECT_EQ(ended(), 4);
-  EXPECT_EQ(rows.batches().at(BatchId{1}).state, BatchState::kDone);
-}
-
 TEST_F(ReportTest, PhasesThatEndTogetherShareAnEvent) {
   Submit(2, Spec());
   Hello(1, "w1");
