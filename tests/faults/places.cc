@@ -20,8 +20,8 @@ const char* const kBackwardPhases[] = {"FENCE",  "CUTOVER", "PROVISION", "CREDEN
 // Of plans that change databases or logins in place, of retention and of operators' backups.
 const char* const kElsewhere[] = {"worker.transform.", "worker.access.", "worker.fallback.",     "worker.repair.",
                                   "worker.look.",      "backup.doomed",  "backup.before_doomed", "backup.export."};
-const char* const kOfLargeTables[] = {"worker.copy.indexes_aside", "worker.copy.index_made",
-                                      "worker.copy.constraints_added"};
+const char* const kOfLargeTables[] = {"worker.copy.indexes_aside", "worker.verify.index_made",
+                                      "worker.verify.constraints_added"};
 const char* const kOnTheWayBack[] = {"worker.database.", "worker.credentials.shut", "worker.cutover.before_undone",
                                      "worker.freeze.before_undone"};
 // Met in both directions.

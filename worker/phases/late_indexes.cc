@@ -1,10 +1,12 @@
 #include "worker/phases/late_indexes.h"
 
+#include <cstdint>
+#include <utility>
+
 #include "common/base/error.h"
 #include "common/base/failpoint.h"
 #include "common/base/text.h"
 #include "worker/core/sql.h"
-#include "worker/phases/parallel.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -117,6 +119,15 @@ std::optional<std::string> OptionalText(const pg::Result& result, int row, int c
   return value.has_value() ? std::optional(std::string(*value)) : std::nullopt;
 }
 
+// Indexes that one transaction makes.
+struct IndexTask {
+  // Quoted.
+  std::vector<std::string> names;
+  std::string sql;
+  // Of their tables, once for each index.
+  int64_t bytes = 0;
+};
+
 std::vector<IndexTask> Tasks(const pg::Result& unmade) {
   std::vector<IndexTask> tasks;
   for (int row = 0; row < unmade.rows(); ++row) {
@@ -139,23 +150,7 @@ absl::Status Make(pg::Connection& target, const IndexTask& task) {
                     "making " + std::string(task.names.size() == 1 ? "index " : "indexes ") + Join(task.names, ", "));
   }
   PGC_RETURN_IF_ERROR(target.Exec(kMade, {TextArray(task.names)}).status());
-  PGC_FAILPOINT("worker.copy.index_made");
-  return transaction->Commit();
-}
-
-absl::Status AddConstraints(pg::Connection& target) {
-  PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));
-  PGC_ASSIGN_OR_RETURN(const pg::Result constraints, target.Exec(kConstraints));
-  // All indexes of a partitioned table are there before one is made a part of another.
-  for (const int column : {0, 1}) {
-    for (int row = 0; row < constraints.rows(); ++row) {
-      if (const auto sql = OptionalText(constraints, row, column); sql.has_value()) {
-        PGC_RETURN_IF_ERROR(target.ExecScript(*sql));
-      }
-    }
-  }
-  PGC_RETURN_IF_ERROR(target.ExecScript(kForget));
-  PGC_FAILPOINT("worker.copy.constraints_added");
+  PGC_FAILPOINT("worker.verify.index_made");
   return transaction->Commit();
 }
 
@@ -178,7 +173,7 @@ absl::Status SetIndexesAside(pg::Connection& target, const std::vector<std::stri
   return transaction->Commit();
 }
 
-absl::StatusOr<std::optional<std::vector<IndexTask>>> IndexesAside(pg::Connection& target) {
+absl::StatusOr<std::optional<std::vector<SessionTask>>> IndexesAside(pg::Connection& target, Reporter& reporter) {
   PGC_ASSIGN_OR_RETURN(const pg::Result present, target.Exec(kHasTable));
   if (!present.Bool(0, 0)) {
     return std::nullopt;
@@ -188,18 +183,30 @@ absl::StatusOr<std::optional<std::vector<IndexTask>>> IndexesAside(pg::Connectio
     return std::nullopt;
   }
   PGC_ASSIGN_OR_RETURN(const pg::Result unmade, target.Exec(kUnmade));
-  return Tasks(unmade);
+  std::vector<SessionTask> making;
+  for (IndexTask& task : Tasks(unmade)) {
+    making.push_back([&reporter, task = std::move(task)](pg::Connection& session) -> absl::Status {
+      PGC_RETURN_IF_ERROR(reporter.Checkpoint());
+      return Make(session, task);
+    });
+  }
+  return making;
 }
 
-absl::Status BuildIndexesAside(const std::vector<pg::Connection*>& targets,
-                               const std::vector<IndexTask>& tasks,
-                               Reporter& reporter) {
-  const auto make = [&](pg::Connection& session, size_t i) -> absl::Status {
-    PGC_RETURN_IF_ERROR(reporter.Checkpoint());
-    return Make(session, tasks[i]);
-  };
-  PGC_RETURN_IF_ERROR(RunOnSessions(targets, tasks.size(), make));
-  return AddConstraints(*targets[0]);
+absl::Status AddConstraintsAside(pg::Connection& target) {
+  PGC_ASSIGN_OR_RETURN(const auto transaction, pg::Transaction::Begin(target));
+  PGC_ASSIGN_OR_RETURN(const pg::Result constraints, target.Exec(kConstraints));
+  // All indexes of a partitioned table are there before one is made a part of another.
+  for (const int column : {0, 1}) {
+    for (int row = 0; row < constraints.rows(); ++row) {
+      if (const auto sql = OptionalText(constraints, row, column); sql.has_value()) {
+        PGC_RETURN_IF_ERROR(target.ExecScript(*sql));
+      }
+    }
+  }
+  PGC_RETURN_IF_ERROR(target.ExecScript(kForget));
+  PGC_FAILPOINT("worker.verify.constraints_added");
+  return transaction->Commit();
 }
 
 }  // namespace pgconvoy::worker

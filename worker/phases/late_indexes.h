@@ -14,7 +14,6 @@
 // expression), which would be lost with them.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,28 +22,19 @@
 #include "absl/status/statusor.h"
 #include "common/pg/connection.h"
 #include "worker/phases/attempt.h"
+#include "worker/phases/parallel.h"
 
 namespace pgconvoy::worker {
 
 // `tables`: quoted names. Tables that have no such index, for example because it is aside already, are passed over.
 absl::Status SetIndexesAside(pg::Connection& target, const std::vector<std::string>& tables);
 
-// Indexes that one transaction makes: one of a large table, several of small ones.
-struct IndexTask {
-  // Quoted.
-  std::vector<std::string> names;
-  std::string sql;
-  // Of their tables, once for each index.
-  int64_t bytes = 0;
-};
+// What makes those that are still aside: a transaction for each of a large table, one for several of small ones. No task
+// when constraints alone are missing, nullopt when nothing is. Tables can be read meanwhile. `reporter` is asked before
+// each whether the attempt may go on, and outlives the tasks.
+absl::StatusOr<std::optional<std::vector<SessionTask>>> IndexesAside(pg::Connection& target, Reporter& reporter);
 
-// What is still to be made; no task when constraints alone are missing, nullopt when nothing is.
-absl::StatusOr<std::optional<std::vector<IndexTask>>> IndexesAside(pg::Connection& target);
-
-// Runs the tasks, several at a time, then makes the constraints and the indexes of partitioned tables that they are
-// for. `reporter` is asked between two whether the attempt may go on.
-absl::Status BuildIndexesAside(const std::vector<pg::Connection*>& targets,
-                               const std::vector<IndexTask>& tasks,
-                               Reporter& reporter);
+// After the last of them: makes the constraints and the indexes of partitioned tables that they are for.
+absl::Status AddConstraintsAside(pg::Connection& target);
 
 }  // namespace pgconvoy::worker

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "common/base/mutex.h"
 
@@ -10,12 +11,12 @@ namespace {
 
 class Tasks {
  public:
-  Tasks(size_t count, const std::function<absl::Status(pg::Connection&, size_t)>& run) : count_(count), run_(run) {}
+  explicit Tasks(const std::vector<SessionTask>& tasks) : tasks_(tasks) {}
 
   void Work(pg::Connection& session) {
     size_t task = 0;
     while (Take(task)) {
-      if (const absl::Status done = run_(session, task); !done.ok()) {
+      if (const absl::Status done = tasks_[task](session); !done.ok()) {
         Fail(task, done);
       }
     }
@@ -30,7 +31,7 @@ class Tasks {
   bool Take(size_t& task) {
     const MutexLock lock(mutex_);
     task = next_;
-    return error_.ok() && next_++ < count_;
+    return error_.ok() && next_++ < tasks_.size();
   }
 
   void Fail(size_t task, const absl::Status& why) {
@@ -41,8 +42,7 @@ class Tasks {
     }
   }
 
-  const size_t count_;
-  const std::function<absl::Status(pg::Connection&, size_t)>& run_;
+  const std::vector<SessionTask>& tasks_;
   Mutex mutex_;
   size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t failed_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -53,18 +53,29 @@ class Tasks {
 
 size_t SessionsFor(int64_t bytes) { return static_cast<size_t>(1 + bytes / kBytesPerTask); }
 
-absl::Status RunOnSessions(const std::vector<pg::Connection*>& sessions,
-                           size_t tasks,
-                           const std::function<absl::Status(pg::Connection& session, size_t task)>& run) {
-  Tasks work(tasks, run);
+absl::Status RunOnSessions(const std::vector<pg::Connection*>& sessions, const std::vector<SessionTask>& tasks) {
+  Tasks work(tasks);
   {
     std::vector<std::jthread> others;
-    for (size_t i = 1; i < std::min(sessions.size(), tasks); ++i) {
+    for (size_t i = 1; i < std::min(sessions.size(), tasks.size()); ++i) {
       others.emplace_back([&work, session = sessions[i]] { work.Work(*session); });
     }
     work.Work(*sessions[0]);
   }
   return work.error();
+}
+
+std::vector<SessionTask> Interleaved(std::vector<SessionTask> first, std::vector<SessionTask> second) {
+  std::vector<SessionTask> all;
+  size_t i = 0;
+  size_t j = 0;
+  while (i < first.size() || j < second.size()) {
+    // Whichever list has the smaller part of it behind it, to the middle of its next task.
+    const bool take_first = j == second.size() || (i < first.size() && (2 * i + 1) * second.size() <=
+                                                                           (2 * j + 1) * first.size());
+    all.push_back(std::move(take_first ? first[i++] : second[j++]));
+  }
+  return all;
 }
 
 }  // namespace pgconvoy::worker

@@ -17,12 +17,15 @@ inline constexpr int64_t kBytesPerTask = 32 << 20;
 // How many sessions the work on so many bytes is worth; at least one.
 size_t SessionsFor(int64_t bytes);
 
-// Runs `run(session, task)` for every task from 0 to `tasks` - 1, in this order, each session taking the next one when
-// it is free; the first session works in the calling thread. After an error no session takes another task; the error
-// of the first task that failed is returned once all have come to rest. `run` is called from as many threads as there
-// are sessions and must not use the attempt's own (Attempt::Target and the like).
-absl::Status RunOnSessions(const std::vector<pg::Connection*>& sessions,
-                           size_t tasks,
-                           const std::function<absl::Status(pg::Connection& session, size_t task)>& run);
+// Called from any thread; must not use the attempt's own sessions (Attempt::Target and the like).
+using SessionTask = std::function<absl::Status(pg::Connection& session)>;
+
+// Runs the tasks in their order, each session taking the next one when it is free; the first session works in the
+// calling thread. After an error no session takes another task; the error of the first task that failed is returned
+// once all have come to rest.
+absl::Status RunOnSessions(const std::vector<pg::Connection*>& sessions, const std::vector<SessionTask>& tasks);
+
+// The tasks of both, each in its own order and spread evenly over the whole.
+std::vector<SessionTask> Interleaved(std::vector<SessionTask> first, std::vector<SessionTask> second);
 
 }  // namespace pgconvoy::worker

@@ -49,7 +49,6 @@ class Loader {
     PGC_RETURN_IF_ERROR(SetIndexesAside(target_, LargeTables()));
     PGC_FAILPOINT("worker.copy.indexes_aside");
     PGC_RETURN_IF_ERROR(LoadChunks());
-    PGC_RETURN_IF_ERROR(BuildIndexes());
     PGC_FAILPOINT("worker.copy.before_sequences");
     return SetSequences();
   }
@@ -137,15 +136,19 @@ class Loader {
     PGC_ASSIGN_OR_RETURN(const auto sessions, attempt_.Targets(tasks.size()));
     std::atomic<int64_t> rows = 0;
     std::atomic<int64_t> bytes = 0;
-    return RunOnSessions(sessions, tasks.size(), [&](pg::Connection& session, size_t i) -> absl::Status {
-      PGC_RETURN_IF_ERROR(LoadTask(session, tasks[i]));
-      for (const Chunk& chunk : tasks[i]) {
-        rows += chunk.entry().rows;
-        bytes += chunk.entry().raw_bytes;
-      }
-      attempt_.reporter().Progress(rows, bytes);
-      return absl::OkStatus();
-    });
+    std::vector<SessionTask> loading;
+    for (const Task& task : tasks) {
+      loading.push_back([this, &task, &rows, &bytes](pg::Connection& session) -> absl::Status {
+        PGC_RETURN_IF_ERROR(LoadTask(session, task));
+        for (const Chunk& chunk : task) {
+          rows += chunk.entry().rows;
+          bytes += chunk.entry().raw_bytes;
+        }
+        attempt_.reporter().Progress(rows, bytes);
+        return absl::OkStatus();
+      });
+    }
+    return RunOnSessions(sessions, loading);
   }
 
   // Rows and ledger rows commit together: nothing is lost or doubled, whenever this process dies.
@@ -186,15 +189,6 @@ class Loader {
         .Exec(kRecord, {backup_id_, table.table, std::to_string(index), std::to_string(chunk.rows),
                         std::to_string(attempt_.grant().fence)})
         .status();
-  }
-
-  absl::Status BuildIndexes() {
-    PGC_ASSIGN_OR_RETURN(const auto tasks, IndexesAside(target_));
-    if (!tasks.has_value()) {
-      return absl::OkStatus();
-    }
-    PGC_ASSIGN_OR_RETURN(const auto sessions, attempt_.Targets(tasks->size()));
-    return BuildIndexesAside(sessions, *tasks, attempt_.reporter());
   }
 
   // setval is not transactional, so it comes after the last chunk and is repeated as often as needed.

@@ -12,6 +12,7 @@
 #include "worker/phases/databases.h"
 #include "worker/phases/exact.h"
 #include "worker/phases/fallback.h"
+#include "worker/phases/late_indexes.h"
 #include "worker/phases/parallel.h"
 #include "worker/phases/phases.h"
 #include "worker/phases/registry.h"
@@ -106,12 +107,24 @@ absl::Status Mismatch(const std::string& difference) {
                    "look for writers on the target; the project is rolled back");
 }
 
-absl::Status CompareCounts(pg::Connection& target, const std::vector<v1::TableDigest>& expected) {
-  for (const v1::TableDigest& table : expected) {
-    PGC_ASSIGN_OR_RETURN(const pg::Result rows,
-                         target.Exec("SELECT pg_catalog.count(*) FROM " + SplitTable(table.table()).Quoted()));
-    if (rows.Int(0, 0) != table.rows()) {
-      return Mismatch(table.table() + " has " + rows.Text(0, 0) + " rows instead of " + std::to_string(table.rows()));
+absl::Status CompareCounts(const std::vector<pg::Connection*>& targets,
+                           const std::vector<v1::TableDigest>& expected,
+                           std::vector<SessionTask> others) {
+  std::vector<int64_t> found(expected.size());
+  std::vector<SessionTask> counting;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    counting.push_back([&, i](pg::Connection& target) -> absl::Status {
+      PGC_ASSIGN_OR_RETURN(const pg::Result rows, target.Exec("SELECT pg_catalog.count(*) FROM " +
+                                                              SplitTable(expected[i].table()).Quoted()));
+      found[i] = rows.Int(0, 0);
+      return absl::OkStatus();
+    });
+  }
+  PGC_RETURN_IF_ERROR(RunOnSessions(targets, Interleaved(std::move(others), std::move(counting))));
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (found[i] != expected[i].rows()) {
+      return Mismatch(expected[i].table() + " has " + std::to_string(found[i]) + " rows instead of " +
+                      std::to_string(expected[i].rows()));
     }
   }
   return absl::OkStatus();
@@ -142,9 +155,11 @@ absl::Status CompareDigests(Attempt& attempt,
                             const SourceSchema& schema,
                             const std::vector<v1::TableDigest>& expected,
                             const std::vector<pg::Connection*>& targets,
+                            std::vector<SessionTask> others,
                             v1::VerifyResult& verify) {
-  PGC_ASSIGN_OR_RETURN(const auto found, targets.size() > 1 ? TargetDigestsOn(targets, attempt, schema)
-                                                            : TargetDigests(attempt, schema));
+  const bool simple = targets.size() == 1 && others.empty();
+  PGC_ASSIGN_OR_RETURN(const auto found, simple ? TargetDigests(attempt, schema)
+                                                : TargetDigestsOn(targets, attempt, schema, std::move(others)));
   const std::string difference = FirstDifference(expected, found);
   if (!difference.empty()) {
     return Mismatch(difference);
@@ -153,9 +168,11 @@ absl::Status CompareDigests(Attempt& attempt,
   return CompareGenerated(attempt, schema, *targets[0]);
 }
 
+// `others` are done in between.
 absl::Status CompareContent(Attempt& attempt,
                             const SourceSchema& schema,
                             const std::vector<pg::Connection*>& targets,
+                            std::vector<SessionTask> others,
                             v1::VerifyResult& verify) {
   const v1::PhaseResult* const sealed = attempt.Result(Phase::kBackup);
   if (sealed == nullptr) {
@@ -167,13 +184,13 @@ absl::Status CompareContent(Attempt& attempt,
   if (level == v1::Verification::COUNTS) {
     // A rollback compares with these digests, and calls a target written to that was never equal.
     verify.mutable_tables()->Assign(expected.begin(), expected.end());
-    return CompareCounts(*targets[0], expected);
+    return CompareCounts(targets, expected, std::move(others));
   }
   if (level == v1::Verification::EXACT) {
     PGC_ASSIGN_OR_RETURN(const auto backup, OpenBackup(attempt));
     PGC_RETURN_IF_ERROR(CompareEveryRow(attempt, *targets[0], *backup));
   }
-  return CompareDigests(attempt, schema, expected, targets, verify);
+  return CompareDigests(attempt, schema, expected, targets, std::move(others), verify);
 }
 
 absl::Status CompareSequences(Attempt& attempt, const SourceSchema& schema, v1::VerifyResult& verify) {
@@ -237,10 +254,29 @@ absl::Status SetDatabaseSettings(Attempt& attempt, const SourceSchema& schema) {
   });
 }
 
-absl::StatusOr<bool> IsFinished(Attempt& attempt) {
-  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
-  PGC_ASSIGN_OR_RETURN(const pg::Result finished, target->Exec("SELECT finished FROM pgconvoy.load"));
+absl::StatusOr<bool> IsFinished(pg::Connection& target) {
+  PGC_ASSIGN_OR_RETURN(const pg::Result finished, target.Exec("SELECT finished FROM pgconvoy.load"));
   return finished.rows() == 1 && finished.Bool(0, 0);
+}
+
+// Reads what COPY has loaded while it makes the indexes that COPY has left out.
+absl::Status CompareRows(Attempt& attempt, const SourceSchema& schema, pg::Connection& target,
+                         v1::VerifyResult& verify) {
+  PGC_ASSIGN_OR_RETURN(const auto aside, IndexesAside(target, attempt.reporter()));
+  const std::vector<SessionTask> indexes = aside.value_or(std::vector<SessionTask>());
+  PGC_ASSIGN_OR_RETURN(const auto targets, attempt.Targets(std::max(indexes.size(), SessionsFor(BytesOf(attempt)))));
+  PGC_ASSIGN_OR_RETURN(const bool finished, IsFinished(target));
+  if (finished || attempt.plan().verification().level() == v1::Verification::EXACT) {
+    PGC_RETURN_IF_ERROR(RunOnSessions(targets, indexes));
+    // When an earlier attempt died after the last DDL, FORCE is on and would hide rows from their owner. EXACT makes
+    // tables that must not stay.
+    PGC_RETURN_IF_ERROR(WithoutForce(attempt, schema, [&](pg::Connection& session) {
+      return CompareContent(attempt, schema, {&session}, {}, verify);
+    }));
+  } else {
+    PGC_RETURN_IF_ERROR(CompareContent(attempt, schema, targets, indexes, verify));
+  }
+  return aside.has_value() ? AddConstraintsAside(target) : absl::OkStatus();
 }
 
 }  // namespace
@@ -254,20 +290,10 @@ absl::StatusOr<v1::PhaseResult> RunVerify(Attempt& attempt) {
   }
   PGC_ASSIGN_OR_RETURN(const auto schema, attempt.schemas().Get(attempt));
   PGC_RETURN_IF_ERROR(attempt.ResetTargets());
-  PGC_ASSIGN_OR_RETURN(const bool finished, IsFinished(attempt));
-  if (finished || attempt.plan().verification().level() == v1::Verification::EXACT) {
-    // When an earlier attempt died after the last DDL, FORCE is on and would hide rows from their owner. EXACT makes
-    // tables that must not stay.
-    PGC_RETURN_IF_ERROR(WithoutForce(attempt, *schema, [&](pg::Connection& target) {
-      return CompareContent(attempt, *schema, {&target}, *verify);
-    }));
-  } else {
-    PGC_ASSIGN_OR_RETURN(const auto targets, attempt.Targets(SessionsFor(BytesOf(attempt))));
-    PGC_RETURN_IF_ERROR(CompareContent(attempt, *schema, targets, *verify));
-  }
+  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
+  PGC_RETURN_IF_ERROR(CompareRows(attempt, *schema, *target, *verify));
   PGC_RETURN_IF_ERROR(CompareSequences(attempt, *schema, *verify));
   PGC_RETURN_IF_ERROR(attempt.reporter().Checkpoint());
-  PGC_ASSIGN_OR_RETURN(pg::Connection* const target, attempt.Target());
   PGC_RETURN_IF_ERROR(Finish(attempt, *target, *schema));
   PGC_RETURN_IF_ERROR(attempt.ResetTargets());
   PGC_FAILPOINT("worker.verify.before_settings");

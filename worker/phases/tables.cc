@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "common/base/error.h"
 #include "worker/core/sql.h"
 #include "worker/phases/columns.h"
-#include "worker/phases/parallel.h"
 
 namespace pgconvoy::worker {
 namespace {
@@ -256,14 +256,19 @@ absl::StatusOr<std::vector<v1::TableDigest>> TargetDigests(Attempt& attempt, con
 
 absl::StatusOr<std::vector<v1::TableDigest>> TargetDigestsOn(const std::vector<pg::Connection*>& sessions,
                                                              Attempt& attempt,
-                                                             const SourceSchema& schema) {
+                                                             const SourceSchema& schema,
+                                                             std::vector<SessionTask> others) {
   PGC_ASSIGN_OR_RETURN(const std::vector<PageRange> ranges, RangesOf(*sessions[0], schema));
   std::vector<RowDigest> found(ranges.size());
-  PGC_RETURN_IF_ERROR(RunOnSessions(sessions, ranges.size(), [&](pg::Connection& session, size_t i) -> absl::Status {
-    const TableInfo& table = schema.tables[ranges[i].table];
-    PGC_ASSIGN_OR_RETURN(found[i], ReadDigest(attempt, session, RangeCopySql(table, ranges[i])));
-    return absl::OkStatus();
-  }));
+  std::vector<SessionTask> reading;
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    reading.push_back([&, i](pg::Connection& session) -> absl::Status {
+      const TableInfo& table = schema.tables[ranges[i].table];
+      PGC_ASSIGN_OR_RETURN(found[i], ReadDigest(attempt, session, RangeCopySql(table, ranges[i])));
+      return absl::OkStatus();
+    });
+  }
+  PGC_RETURN_IF_ERROR(RunOnSessions(sessions, Interleaved(std::move(others), std::move(reading))));
   std::vector<RowDigest> sums(schema.tables.size());
   for (size_t i = 0; i < ranges.size(); ++i) {
     sums[ranges[i].table].Add(found[i]);

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/copy/digest.h"
+#include "worker/phases/parallel.h"
 #include "worker/phases/schema.h"
 
 namespace pgconvoy::worker {
@@ -46,11 +47,12 @@ absl::StatusOr<std::vector<v1::TableDigest>> SourceDigests(Attempt& attempt);
 // Reads every table of the target. Call before FORCE ROW LEVEL SECURITY is set, or inside WithoutForce.
 absl::StatusOr<std::vector<v1::TableDigest>> TargetDigests(Attempt& attempt, const SourceSchema& schema);
 
-// The same on several sessions at once, large tables in ranges of pages; for a target that nobody writes to, as every
-// session reads what is committed when it gets there.
+// The same on several sessions at once, large tables in ranges of pages, with `others` done in between; for a target that
+// nobody writes to, as every session reads what is committed when it gets there.
 absl::StatusOr<std::vector<v1::TableDigest>> TargetDigestsOn(const std::vector<pg::Connection*>& sessions,
                                                              Attempt& attempt,
-                                                             const SourceSchema& schema);
+                                                             const SourceSchema& schema,
+                                                             std::vector<SessionTask> others);
 
 // Runs `body` in a transaction of the target session in which no table has FORCE ROW LEVEL SECURITY, and rolls it
 // back: the owner would otherwise see only what the policies show.
