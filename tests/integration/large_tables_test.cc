@@ -174,6 +174,26 @@ TEST_F(LargeTables, AChangedRowIsFoundInWhicheverRangeItLies) {
   EXPECT_THAT(Describe(Run(*attempt, Phase::kVerify)), ::testing::HasSubstr("PGC-VERIFY-MISMATCH"));
 }
 
+TEST_F(LargeTables, ARowTooFewIsFoundByCounts) {
+  fleet_.plan().mutable_verification()->set_level(v1::Verification::COUNTS);
+  OnSource(kManyRows);
+  const auto attempt = NewAttempt();
+  ASSERT_EQ(Describe(RunTo(*attempt, Phase::kCopy)), "OK");
+  fleet_.OnTarget(ref_, "DELETE FROM app.seen WHERE id = 77 RETURNING 1");
+  const std::string why = Describe(Run(*attempt, Phase::kVerify));
+  EXPECT_THAT(why, ::testing::HasSubstr("PGC-VERIFY-MISMATCH"));
+  EXPECT_THAT(why, ::testing::HasSubstr("app.seen has 11999 rows instead of 12000"));
+}
+
+// Its tables are read by one session, in a transaction that is undone; the indexes stay.
+TEST_F(LargeTables, ArriveWithAllTheirIndexesWhenEveryRowIsCompared) {
+  fleet_.plan().mutable_verification()->set_level(v1::Verification::EXACT);
+  OnSource(kManyRows);
+  ASSERT_EQ(Describe(RunAll(*NewAttempt(), kForward)), "OK");
+  EXPECT_EQ(fleet_.WhyNotRelocated(ref_), "");
+  EXPECT_EQ(fleet_.Leftovers(), "");
+}
+
 TEST_F(LargeTables, RowsThatAreNotUniqueAreFoundByTheirIndex) {
   OnSource(kManyRows);
   const auto attempt = NewAttempt();

@@ -29,9 +29,9 @@ namespace pgconvoy::worker {
 // `tables`: quoted names. Tables that have no such index, for example because it is aside already, are passed over.
 absl::Status SetIndexesAside(pg::Connection& target, const std::vector<std::string>& tables);
 
-// What makes those that are still aside: a transaction for each of a large table, one for several of small ones. No task
-// when constraints alone are missing, nullopt when nothing is. Tables can be read meanwhile. `reporter` is asked before
-// each whether the attempt may go on, and outlives the tasks.
+// What makes those that are still aside: a transaction for each of a large table, one for several of small ones. No
+// task when constraints alone are missing, nullopt when nothing is. Tables can be read meanwhile. `reporter` is asked
+// before each whether the attempt may go on, and outlives the tasks.
 absl::StatusOr<std::optional<std::vector<SessionTask>>> IndexesAside(pg::Connection& target, Reporter& reporter);
 
 // After the last of them: makes the constraints and the indexes of partitioned tables that they are for.

@@ -65,15 +65,14 @@ absl::Status RunOnSessions(const std::vector<pg::Connection*>& sessions, const s
   return work.error();
 }
 
-std::vector<SessionTask> Interleaved(std::vector<SessionTask> first, std::vector<SessionTask> second) {
+std::vector<SessionTask> Alternating(std::vector<SessionTask> first, std::vector<SessionTask> second) {
   std::vector<SessionTask> all;
-  size_t i = 0;
-  size_t j = 0;
-  while (i < first.size() || j < second.size()) {
-    // Whichever list has the smaller part of it behind it, to the middle of its next task.
-    const bool take_first = j == second.size() || (i < first.size() && (2 * i + 1) * second.size() <=
-                                                                           (2 * j + 1) * first.size());
-    all.push_back(std::move(take_first ? first[i++] : second[j++]));
+  for (size_t i = 0; i < std::max(first.size(), second.size()); ++i) {
+    for (std::vector<SessionTask>* const list : {&first, &second}) {
+      if (i < list->size()) {
+        all.push_back(std::move((*list)[i]));
+      }
+    }
   }
   return all;
 }

@@ -25,7 +25,7 @@ using SessionTask = std::function<absl::Status(pg::Connection& session)>;
 // once all have come to rest.
 absl::Status RunOnSessions(const std::vector<pg::Connection*>& sessions, const std::vector<SessionTask>& tasks);
 
-// The tasks of both, each in its own order and spread evenly over the whole.
-std::vector<SessionTask> Interleaved(std::vector<SessionTask> first, std::vector<SessionTask> second);
+// One of the first list, one of the second and so on, then what is left of the longer one.
+std::vector<SessionTask> Alternating(std::vector<SessionTask> first, std::vector<SessionTask> second);
 
 }  // namespace pgconvoy::worker

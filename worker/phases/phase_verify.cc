@@ -120,7 +120,7 @@ absl::Status CompareCounts(const std::vector<pg::Connection*>& targets,
       return absl::OkStatus();
     });
   }
-  PGC_RETURN_IF_ERROR(RunOnSessions(targets, Interleaved(std::move(others), std::move(counting))));
+  PGC_RETURN_IF_ERROR(RunOnSessions(targets, Alternating(std::move(others), std::move(counting))));
   for (size_t i = 0; i < expected.size(); ++i) {
     if (found[i] != expected[i].rows()) {
       return Mismatch(expected[i].table() + " has " + std::to_string(found[i]) + " rows instead of " +
@@ -260,7 +260,9 @@ absl::StatusOr<bool> IsFinished(pg::Connection& target) {
 }
 
 // Reads what COPY has loaded while it makes the indexes that COPY has left out.
-absl::Status CompareRows(Attempt& attempt, const SourceSchema& schema, pg::Connection& target,
+absl::Status CompareRows(Attempt& attempt,
+                         const SourceSchema& schema,
+                         pg::Connection& target,
                          v1::VerifyResult& verify) {
   PGC_ASSIGN_OR_RETURN(const auto aside, IndexesAside(target, attempt.reporter()));
   const std::vector<SessionTask> indexes = aside.value_or(std::vector<SessionTask>());

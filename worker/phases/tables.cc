@@ -268,7 +268,7 @@ absl::StatusOr<std::vector<v1::TableDigest>> TargetDigestsOn(const std::vector<p
       return absl::OkStatus();
     });
   }
-  PGC_RETURN_IF_ERROR(RunOnSessions(sessions, Interleaved(std::move(others), std::move(reading))));
+  PGC_RETURN_IF_ERROR(RunOnSessions(sessions, Alternating(std::move(others), std::move(reading))));
   std::vector<RowDigest> sums(schema.tables.size());
   for (size_t i = 0; i < ranges.size(); ++i) {
     sums[ranges[i].table].Add(found[i]);

@@ -47,8 +47,8 @@ absl::StatusOr<std::vector<v1::TableDigest>> SourceDigests(Attempt& attempt);
 // Reads every table of the target. Call before FORCE ROW LEVEL SECURITY is set, or inside WithoutForce.
 absl::StatusOr<std::vector<v1::TableDigest>> TargetDigests(Attempt& attempt, const SourceSchema& schema);
 
-// The same on several sessions at once, large tables in ranges of pages, with `others` done in between; for a target that
-// nobody writes to, as every session reads what is committed when it gets there.
+// The same on several sessions at once, large tables in ranges of pages, with `others` done in between; for a target
+// that nobody writes to, as every session reads what is committed when it gets there.
 absl::StatusOr<std::vector<v1::TableDigest>> TargetDigestsOn(const std::vector<pg::Connection*>& sessions,
                                                              Attempt& attempt,
                                                              const SourceSchema& schema,
