@@ -10,8 +10,9 @@
 #include "common/plan/plan.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
-#include "coordinator/service/convert.h"
+#include "coordinator/service/arguments.h"
 #include "coordinator/service/submitted.h"
+#include "coordinator/service/views.h"
 #include "coordinator/store/store_reader.h"
 
 namespace pgconvoy::service {

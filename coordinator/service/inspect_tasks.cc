@@ -10,8 +10,9 @@
 #include "common/base/text.h"
 #include "common/plan/plan.h"
 #include "common/rpc/rpc.h"
-#include "coordinator/service/convert.h"
+#include "coordinator/service/arguments.h"
 #include "coordinator/service/plan_check.h"
+#include "coordinator/service/views.h"
 
 namespace pgconvoy::service {
 namespace {

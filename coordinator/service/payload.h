@@ -3,6 +3,7 @@
 // Thread safety: pure.
 #pragma once
 
+#include <google/protobuf/message.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <string>
@@ -22,6 +23,14 @@ absl::StatusOr<Message> FromJson(const std::string& json) {
     return MakeError(Verdict::kOperator, "PGC-STORE-PAYLOAD", "the store holds a payload that cannot be read");
   }
   return message;
+}
+
+// "" when it cannot be written.
+inline std::string ToJson(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  return google::protobuf::util::MessageToJsonString(message, &json, options).ok() ? json : std::string();
 }
 
 }  // namespace pgconvoy::service

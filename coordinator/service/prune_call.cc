@@ -14,8 +14,9 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/core/prune.h"
 #include "coordinator/runtime/runtime.h"
-#include "coordinator/service/convert.h"
+#include "coordinator/service/arguments.h"
 #include "coordinator/service/thread_pool.h"
+#include "coordinator/service/views.h"
 #include "coordinator/store/store_reader.h"
 
 namespace pgconvoy::service {

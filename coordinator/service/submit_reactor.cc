@@ -12,7 +12,7 @@
 #include "coordinator/core/core.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/access.h"
-#include "coordinator/service/convert.h"
+#include "coordinator/service/arguments.h"
 #include "coordinator/service/plan_check.h"
 #include "coordinator/service/submitted.h"
 #include "coordinator/service/thread_pool.h"

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "common/base/error.h"
-#include "coordinator/service/convert.h"
 #include "coordinator/service/thread_pool.h"
+#include "coordinator/service/views.h"
 #include "coordinator/store/store_reader.h"
 
 namespace pgconvoy::service {

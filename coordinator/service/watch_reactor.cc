@@ -11,8 +11,8 @@
 #include "common/base/mutex.h"
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
-#include "coordinator/service/convert.h"
 #include "coordinator/service/thread_pool.h"
+#include "coordinator/service/views.h"
 #include "coordinator/store/store_reader.h"
 
 namespace pgconvoy::service {

@@ -13,7 +13,7 @@
 #include "common/rpc/rpc.h"
 #include "coordinator/runtime/runtime.h"
 #include "coordinator/service/access.h"
-#include "coordinator/service/convert.h"
+#include "coordinator/service/worker_messages.h"
 #include "pgconvoy/v1/worker_service.grpc.pb.h"
 
 namespace pgconvoy::service {

@@ -1,24 +1,14 @@
-#include "coordinator/service/convert.h"
+#include "coordinator/service/worker_messages.h"
 
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
 #include "common/base/error.h"
-#include "common/plan/plan.h"
 #include "common/rpc/rpc.h"
-#include "coordinator/service/choose_credential.h"
-#include "tests/unit/plan/sample_plan.h"
+#include "coordinator/service/payload.h"
 
 namespace pgconvoy::service {
 namespace {
-
-std::string Json(const google::protobuf::Message& message) {
-  std::string json;
-  EXPECT_TRUE(google::protobuf::util::MessageToJsonString(message, &json).ok());
-  return json;
-}
 
 v1::Report SomeReport() {
   v1::Report report;
@@ -28,82 +18,6 @@ v1::Report SomeReport() {
   report.set_seq(2);
   report.mutable_phase_started()->set_phase(v1::COPY);
   return report;
-}
-
-// ---- the sealed credential -------------------------------------------------------------------------------------
-
-class CredentialChoice : public ::testing::Test {
- protected:
-  void Intended(int64_t fence, const std::string& sealed) {
-    v1::Intent intent;
-    intent.set_kind(v1::Intent::ROLE);
-    intent.set_fence(fence);
-    intent.mutable_credentials()->set_sealed_password(sealed);
-    detail_.intents_json.push_back(Json(intent));
-  }
-  void CutOver(v1::Direction direction, int64_t credentials_fence) {
-    v1::PhaseResult result;
-    result.set_phase(v1::CUTOVER);
-    result.set_direction(direction);
-    if (direction == v1::FORWARD) {
-      result.mutable_cutover()->set_credentials_fence(credentials_fence);
-    } else {
-      result.mutable_undo()->add_undone("registry");
-    }
-    detail_.results_json.push_back(Json(result));
-  }
-
-  store::ProjectDetail detail_;
-};
-
-TEST_F(CredentialChoice, SaysThatTheNewestWasRevoked) {
-  Intended(5, "delivered");
-  CutOver(v1::FORWARD, 5);
-  v1::PhaseResult revoked;
-  revoked.set_phase(v1::CREDENTIALS);
-  revoked.set_direction(v1::FORWARD);
-  revoked.set_fence(9);
-  revoked.mutable_credentials()->set_user("project_acme");
-  revoked.mutable_credentials()->set_revoked(true);
-  detail_.results_json.push_back(Json(revoked));
-  EXPECT_EQ(CodeOf(ChooseCredential(detail_).status()), "PGC-CREDENTIALS-REVOKED");
-  Intended(12, "given back");
-  CutOver(v1::FORWARD, 12);
-  const auto credential = ChooseCredential(detail_);
-  ASSERT_TRUE(credential.ok());
-  EXPECT_EQ(credential->sealed_password(), "given back");
-}
-
-TEST_F(CredentialChoice, TakesTheOneThatTheCutoverDelivered) {
-  Intended(5, "delivered");
-  Intended(9, "newer");
-  CutOver(v1::FORWARD, 5);
-  const auto credential = ChooseCredential(detail_);
-  ASSERT_TRUE(credential.ok());
-  EXPECT_EQ(credential->sealed_password(), "delivered");
-  EXPECT_TRUE(credential->delivered());
-}
-
-TEST_F(CredentialChoice, TakesTheNewestBeforeACutover) {
-  Intended(5, "older");
-  Intended(9, "newer");
-  const auto credential = ChooseCredential(detail_);
-  ASSERT_TRUE(credential.ok());
-  EXPECT_EQ(credential->sealed_password(), "newer");
-  EXPECT_FALSE(credential->delivered());
-}
-
-TEST_F(CredentialChoice, TakesNoneForDeliveredAfterTheCutoverWasUndone) {
-  Intended(5, "sealed");
-  CutOver(v1::FORWARD, 5);
-  CutOver(v1::ROLLBACK, 0);
-  const auto credential = ChooseCredential(detail_);
-  ASSERT_TRUE(credential.ok());
-  EXPECT_FALSE(credential->delivered());
-}
-
-TEST_F(CredentialChoice, IsNotFoundWhenThereIsNone) {
-  EXPECT_EQ(ChooseCredential(detail_).status().code(), absl::StatusCode::kNotFound);
 }
 
 // ---- reports ---------------------------------------------------------------------------------------------------
@@ -288,7 +202,7 @@ TEST(ConvertGrant, SplitsAGrantThatIsTooLargeForOneMessage) {
     grant.grant.projects.push_back(project);
     v1::Intent intent;
     intent.set_name(std::string(900'000, 'x'));
-    grant.histories[{i + 1}].intents_json.push_back(Json(intent));
+    grant.histories[{i + 1}].intents_json.push_back(ToJson(intent));
   }
   const auto messages = ToWire(runtime::Outbound(grant), false);
   ASSERT_GT(messages.size(), 1u);
@@ -304,44 +218,6 @@ TEST(ConvertGrant, SplitsAGrantThatIsTooLargeForOneMessage) {
     }
   }
   EXPECT_EQ(projects, kProjects);
-}
-
-// ---- submissions -----------------------------------------------------------------------------------------------
-
-TEST(ConvertSubmission, TakesFromThePlanWhatTheCoreNeeds) {
-  const auto parsed = plan::ParsePlan(plan::kSamplePlan, "sample.yaml");
-  ASSERT_TRUE(parsed.ok());
-  v1::SubmitHeader header;
-  header.set_request_id("r");
-  const core::MigrationSpec spec = ToSpec(parsed.plan, header);
-  EXPECT_EQ(spec.name, "sample");
-  EXPECT_EQ(spec.plan_json, plan::CanonicalJson(parsed.plan));
-  EXPECT_EQ(spec.phases.front(), Phase::kFence);
-  EXPECT_EQ(spec.phases.back(), Phase::kCleanup);
-  ASSERT_EQ(spec.limits.size(), 2u);
-  EXPECT_EQ(spec.limits[0].server, "isolated");
-  EXPECT_EQ(spec.limits[0].max_projects, 8);
-  EXPECT_EQ(spec.batch_size, 10);
-  EXPECT_TRUE(spec.rollback_on_failure);
-  header.set_batch_size(3);
-  EXPECT_EQ(ToSpec(parsed.plan, header).batch_size, 3);
-
-  v1::ProjectSpec project;
-  project.set_ref("acme");
-  (*project.mutable_attributes())["b"] = "2";
-  (*project.mutable_attributes())["a"] = "\"1\"";
-  const auto input = ToInput(project, parsed.plan);
-  ASSERT_TRUE(input.ok()) << input.status();
-  EXPECT_EQ(input->attributes_json, R"({"a":"\"1\"","b":"2"})");
-  EXPECT_EQ(input->source_server, "shared");
-  EXPECT_EQ(input->target_server, "isolated");
-}
-
-TEST(ConvertPage, KeepsPagesWithinTheirLimits) {
-  EXPECT_EQ(ToPage(0, "")->size, kDefaultPageSize);
-  EXPECT_EQ(ToPage(7, "")->size, 7);
-  EXPECT_EQ(ToPage(1'000'000, "")->size, kMaxPageSize);
-  EXPECT_FALSE(ToPage(-1, "").ok());
 }
 
 }  // namespace
