@@ -137,14 +137,6 @@ class HostileOwner : public PhasesOn<Relocation> {
   std::vector<Strike> OldStrikes() { return StrikesIn(fleet_.old_server().log().substr(old_log_)); }
   std::vector<Strike> NewStrikes() { return StrikesIn(fleet_.new_server().log().substr(new_log_)); }
 
-  absl::Status RunTo(worker::Attempt& attempt, Phase last) {
-    for (const Phase phase : kForward) {
-      if (absl::Status status = Run(attempt, phase); !status.ok() || phase == last) {
-        return status;
-      }
-    }
-    return absl::OkStatus();
-  }
   absl::Status Migrate() { return RunAll(*NewAttempt(), kForward); }
 
   // Nothing but what the plan promises: the project's role and database on the new server.

@@ -76,14 +76,6 @@ class LargeTables : public PhasesOn<Relocation> {
  protected:
   LargeTables() : PhasesOn({.projects = 1}) {}
 
-  absl::Status RunTo(worker::Attempt& attempt, Phase last) {
-    for (const Phase phase : kForward) {
-      if (absl::Status status = Run(attempt, phase); !status.ok() || phase == last) {
-        return status;
-      }
-    }
-    return absl::OkStatus();
-  }
   // After it only CUTOVER, POST_VALIDATION and CLEANUP are left.
   std::unique_ptr<worker::Attempt> Verified() {
     auto attempt = NewAttempt();

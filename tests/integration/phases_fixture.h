@@ -94,6 +94,16 @@ class PhasesOn : public ::testing::Test {
     return absl::OkStatus();
   }
 
+  // Forward, `last` included.
+  absl::Status RunTo(worker::Attempt& attempt, Phase last) {
+    for (const Phase phase : kForward) {
+      if (absl::Status status = Run(attempt, phase); !status.ok() || phase == last) {
+        return status;
+      }
+    }
+    return absl::OkStatus();
+  }
+
   F fleet_;
   worker::SessionPool pool_;
   worker::SchemaCache schemas_;

@@ -16,14 +16,6 @@ class RelocatePhases : public PhasesOn<Relocation> {
   RelocatePhases() : PhasesOn({.projects = 1}) {}
 
   // Runs the forward phases up to and with `last`.
-  absl::Status RunTo(worker::Attempt& attempt, Phase last) {
-    for (const Phase phase : kForward) {
-      if (absl::Status status = Run(attempt, phase); !status.ok() || phase == last) {
-        return status;
-      }
-    }
-    return absl::OkStatus();
-  }
   absl::Status PreValidation() {
     const auto attempt = NewAttempt();
     const absl::Status status = RunTo(*attempt, Phase::kPreValidation);
