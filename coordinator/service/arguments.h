@@ -35,7 +35,9 @@ inline constexpr int kMaxHistoryPageSize = 200;
 
 // PGC-API-ARGUMENT: what is wrong with the field.
 absl::Status Bad(const std::string& field, const std::string& what);
+// UTF-8 of at most `limit` bytes.
 absl::Status CheckText(const std::string& field, const std::string& text, size_t limit);
+// Not empty, of at most kMaxNameBytes, without control characters.
 absl::Status CheckName(const std::string& field, const std::string& text);
 // "" is allowed when `optional`.
 absl::Status CheckRef(const std::string& ref, bool optional);

@@ -1,6 +1,7 @@
 // What operators are shown: rows of the core and the store as messages.
 //
 // Thread safety: pure.
+// Errors: PGC-STORE-PAYLOAD where a backup's result cannot be read; everything else is shown as it is.
 #pragma once
 
 #include <string>

@@ -18,9 +18,11 @@
 namespace pgconvoy::service {
 
 inline constexpr int kMaxSlots = 256;
+// Of an error's message or remedy; longer ones are cut.
 inline constexpr size_t kMaxMessageBytes = 8000;
 // One intent or phase result: a dozen of them must fit into a grant.
 inline constexpr size_t kMaxPayloadBytes = 1 << 20;
+// Of an attempt; what comes after them is passed over.
 inline constexpr int kMaxWarnings = 100;
 inline constexpr int kMaxReportsInBatch = 1000;
 // Even refused with the longest of messages they fit into one of gRPC's.

@@ -259,7 +259,8 @@ absl::StatusOr<bool> IsFinished(pg::Connection& target) {
   return finished.rows() == 1 && finished.Bool(0, 0);
 }
 
-// Reads what COPY has loaded while it makes the indexes that COPY has left out.
+// Reads what COPY has loaded while it makes the indexes that COPY has left out. The constraints come last: until then
+// an attempt that dies leaves pgconvoy.late_index to the next one.
 absl::Status CompareRows(Attempt& attempt,
                          const SourceSchema& schema,
                          pg::Connection& target,
